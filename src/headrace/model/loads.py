@@ -1,0 +1,152 @@
+"""The nouns of the protocol: occurrences, loads, files and revisions, as values.
+
+Standard library only. Who changes their state is the ledger; who decides is `engine.publish`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+
+class LoadState(StrEnum):
+    """Where a load is on its way (docs/architecture.md has the table with recovery)."""
+
+    SEEN = "seen"  # known and ordered, not read yet
+    STAGED = "staged"  # its rows are durable files; no sink has them
+    DEAD = "dead"  # cannot load as it is; cause recorded; redrivable
+    DECIDED = "decided"  # a durable revision says it stands
+    STANDING = "standing"  # every sink is at that revision or beyond
+    SKIPPED = "skipped"  # same bytes as an earlier object under same_bytes="skip"; unread
+    RETIRED = "retired"  # a later revision removed or replaced it
+    ABANDONED = "abandoned"  # staged, never decided; its files are deleted
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What a store says of the object under a key now.
+
+    `created` orders occurrences (UTC). `fingerprint` tells cheaply whether to hash again; it is no identity.
+    `version` is the store's own VersionId, or None where only the content tells.
+    """
+
+    key: str
+    size: int
+    created: datetime
+    fingerprint: str
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """ "Look at this object." Nothing else in it is believed."""
+
+    pipeline: str
+    key: str
+    hint: str = ""  # what the notifier said: created, removed, scan, redrive, rehint
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """An event that this worker alone sees until its visibility ends. `receives` counts deliveries, this one included."""
+
+    id: int
+    event: Event
+    token: str
+    receives: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Row accounting of one load. `read = accepted + rejected + filtered`; `accepted = loaded + duplicate + conflict`."""
+
+    read: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    filtered: int = 0
+    loaded: int = 0
+    duplicate: int = 0
+    conflict: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*(getattr(self, n) + getattr(other, n) for n in self.__slots__))
+
+    @property
+    def staged_exactly(self) -> bool:
+        return self.read == self.accepted + self.rejected + self.filtered
+
+    @property
+    def decided_exactly(self) -> bool:
+        return self.accepted == self.loaded + self.duplicate + self.conflict
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One object version under one contract: the unit of history, accounting and lineage.
+
+    `arrived_at` is the pinned order; `corrections` the digest of the row corrections it was staged with ("" for none).
+    """
+
+    id: str
+    pipeline: str
+    key: str
+    version: str
+    contract: str
+    corrections: str
+    arrived_at: datetime
+    state: LoadState
+    size: int = 0
+    fingerprint: str = ""
+    counts: Counts = Counts()
+    dialect: Mapping[str, Any] = field(default_factory=dict)
+    cause: str = ""  # "HR401 …" of a dead load
+    decided: int | None = None  # revision that made it stand
+    retired: int | None = None
+    stale: bool = False  # stands although the store holds a newer version that cannot load
+    seen_at: datetime | None = None
+    staged_at: datetime | None = None
+    seconds: float = 0.0
+
+
+FileKind = Literal["data", "losers", "rejected"]
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """One immutable Parquet file of the base. `path` is relative to the target's root, never reused.
+
+    `loads` tells how many rows of each load are in it. `partition` holds the values of the base's partition columns as
+    Hive text (None for null). `ranges` holds (lowest, highest) of each key column, in key order, as plain values (int,
+    float, or text; times as ISO text in UTC), so that a search for a key can pass the file by; empty when unknown.
+    """
+
+    path: str
+    kind: FileKind
+    rows: int
+    size: int
+    loads: Mapping[str, int]
+    partition: Mapping[str, str | None] = field(default_factory=dict)
+    ranges: tuple[tuple[Any, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A numbered, durable decision about which loads stand. Sinks apply revisions in order, each exactly once.
+
+    `added` and `removed` are the data files of the base that come and go: what a sink must hold afterwards is what it
+    held, without the rows of `removed`, with the rows of `added`. Both together are one atomic change.
+    `columns` is the row's shape as (name, DuckDB type) from this revision on.
+    """
+
+    pipeline: str
+    number: int
+    at: datetime
+    reason: str  # publish, compact, retract, replay
+    added: tuple[DataFile, ...]
+    removed: tuple[DataFile, ...]
+    columns: tuple[tuple[str, str], ...]
+    standing: tuple[str, ...] = ()  # load ids that begin to stand
+    retired: tuple[str, ...] = ()  # load ids that stop standing
