@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from headrace.model.loads import DataFile, Event, Lease, Revision, Stat
+from headrace.model.loads import Arrival, DataFile, Decision, Event, Lease, Load, Revision, Staged, Stat
 
 
 class Clock(Protocol):
@@ -77,6 +77,45 @@ class Queue(Protocol):
 
     def depth(self, pipeline: str) -> tuple[int, int]:
         """How many events wait, and how many are leased."""
+        ...
+
+
+class Ledger(Protocol):
+    """The durable truth about one pipeline: what was seen, staged, decided. Only the publisher decides."""
+
+    def pin(self, arrivals: Sequence[Arrival]) -> list[Load]:
+        """The load that each arrival is or becomes, in order; new ones are recorded as `seen` with their order pinned.
+
+        An arrival whose version stands already, is staged already or is known to be dead gets that load back.
+        """
+        ...
+
+    def stage(self, staged: Sequence[Staged], files: Sequence[DataFile], leases: Sequence[Lease]) -> None:
+        """Own staged loads and their files, and acknowledge their events, in one transaction.
+
+        Refuses counts that do not add up (HR503). A load that is not `seen` any more is left alone and its rows are
+        not counted: its files are trash.
+        """
+        ...
+
+    def bury(self, load: str, cause: str, leases: Sequence[Lease]) -> None:
+        """Mark a load dead with its cause, and acknowledge its event."""
+        ...
+
+    def record(self, decision: Decision, now: datetime) -> None:
+        """Make a decision durable. Raises RevisionRefused unless its number is exactly head + 1."""
+        ...
+
+    def head(self) -> int:
+        """The newest revision, 0 if none."""
+        ...
+
+    def revision(self, number: int) -> Revision:
+        """What sinks apply for that number."""
+        ...
+
+    def files(self, kind: str, at: int | None = None) -> list[DataFile]:
+        """Files that stand after revision `at` (None: the newest)."""
         ...
 
 

@@ -111,6 +111,24 @@ class Load:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A version that was found under a key, before the ledger knows what to make of it.
+
+    `again` asks for a new load even where this version stands: "redrive" of a dead one, "replay" under the present
+    contract. `corrections` is the digest of the corrections that apply to this version.
+    """
+
+    key: str
+    version: str
+    created: datetime
+    size: int
+    fingerprint: str
+    contract: str
+    corrections: str = ""
+    again: Literal["", "redrive", "replay"] = ""
+
+
 FileKind = Literal["data", "losers", "rejected"]
 
 
@@ -150,3 +168,75 @@ class Revision:
     columns: tuple[tuple[str, str], ...]
     standing: tuple[str, ...] = ()  # load ids that begin to stand
     retired: tuple[str, ...] = ()  # load ids that stop standing
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a pipeline's tables look like: two shapes that differ in more than added columns cannot share a table."""
+
+    columns: tuple[tuple[str, str], ...]
+    key: tuple[str, ...]
+    on_conflict: str
+    partitions: tuple[tuple[str, str], ...]
+
+    def admits(self, newer: Shape) -> bool:
+        """True when loads of the newer shape can stand beside those of this one: same key, order and folders."""
+        mine = dict(self.columns)
+        return (
+            (self.key, self.on_conflict, self.partitions) == (newer.key, newer.on_conflict, newer.partitions)
+            and all(mine.get(name, kind) == kind for name, kind in newer.columns)
+        )
+
+    def joined(self, newer: Shape) -> Shape:
+        """This shape with the newer one's added columns behind its own."""
+        mine = dict(self.columns)
+        extra = tuple(c for c in newer.columns if c[0] not in mine)
+        return Shape(self.columns + extra, self.key, self.on_conflict, self.partitions)
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A message to people about one load, said once per `name` and only after the load stands."""
+
+    name: str
+    load: str
+    subject: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What a worker hands over: one load's counts and how it was read. Its files come beside it."""
+
+    load: str
+    counts: Counts
+    dialect: Mapping[str, Any]
+    seconds: float
+    alerts: tuple[Alert, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the publisher wants to be true from revision `number` on. Recorded whole, or refused whole.
+
+    `fresh` are new files that the ledger has not seen (resolved or compacted); `adopted` staged paths that come to
+    stand as they are; `removed` standing paths that go; `doomed` staged paths that a fresh file replaced.
+    `counts` holds the counts of every load that this revision changes.
+    """
+
+    pipeline: str
+    number: int
+    reason: str
+    shape: Shape
+    standing: tuple[str, ...] = ()
+    retired: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    abandoned: tuple[str, ...] = ()
+    fresh: tuple[DataFile, ...] = ()
+    adopted: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    doomed: tuple[str, ...] = ()
+    counts: Mapping[str, Counts] = field(default_factory=dict)
+    alerts: tuple[Alert, ...] = ()
+    stale: tuple[str, ...] = ()  # standing loads whose key now holds a version that cannot load
+    forgotten: tuple[str, ...] = ()  # hinted keys that are settled

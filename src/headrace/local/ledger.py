@@ -1,0 +1,404 @@
+"""The ledger of one pipeline in SQLite: what was seen, staged and decided. See `ledger_schema.sql`.
+
+Every method is one transaction. Only `record` moves the head, by compare-and-swap: that is what makes a second
+publisher harmless. Reading for people lives in `ledger_history.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from importlib.resources import files as package_files
+
+from headrace.local.database import Database, instant_of, text_of
+from headrace.local.ledger_history import History
+from headrace.local.ledger_rows import COUNTS, file_of, files_query, load_of
+from headrace.local.queue import SqliteQueue
+from headrace.model.contract import Contract
+from headrace.model.errors import InfrastructureError, LeaseLost, RevisionRefused
+from headrace.model.loads import (
+    Alert,
+    Arrival,
+    Counts,
+    DataFile,
+    Decision,
+    Lease,
+    Load,
+    LoadState,
+    Revision,
+    Shape,
+    Staged,
+)
+from headrace.ports import Clock
+
+SCHEMA = package_files("headrace.local").joinpath("ledger_schema.sql").read_text()
+STANDS = (LoadState.DECIDED, LoadState.STANDING, LoadState.SKIPPED)
+PENDING = (LoadState.SEEN, LoadState.STAGED)
+
+
+def open_database(path: object) -> Database:
+    """The state file that a root's ledgers and queue share."""
+    from pathlib import Path
+
+    return Database(Path(str(path)), SCHEMA)
+
+
+class SqliteLedger(History):
+    """ports.Ledger for one pipeline."""
+
+    def __init__(self, database: Database, queue: SqliteQueue, pipeline: str, clock: Clock) -> None:
+        super().__init__(database, pipeline)
+        self._queue = queue
+        self._clock = clock
+
+    # -- arriving ------------------------------------------------------------------------------------------------
+
+    def keep_contract(self, contract: Contract) -> None:
+        """Store what loads will refer to by digest."""
+        with self._db.transaction() as db:
+            db.execute(
+                "insert or ignore into contracts values (?, ?, ?)",
+                (contract.digest, json.dumps(contract.to_dict()), text_of(self._clock.now())),
+            )
+
+    def pin(self, arrivals: Sequence[Arrival]) -> list[Load]:
+        with self._db.transaction() as db:
+            return [self._pin(db, arrival) for arrival in arrivals]
+
+    def _pin(self, db: sqlite3.Connection, a: Arrival) -> Load:
+        """The rules of identity: already done means that this version stands now, never that it once was loaded."""
+        live = [
+            load_of(row)
+            for row in db.execute(
+                "select * from loads where pipeline = ? and key = ? and state in"
+                " ('seen', 'staged', 'dead', 'decided', 'standing', 'skipped') order by seq desc",
+                (self.pipeline, a.key),
+            )
+        ]
+        pending = next((x for x in live if x.state in PENDING), None)
+        standing = next((x for x in live if x.state in STANDS), None)
+        dead = next((x for x in live if x.state is LoadState.DEAD), None)
+        alike = (a.contract, a.corrections)
+
+        if pending and pending.version == a.version:
+            if (pending.contract, pending.corrections) == alike:
+                return pending
+            return self._insert(db, a, pending.arrived_at)
+        if standing and standing.version == a.version:
+            if standing.corrections == a.corrections and a.again != "replay":
+                if standing.fingerprint != a.fingerprint:
+                    db.execute("update loads set fingerprint = ? where id = ?", (a.fingerprint, standing.id))
+                return standing
+            return self._insert(db, a, standing.arrived_at)
+        if dead and dead.version == a.version:
+            if (dead.contract, dead.corrections) == alike and not a.again:
+                return dead
+            self._move(db, [dead.id], LoadState.ABANDONED)
+            return self._insert(db, a, dead.arrived_at)
+        return self._insert(db, a, a.created)
+
+    def _insert(self, db: sqlite3.Connection, a: Arrival, arrived_at: datetime) -> Load:
+        (seq,) = db.execute("select coalesce(max(seq), 0) + 1 from loads").fetchone()
+        db.execute(
+            "insert into loads (seq, id, pipeline, key, version, contract, corrections, arrived_at, state, size,"
+            " fingerprint, seen_at) values (?, ?, ?, ?, ?, ?, ?, ?, 'seen', ?, ?, ?)",
+            (seq, f"{self.pipeline}.{seq}", self.pipeline, a.key, a.version, a.contract, a.corrections)
+            + (text_of(arrived_at), a.size, a.fingerprint, text_of(self._clock.now())),
+        )
+        return load_of(db.execute("select * from loads where seq = ?", (seq,)).fetchone())
+
+    def earlier_twin(self, load: Load) -> Load | None:
+        """A live load of another key with the same bytes and an earlier place in the order."""
+        row = (
+            self._db.connection()
+            .execute(
+                "select * from loads where pipeline = ? and version = ? and key <> ?"
+                " and state in ('seen', 'staged', 'decided', 'standing')"
+                " and (arrived_at, key) < (?, ?) order by arrived_at, key limit 1",
+                (self.pipeline, load.version, load.key, text_of(load.arrived_at), load.key),
+            )
+            .fetchone()
+        )
+        return load_of(row) if row else None
+
+    def set_skipped(self, load: str, skipped: bool) -> None:
+        """Leave a seen load unread because of its twin, or take it up again because the twin has gone."""
+        new, old = ("skipped", "seen") if skipped else ("seen", "skipped")
+        with self._db.transaction() as db:
+            db.execute("update loads set state = ? where id = ? and state = ?", (new, load, old))
+
+    # -- staging -------------------------------------------------------------------------------------------------
+
+    def stage(self, staged: Sequence[Staged], files: Sequence[DataFile], leases: Sequence[Lease]) -> None:
+        for s in staged:
+            if not (s.counts.staged_exactly and s.counts.decided_exactly):
+                raise InfrastructureError("HR503", s.load, f"the accounting does not add up: {s.counts}", "report this")
+        with self._db.transaction() as db:
+            taken = {s.load for s in staged if self._stage_one(db, s)}
+            for file in files:
+                if not taken.issuperset(file.loads) and not taken.isdisjoint(file.loads):
+                    raise LeaseLost("HR504", file.path, "another worker staged part of this batch", "nothing to do")
+                self._insert_file(db, file, doomed=taken.isdisjoint(file.loads))
+            self._acknowledge(db, leases)
+
+    def _stage_one(self, db: sqlite3.Connection, s: Staged) -> bool:
+        changed = db.execute(
+            f"update loads set state = 'staged', dialect = ?, seconds = ?, staged_at = ?, {COUNTS}"
+            " where id = ? and state = 'seen'",
+            (json.dumps(dict(s.dialect)), s.seconds, text_of(self._clock.now()), *_counts(s.counts), s.load),
+        ).rowcount
+        if changed:
+            self._insert_alerts(db, s.alerts, None)
+        return changed == 1
+
+    def bury(self, load: str, cause: str, leases: Sequence[Lease]) -> None:
+        with self._db.transaction() as db:
+            db.execute("update loads set state = 'dead', cause = ? where id = ? and state = 'seen'", (cause, load))
+            (key,) = db.execute("select key from loads where id = ?", (load,)).fetchone()
+            self._hint(db, [key])
+            self._acknowledge(db, leases)
+
+    def hint(self, keys: Iterable[str], leases: Sequence[Lease] = ()) -> None:
+        """Ask the publisher to look at keys whose object is gone or in doubt, and acknowledge their events."""
+        with self._db.transaction() as db:
+            self._hint(db, keys)
+            self._acknowledge(db, leases)
+
+    def _hint(self, db: sqlite3.Connection, keys: Iterable[str]) -> None:
+        db.executemany("insert or ignore into hints (pipeline, key) values (?, ?)", [(self.pipeline, k) for k in keys])
+
+    def _acknowledge(self, db: sqlite3.Connection, leases: Sequence[Lease]) -> None:
+        try:
+            self._queue.acknowledge_in(db, leases)
+        except LeaseLost:
+            # Somebody else holds the event now and will find this work done. Losing it here would do it twice.
+            pass
+
+    # -- deciding ------------------------------------------------------------------------------------------------
+
+    def pending(self) -> list[Load]:
+        """Staged and dead loads that wait for the publisher, oldest first."""
+        rows = self._db.connection().execute(
+            "select * from loads where pipeline = ? and state = 'staged' order by seq", (self.pipeline,)
+        )
+        return [load_of(row) for row in rows]
+
+    def live(self, keys: Sequence[str]) -> dict[str, list[Load]]:
+        """Every load of those keys that is not history yet, oldest first."""
+        found: dict[str, list[Load]] = {}
+        db = self._db.connection()
+        for start in range(0, len(keys), 500):
+            some = keys[start : start + 500]
+            marks = ",".join("?" * len(some))
+            for row in db.execute(
+                f"select * from loads where pipeline = ? and key in ({marks}) and state in"
+                " ('seen', 'staged', 'dead', 'decided', 'standing', 'skipped') order by seq",
+                (self.pipeline, *some),
+            ):
+                found.setdefault(row["key"], []).append(load_of(row))
+        return found
+
+    def hints(self) -> dict[str, tuple[bool, bool]]:
+        """Keys to look at: (held by the retraction guard, confirmed by a person)."""
+        rows = self._db.connection().execute(
+            "select key, held is not null, confirmed from hints where pipeline = ?", (self.pipeline,)
+        )
+        return {key: (bool(held), bool(confirmed)) for key, held, confirmed in rows}
+
+    def hold(self, keys: Iterable[str]) -> None:
+        """Keep retractions waiting for a person."""
+        now = text_of(self._clock.now())
+        with self._db.transaction() as db:
+            db.executemany(
+                "insert into hints (pipeline, key, held) values (?, ?, ?)"
+                " on conflict (pipeline, key) do update set held = coalesce(held, excluded.held)",
+                [(self.pipeline, key, now) for key in keys],
+            )
+
+    def confirm(self) -> int:
+        """A person says that the held retractions are meant."""
+        with self._db.transaction() as db:
+            return db.execute(
+                "update hints set confirmed = 1 where pipeline = ? and held is not null", (self.pipeline,)
+            ).rowcount
+
+    def retracted_since(self, instant: datetime) -> int:
+        """How many loads revisions of reason `retract` removed since then."""
+        (n,) = (
+            self._db.connection()
+            .execute(
+                "select count(*) from loads l join revisions r on r.pipeline = l.pipeline and r.number = l.retired"
+                " where l.pipeline = ? and r.at >= ? and r.reason = 'retract'",
+                (self.pipeline, text_of(instant)),
+            )
+            .fetchone()
+        )
+        return int(n)
+
+    def record(self, decision: Decision, now: datetime) -> None:
+        d, n = decision, decision.number
+        with self._db.transaction() as db:
+            if n != self._head(db) + 1:
+                raise RevisionRefused("HR505", self.pipeline, f"revision {n} is not the next one", "start again")
+            db.execute(
+                "insert into revisions values (?, ?, ?, ?, ?)",
+                (self.pipeline, n, text_of(now), d.reason, _shape_text(d.shape)),
+            )
+            for file in d.fresh:
+                self._insert_file(db, file, added=n)
+            _update_files(db, "added = ?", n, d.adopted)
+            _update_files(db, "removed = ?", n, d.removed)
+            _update_files(db, "doomed = ?", text_of(now), d.doomed)
+            self._move(db, d.retired, LoadState.RETIRED, f"retired = {n}, stale = 0")
+            self._move(db, d.skipped, LoadState.SKIPPED)
+            self._abandon(db, d.abandoned, now)
+            self._move(db, d.standing, LoadState.DECIDED, f"decided = {n}")
+            self._recount(db, d.counts)
+            db.execute("update loads set stale = 0 where pipeline = ? and stale = 1 and key in"
+                       " (select key from hints where pipeline = ?)", (self.pipeline, self.pipeline))  # fmt: skip
+            db.executemany("update loads set stale = 1 where id = ?", [(x,) for x in d.stale])
+            self._insert_alerts(db, d.alerts, n)
+            self._forget(db, d.forgotten)
+
+    def settle(
+        self,
+        abandoned: Sequence[str],
+        stale: Sequence[str],
+        fresh: Sequence[str],
+        forgotten: Sequence[str],
+        alerts: Sequence[Alert],
+        now: datetime,
+    ) -> None:
+        """What a look at the store settled without changing any row: no revision is needed."""
+        with self._db.transaction() as db:
+            self._abandon(db, abandoned, now)
+            db.executemany("update loads set stale = 1 where id = ?", [(x,) for x in stale])
+            db.executemany("update loads set stale = 0 where id = ?", [(x,) for x in fresh])
+            self._forget(db, forgotten)
+            self._insert_alerts(db, alerts, self._head(db))
+
+    def mark(self, sink: str, number: int) -> None:
+        """Remember what a sink said of itself."""
+        with self._db.transaction() as db:
+            db.execute("insert or replace into sinks values (?, ?, ?)", (self.pipeline, sink, number))
+
+    def stand(self, number: int) -> None:
+        """Every sink is at `number` or beyond: its loads stand, and messages about them may go out."""
+        with self._db.transaction() as db:
+            db.execute(
+                "update loads set state = 'standing' where pipeline = ? and state = 'decided' and decided <= ?",
+                (self.pipeline, number),
+            )
+            db.execute(
+                "update outbox set state = 'ready' where pipeline = ? and state = 'waiting' and"
+                " (load is null or load in (select id from loads where state in ('standing', 'dead')))",
+                (self.pipeline,),
+            )
+
+    # -- pieces --------------------------------------------------------------------------------------------------
+
+    def _move(self, db: sqlite3.Connection, loads: Iterable[str], state: LoadState, also: str = "") -> None:
+        setting = f"state = '{state}'" + (f", {also}" if also else "")
+        db.executemany(f"update loads set {setting} where id = ?", [(x,) for x in loads])
+
+    def _abandon(self, db: sqlite3.Connection, loads: Sequence[str], now: datetime) -> None:
+        self._move(db, loads, LoadState.ABANDONED)
+        db.executemany(
+            "update files set doomed = ? where added is null and doomed is null and id in"
+            " (select f.file from file_loads f where f.load = ?) and not exists (select 1 from file_loads o"
+            " join loads l on l.id = o.load where o.file = files.id and l.state not in ('abandoned', 'retired'))",
+            [(text_of(now), x) for x in loads],
+        )
+
+    def _recount(self, db: sqlite3.Connection, counts: Mapping[str, Counts]) -> None:
+        for load, c in counts.items():
+            if not (c.staged_exactly and c.decided_exactly):
+                raise InfrastructureError("HR503", load, f"the accounting does not add up: {c}", "report this")
+        db.executemany(f"update loads set {COUNTS} where id = ?", [(*_counts(c), x) for x, c in counts.items()])
+
+    def _insert_file(
+        self, db: sqlite3.Connection, file: DataFile, *, added: int | None = None, doomed: bool = False
+    ) -> None:
+        lo, hi = file.ranges[0] if file.ranges else (None, None)
+        cursor = db.execute(
+            "insert into files (pipeline, path, kind, rows, size, partition, ranges, lo, hi, added, doomed)"
+            " values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (self.pipeline, file.path, file.kind, file.rows, file.size, json.dumps(dict(file.partition)))
+            + (json.dumps(file.ranges), lo, hi, added, text_of(self._clock.now()) if doomed else None),
+        )
+        db.executemany(
+            "insert into file_loads values (?, ?, ?)", [(cursor.lastrowid, x, n) for x, n in file.loads.items()]
+        )
+
+    def _insert_alerts(self, db: sqlite3.Connection, alerts: Iterable[Alert], revision: int | None) -> None:
+        now = text_of(self._clock.now())
+        db.executemany(
+            "insert or ignore into outbox (name, pipeline, load, revision, subject, body, state, at)"
+            " values (?, ?, ?, ?, ?, ?, 'waiting', ?)",
+            [(a.name, self.pipeline, a.load or None, revision, a.subject, a.body, now) for a in alerts],
+        )
+
+    def _forget(self, db: sqlite3.Connection, keys: Iterable[str]) -> None:
+        db.executemany("delete from hints where pipeline = ? and key = ?", [(self.pipeline, k) for k in keys])
+
+    def _head(self, db: sqlite3.Connection) -> int:
+        (n,) = db.execute(
+            "select coalesce(max(number), 0) from revisions where pipeline = ?", (self.pipeline,)
+        ).fetchone()
+        return int(n)
+
+    # -- what sinks and engines read ------------------------------------------------------------------------------
+
+    def head(self) -> int:
+        return self._head(self._db.connection())
+
+    def shape(self, number: int | None = None) -> Shape | None:
+        """The tables' shape after that revision; None before the first."""
+        row = (
+            self._db.connection()
+            .execute(
+                "select shape from revisions where pipeline = ? and number = ?",
+                (self.pipeline, self.head() if number is None else number),
+            )
+            .fetchone()
+        )
+        return _shape_of(row[0]) if row else None
+
+    def revision(self, number: int) -> Revision:
+        db = self._db.connection()
+        row = db.execute(
+            "select * from revisions where pipeline = ? and number = ?", (self.pipeline, number)
+        ).fetchone()
+        if row is None:
+            raise InfrastructureError("HR506", self.pipeline, f"revision {number} is not in the ledger")
+        asked = (self.pipeline, number)
+        return Revision(
+            pipeline=self.pipeline,
+            number=number,
+            at=instant_of(row["at"]),
+            reason=row["reason"],
+            added=tuple(map(file_of, db.execute(files_query("pipeline = ? and kind = 'data' and added = ?"), asked))),
+            removed=tuple(
+                map(file_of, db.execute(files_query("pipeline = ? and kind = 'data' and removed = ?"), asked))
+            ),
+            columns=_shape_of(row["shape"]).columns,
+        )
+
+
+def _update_files(db: sqlite3.Connection, setting: str, value: object, paths: Iterable[str]) -> None:
+    db.executemany(f"update files set {setting} where path = ?", [(value, p) for p in paths])
+
+
+def _counts(c: Counts) -> tuple[int, ...]:
+    return (c.read, c.accepted, c.rejected, c.filtered, c.loaded, c.duplicate, c.conflict)
+
+
+def _shape_text(shape: Shape) -> str:
+    return json.dumps([shape.columns, shape.key, shape.on_conflict, shape.partitions])
+
+
+def _shape_of(text: str) -> Shape:
+    columns, key, on_conflict, partitions = json.loads(text)
+    return Shape(tuple(map(tuple, columns)), tuple(key), on_conflict, tuple(map(tuple, partitions)))

@@ -1,0 +1,235 @@
+"""Reading the ledger: for people (history, status, explain), for queries (which files stand) and for housekeeping.
+
+Nothing here changes what stands; the only writes are corrections, messages sent, and files forgotten.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from headrace.local.database import Database, text_of
+from headrace.local.ledger_rows import file_of, files_query, load_of
+from headrace.model.contract import Contract
+from headrace.model.errors import InfrastructureError, UsageError
+from headrace.model.loads import Counts, DataFile, Load
+
+
+class History:
+    """The reading half of a ledger."""
+
+    def __init__(self, database: Database, pipeline: str) -> None:
+        self._db = database
+        self.pipeline = pipeline
+
+    # -- loads ---------------------------------------------------------------------------------------------------
+
+    def load(self, id: str) -> Load | None:
+        row = self._db.connection().execute("select * from loads where id = ?", (id,)).fetchone()
+        return load_of(row) if row else None
+
+    def history(
+        self, key: str | None = None, since: datetime | None = None, limit: int | None = None, after: int = 0
+    ) -> list[Load]:
+        """Loads as they were first seen, newest last. With `limit`, the newest so many."""
+        where, values = ["pipeline = ?"], [self.pipeline]
+        if key is not None:
+            where.append("key = ?")
+            values.append(key)
+        if since is not None:
+            where.append("seen_at >= ?")
+            values.append(text_of(since))
+        rows = self._db.connection().execute(
+            f"select * from loads where {' and '.join(where)} and seq > ? order by seq desc limit ?",
+            (*values, after, -1 if limit is None else limit),
+        )
+        return [load_of(row) for row in rows][::-1]
+
+    def last_seq(self) -> int:
+        (n,) = self._db.connection().execute("select coalesce(max(seq), 0) from loads").fetchone()
+        return int(n)
+
+    def in_state(self, *states: str) -> list[Load]:
+        """Loads in any of the live states, oldest first."""
+        marks = ",".join("?" * len(states))
+        rows = self._db.connection().execute(
+            f"select * from loads where pipeline = ? and state in ({marks}) order by seq", (self.pipeline, *states)
+        )
+        return [load_of(row) for row in rows]
+
+    def standing(self) -> dict[str, Load]:
+        """What stands under each key, skipped twins included."""
+        return {x.key: x for x in self.in_state("decided", "standing", "skipped")}
+
+    def dead(self) -> list[Load]:
+        """Objects that cannot load as they are."""
+        return self.in_state("dead")
+
+    def outdated(self, digest: str) -> list[Load]:
+        """Standing loads of another contract than this."""
+        return [x for x in self.in_state("decided", "standing") if x.contract != digest]
+
+    def twins(self, version: str) -> list[Load]:
+        """Live loads of these bytes under any key."""
+        rows = self._db.connection().execute(
+            "select * from loads where pipeline = ? and version = ? and state in"
+            " ('seen', 'staged', 'decided', 'standing', 'skipped') order by arrived_at, key",
+            (self.pipeline, version),
+        )
+        return [load_of(row) for row in rows]
+
+    def states(self) -> dict[str, int]:
+        """How many loads are in each state."""
+        rows = self._db.connection().execute(
+            "select state, count(*) from loads where pipeline = ? group by state", (self.pipeline,)
+        )
+        return {state: n for state, n in rows}
+
+    def totals(self) -> Counts:
+        """The accounting of everything that stands."""
+        row = (
+            self._db.connection()
+            .execute(
+                "select coalesce(sum(read), 0), coalesce(sum(accepted), 0), coalesce(sum(rejected), 0),"
+                " coalesce(sum(filtered), 0), coalesce(sum(loaded), 0), coalesce(sum(duplicate), 0),"
+                " coalesce(sum(conflict), 0) from loads where pipeline = ? and state in ('decided', 'standing')",
+                (self.pipeline,),
+            )
+            .fetchone()
+        )
+        return Counts(*row)
+
+    def contract(self, digest: str) -> Contract:
+        row = self._db.connection().execute("select body from contracts where digest = ?", (digest,)).fetchone()
+        if row is None:
+            raise InfrastructureError("HR507", digest, "this contract is not in the ledger", "restore a backup")
+        return Contract.from_dict(json.loads(row[0]))
+
+    # -- files and revisions -------------------------------------------------------------------------------------
+
+    def files(self, kind: str, at: int | None = None) -> list[DataFile]:
+        where = "pipeline = ? and kind = ? and added is not null and removed is null"
+        values: tuple[Any, ...] = (self.pipeline, kind)
+        if at is not None:
+            where = "pipeline = ? and kind = ? and added <= ? and (removed is null or removed > ?)"
+            values = (self.pipeline, kind, at, at)
+        return [file_of(row) for row in self._db.connection().execute(files_query(where), values)]
+
+    def overlapping(self, kind: str, lo: Any, hi: Any) -> list[DataFile]:
+        """Standing files whose first key column may hold a value in [lo, hi], or of unknown range."""
+        where = (
+            "pipeline = ? and kind = ? and removed is null and added is not null"
+            " and (lo is null or (lo <= ? and hi >= ?))"
+        )
+        rows = self._db.connection().execute(files_query(where), (self.pipeline, kind, hi, lo))
+        return [file_of(row) for row in rows]
+
+    def files_of(self, loads: Iterable[str], *, staged: bool) -> list[DataFile]:
+        """Files that hold rows of these loads: the staged ones, or the standing ones."""
+        ids = list(loads)
+        state = "added is null and doomed is null" if staged else "added is not null and removed is null"
+        found: dict[str, DataFile] = {}
+        for start in range(0, len(ids), 500):
+            some = ids[start : start + 500]
+            marks = ",".join("?" * len(some))
+            where = f"{state} and id in (select file from file_loads where load in ({marks}))"
+            for row in self._db.connection().execute(files_query(where), some):
+                found[row["path"]] = file_of(row)
+        return list(found.values())
+
+    def sinks(self) -> dict[str, int]:
+        """The number each sink was last seen at."""
+        rows = self._db.connection().execute("select sink, number from sinks where pipeline = ?", (self.pipeline,))
+        return {sink: n for sink, n in rows}
+
+    def revisions(self, limit: int | None = None) -> list[dict[str, Any]]:
+        """Numbers, instants, reasons and how many loads each decided and retired; newest last."""
+        rows = self._db.connection().execute(
+            "select number, at, reason, (select count(*) from loads l where l.pipeline = r.pipeline and"
+            " l.decided = r.number) as decided, (select count(*) from loads l where l.pipeline = r.pipeline and"
+            " l.retired = r.number) as retired from revisions r where pipeline = ? order by number desc limit ?",
+            (self.pipeline, -1 if limit is None else limit),
+        )
+        return [dict(row) for row in rows][::-1]
+
+    def standing_number(self) -> int:
+        """The newest revision that every known sink has."""
+        return min(self.sinks().values(), default=0)
+
+    def held(self) -> list[str]:
+        """Keys whose retraction waits for a person."""
+        rows = self._db.connection().execute(
+            "select key from hints where pipeline = ? and held is not null and confirmed = 0 order by key",
+            (self.pipeline,),
+        )
+        return [key for (key,) in rows]
+
+    # -- corrections ---------------------------------------------------------------------------------------------
+
+    def correct(
+        self, key: str, version: str, member: str, rows: Mapping[int, Mapping[str, str | None]], now: datetime
+    ) -> None:
+        """Store corrected records of one version: for each record its whole row, header → text."""
+        with self._db.transaction() as db:
+            db.executemany(
+                "insert or replace into corrections values (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (self.pipeline, key, version, member, record, json.dumps(dict(cells)), text_of(now))
+                    for record, cells in rows.items()
+                ],
+            )
+
+    def corrections(self, key: str, version: str) -> list[tuple[str, int, dict[str, str | None]]]:
+        """(member, record, header → text) of every correction that is bound to this version."""
+        rows = self._db.connection().execute(
+            "select member, record, cells from corrections where pipeline = ? and key = ? and version = ?"
+            " order by member, record",
+            (self.pipeline, key, version),
+        )
+        return [(member, record, json.loads(cells)) for member, record, cells in rows]
+
+    def corrections_digest(self, key: str, version: str) -> str:
+        """A name for the set of corrections of a version; empty when there are none."""
+        found = self.corrections(key, version)
+        return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16] if found else ""
+
+    # -- messages and housekeeping -------------------------------------------------------------------------------
+
+    def messages(self, state: str = "ready", limit: int = 100) -> list[dict[str, Any]]:
+        rows = self._db.connection().execute(
+            "select * from outbox where pipeline = ? and state = ? order by id limit ?", (self.pipeline, state, limit)
+        )
+        return [dict(row) for row in rows]
+
+    def sent(self, ids: Sequence[int]) -> None:
+        with self._db.transaction() as db:
+            db.executemany("update outbox set state = 'sent' where id = ?", [(i,) for i in ids])
+
+    def trash(self, before: datetime) -> list[str]:
+        """Paths that nothing refers to any more: doomed, or removed by a revision older than `before`."""
+        rows = self._db.connection().execute(
+            "select path from files where pipeline = ?1 and doomed is not null union all"
+            " select path from files f join revisions r on r.pipeline = f.pipeline and r.number = f.removed"
+            " where f.pipeline = ?1 and f.removed <= ?2 and r.at < ?3",
+            (self.pipeline, self.standing_number(), text_of(before)),
+        )
+        return [path for (path,) in rows]
+
+    def forget_files(self, paths: Iterable[str]) -> None:
+        """Drop rows of files that were deleted from disk."""
+        with self._db.transaction() as db:
+            db.executemany("delete from files where path = ?", [(p,) for p in paths])
+
+    def known_paths(self) -> set[str]:
+        """Every path of the base that the ledger knows, whatever its state."""
+        rows = self._db.connection().execute("select path from files where pipeline = ?", (self.pipeline,))
+        return {path for (path,) in rows}
+
+    def find_load(self, id: str) -> Load:
+        found = self.load(id)
+        if found is None:
+            raise UsageError("HR110", id, "there is no such load", "see `headrace history`")
+        return found
