@@ -1,0 +1,48 @@
+# make setup    .venv with the headrace command         make lint     ruff, mypy --strict, pyright
+# make demo     files to tables in a minute             make bench    the table of benchmarks/README.md (long)
+# make test     everything that must hold (< 10 min)    make soak     the long trials of docs/guarantees.md (hours)
+.DEFAULT_GOAL := help
+.PHONY: help setup dev demo test lint bench soak lock clean
+
+BIN := .venv/bin
+CORE := .venv/.core-installed
+DEV := .venv/.dev-installed
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+$(CORE): constraints.txt pyproject.toml tools/setup
+	@tools/setup core
+	@touch $@
+
+$(DEV): $(CORE) constraints-dev.txt
+	@tools/setup dev
+	@touch $@
+
+setup: $(CORE)
+
+dev: $(DEV)
+
+demo: $(CORE)
+	@$(BIN)/headrace demo
+
+test: $(DEV)
+	$(BIN)/python -m pytest -n 2 -m "not soak" $(ARGS)
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+bench: $(CORE)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(DEV)
+	HEADRACE_SOAK=1 $(BIN)/python -m pytest -n 2 -m soak --durations=20 $(ARGS)
+
+lock:
+	@tools/lock $(ARGS)
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/work

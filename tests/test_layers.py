@@ -1,0 +1,124 @@
+"""Holds imports to one direction, and each heavy library to its place, so that the layout tells the truth."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parent.parent / "src"
+
+MAY_IMPORT: dict[str, set[str]] = {
+    "model": set(),
+    "ports": {"model"},
+    "contract": {"model", "ports"},
+    "formats": {"model", "ports"},
+    "sinks": {"model", "ports"},
+    "engine": {"model", "ports", "contract", "formats", "sinks"},
+    "spark": {"model", "ports", "contract"},
+    "local": {"model", "ports", "contract", "formats", "sinks", "engine"},
+    "aws": {"model", "ports", "contract", "formats", "sinks", "engine"},
+    "project": {"model", "ports", "contract", "formats", "sinks", "engine", "local", "aws", "spark"},
+    "server": {"model", "ports", "project"},
+    "cli": {"model", "ports", "contract", "formats", "engine", "project", "server"},
+    "": {"model", "project"},  # headrace/__init__.py: the user's vocabulary
+    "__main__": {"cli"},
+}
+"""Each part of the package, and the parts that it may use besides itself (docs/architecture.md says why)."""
+
+ONLY_IN: dict[str, set[str]] = {
+    "boto3": {"aws"},
+    "botocore": {"aws"},
+    "pyspark": {"spark"},
+    "fastapi": {"server"},
+    "uvicorn": {"server"},
+    "watchfiles": {"local"},
+    "fastexcel": {"formats"},
+    "charset_normalizer": {"formats"},
+    "pyiceberg": {"sinks", "local"},
+    "rich": {"cli"},
+}
+"""Libraries whose use shows in the layout."""
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for path in sorted((SOURCE / "headrace").rglob("*.py")):
+        yield part_of(path), path
+
+
+def part_of(path: Path) -> str:
+    """`headrace/engine/stage.py` is of the part `engine`; a module at the top is its own part."""
+    first = path.relative_to(SOURCE / "headrace").parts[0]
+    return "" if first == "__init__.py" else first.removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    yield from imported(path.read_text(encoding="utf-8"), path.relative_to(SOURCE).parent.parts)
+
+
+def imported(text: str, package: tuple[str, ...]) -> Iterator[tuple[int, str]]:
+    """Every absolute name that a module of `package` imports, also under TYPE_CHECKING and inside functions."""
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Import(names=names):
+                yield from ((node.lineno, name.name) for name in names)
+            case ast.ImportFrom(module=module, names=names, level=level):
+                base = ".".join([*package[: len(package) - level + 1], *([module] if module else [])])
+                origin = base if level else str(module)
+                for name in names:
+                    yield node.lineno, f"{origin}.{name.name}" if origin == "headrace" else origin
+
+
+def test_imports_point_one_way() -> None:
+    wrong = []
+    for part, path in modules():
+        for line, name in imports(path):
+            head, _, rest = name.partition(".")
+            if head != "headrace":
+                continue
+            target = rest.split(".")[0]
+            if target != part and target not in MAY_IMPORT[part]:
+                wrong.append(f"{path.relative_to(SOURCE)}:{line} {part or 'headrace'} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_part_of_the_package_has_its_place_in_the_layers() -> None:
+    assert {part for part, _ in modules()} <= set(MAY_IMPORT)
+
+
+def test_the_model_needs_the_standard_library_alone() -> None:
+    allowed = set(sys.stdlib_module_names) | {"headrace"}
+    wrong = [
+        f"{path.relative_to(SOURCE)}:{line} {name}"
+        for part, path in modules()
+        if part == "model"
+        for line, name in imports(path)
+        if name.split(".")[0] not in allowed
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("library", sorted(ONLY_IN))
+def test_a_library_is_used_only_where_the_layout_says(library: str) -> None:
+    wrong = [
+        f"{path.relative_to(SOURCE)}:{line} {name}"
+        for part, path in modules()
+        if part not in ONLY_IN[library]
+        for line, name in imports(path)
+        if name.split(".")[0] == library
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_two_homes_do_not_know_each_other() -> None:
+    assert "aws" not in MAY_IMPORT["local"]
+    assert "local" not in MAY_IMPORT["aws"]
+
+
+def test_a_wrong_import_is_seen_wherever_it_stands() -> None:
+    text = "def f():\n    import pyspark.sql\nfrom ..engine import loop\nfrom headrace import local\n"
+    found = {name for _, name in imported(text, ("headrace", "model"))}
+    assert found == {"headrace.engine", "headrace.local", "pyspark.sql"}
