@@ -231,5 +231,5 @@ class History:
     def find_load(self, id: str) -> Load:
         found = self.load(id)
         if found is None:
-            raise UsageError("HR110", id, "there is no such load", "see `headrace history`")
+            raise UsageError("HR130", id, "there is no such load", "see `headrace history`")
         return found
