@@ -1,0 +1,192 @@
+"""A Record and a Pipeline as Python source, from evidence: what `headrace init --from` writes for a person to review.
+
+Pure text; reads nothing. Each guess carries its evidence as a comment, so that a reviewer need not open the file.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Sequence
+
+from headrace.cli.evidence import Evidence
+
+_TYPES = {"uuid": "UUID"}
+_TAKEN = {"str", "int", "float", "bool", "date", "datetime", "UUID", "key", "column", "derived"}
+
+
+def column_name(header: str) -> str:
+    """A Python name for a header: snake case, matching the header by letters and digits where that is possible."""
+    words = re.sub(r"[\W_]+", "_", header.strip())
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", words)
+    name = re.sub(r"_+", "_", words).strip("_").lower() or "blank"
+    if not name[0].isalpha():
+        name = f"c_{name}"
+    return f"{name}_" if keyword.iskeyword(name) or name in _TAKEN else name
+
+
+def squash(text: str) -> str:
+    """What headers and names are compared by: letters and digits alone, without case."""
+    return re.sub(r"[\W_]", "", text).casefold()
+
+
+def class_name(pipeline: str) -> str:
+    return "".join(part.capitalize() for part in re.split(r"[\W_]+", pipeline) if part) or "Row"
+
+
+def identifier(text: str) -> str:
+    """A pipeline or table name: lower case letters, digits and underscores, not beginning with a digit."""
+    name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_") or "rows"
+    return name if name[0].isalpha() else f"t_{name}"
+
+
+def render(
+    name: str,
+    suffixes: Sequence[str],
+    columns: Sequence[Evidence],
+    key: tuple[str, ...] | None,
+    *,
+    optional: frozenset[str] = frozenset(),
+    repeated: int = 0,
+    scanned: str = "",
+) -> str:
+    """The source of a definition module with one Record and one Pipeline over `columns`.
+
+    `key` names headers. Columns of it that may be empty cannot be a key yet: the comment says how to make one.
+    """
+    names = _names(columns)
+    usable = bool(key) and not any(c.header in (key or ()) and (c.empty or c.header in optional) for c in columns)
+    zoned = {c.header for c in columns if c.kind == "datetime" and c.zoned}
+    plain = {c.header for c in columns if c.kind == "datetime" and not c.zoned}
+    class_zone = bool(zoned) and not plain
+    ordered = _key_order(key or (), columns)
+    words = []
+    if usable:
+        words.append(f"key={_tuple([names[h] for h in ordered])}")
+    if class_zone:
+        words.append('zone="UTC"')
+    head = f"class {class_name(name)}(Record{''.join(', ' + w for w in words)}):"
+    body = [_field(names[c.header], c, c.header in optional, c.zoned and not class_zone) for c in columns]
+    lines = [_docstring(scanned), "", *_imports(columns, " ".join(body), usable), "", "", head]
+    lines += [f"    # {line}" for line in _key_words(usable, ordered, names, columns, optional, repeated)]
+    lines += [f"    {line}" for line in body]
+    lines += ["", "", *_pipeline(name, suffixes, columns, names, usable)]
+    return "\n".join(lines) + "\n"
+
+
+def _names(columns: Sequence[Evidence]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for c in columns:
+        name = base = column_name(c.header)
+        n = 2
+        while name in names.values():
+            name, n = f"{base}_{n}", n + 1
+        names[c.header] = name
+    return names
+
+
+def _docstring(scanned: str) -> str:
+    return f'"""Drafted by `headrace init --from` from {scanned}. Review the guesses, then run `headrace check`."""'
+
+
+def _imports(columns: Sequence[Evidence], body: str, usable: bool) -> list[str]:
+    kinds = {c.kind for c in columns}
+    lines = []
+    if times := [k for k in ("date", "datetime") if k in kinds]:
+        lines.append(f"from datetime import {', '.join(times)}")
+    if "uuid" in kinds:
+        lines.append("from uuid import UUID")
+    words = ["Pipeline", "Record", *(["column"] if "column(" in body else []), "files"]
+    words += [*(["keyed"] if usable else []), "lake"]
+    return [*lines, *([""] if lines else []), f"from headrace import {', '.join(words)}"]
+
+
+def _field(name: str, c: Evidence, optional: bool, zone: bool) -> str:
+    kind = _TYPES.get(c.kind, c.kind) + (" | None" if c.empty or optional else "")
+    words = [] if squash(name) == squash(c.header) else [_text(c.header)]
+    if optional:
+        words.append("default=None")
+    if c.format:
+        words.append(f"format={_text(c.format)}")
+    if zone:
+        words.append('zone="UTC"')
+    value = f" = column({', '.join(words)})" if words else ""
+    if words == ["default=None"]:
+        value = " = None"
+    return f"{name}: {kind}{value}  # {_comment(c)}"
+
+
+def _comment(c: Evidence) -> str:
+    if c.empty == c.rows:
+        return "always empty"
+    words = [f"{c.distinct:,} distinct", f"{_short(c.low)} to {_short(c.high)}" if c.distinct > 1 else _short(c.low)]
+    if c.empty:
+        words.append(f"{c.empty:,} of {c.rows:,} empty")
+    if c.decimals:
+        words.append(f"at most {c.decimals} decimals")
+    if c.doubt:
+        words.append(c.doubt)
+    return re.sub(r"\s+", " ", "; ".join(words))
+
+
+def _short(value: str) -> str:
+    text = value if len(value) <= 32 else value[:31] + "…"
+    return text if text.isprintable() and text.strip() == text else repr(text)
+
+
+def _key_order(key: tuple[str, ...], columns: Sequence[Evidence]) -> list[str]:
+    """Times last: the first column of a key is what rows are looked up by, the rest is what they are ranged over."""
+    times = {c.header for c in columns if c.kind in ("date", "datetime")}
+    return sorted(key, key=lambda h: h in times)
+
+
+def _key_words(
+    usable: bool,
+    ordered: list[str],
+    names: dict[str, str],
+    columns: Sequence[Evidence],
+    optional: frozenset[str],
+    repeated: int,
+) -> list[str]:
+    rows = columns[0].rows if columns else 0
+    if usable:
+        return [f"key: the smallest set of columns that tells all {rows:,} rows apart"]
+    if ordered:
+        empty = [names[c.header] for c in columns if c.header in ordered and (c.empty or c.header in optional)]
+        return [
+            f"{', '.join(names[h] for h in ordered)} tell all {rows:,} rows apart, but {', '.join(empty)} may be empty and",
+            f"a key may not. Derive one: {empty[0]}_key: str = derived(\"coalesce({empty[0]}::VARCHAR, '-')\")",
+        ]
+    if repeated:
+        return [f"no key: {repeated:,} of {rows:,} rows repeat an earlier one whole; without a key all of them stay"]
+    return ["no key: no few columns tell all rows apart; without a key all rows stay"]
+
+
+def _pipeline(
+    name: str, suffixes: Sequence[str], columns: Sequence[Evidence], names: dict[str, str], usable: bool
+) -> list[str]:
+    times = [c for c in columns if c.kind in ("date", "datetime") and not c.empty]
+    table = f"lake({_text(name)}"
+    if times and not times[0].format and times[0].low[:7] != times[0].high[:7]:
+        when = names[times[0].header]
+        table += f', partition_by=["year({when})", "month({when})"]'
+    sinks = f"[{table}), keyed({_text(name + '_by_key')})]" if usable else f"[{table})]"
+    suffix = _text(suffixes[0]) if len(suffixes) == 1 else _tuple(list(suffixes))
+    return [
+        f"{name} = Pipeline(",
+        f"    {_text(name)},",
+        f"    source=files({_text(f'raw/{name}/')}, suffix={suffix}),",
+        f"    record={class_name(name)},",
+        f"    sinks={sinks},",
+        ")",
+    ]
+
+
+def _tuple(values: list[str]) -> str:
+    texts = [_text(v) for v in values]
+    return texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
+
+
+def _text(value: str) -> str:
+    """A Python text literal in double quotes."""
+    return '"' + repr("'" + value)[2:-1].replace('\\"', '"').replace('"', '\\"') + '"'
