@@ -1,0 +1,271 @@
+"""The contract as one SQL query: from cells of text to typed, checked rows. The hot path of everything.
+
+The query is a stack of sub-selects, so that each expression is evaluated once: cells and attempts, exact values,
+computed columns, flags, the mask of failures, output. It is row-wise: no row sees another. Called by
+`engine.stage` in the sandboxed child; a Spark session runs the same text through sqlglot.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from headrace.contract.casts import cast, constant
+from headrace.contract.headers import bind_headers, extra_headers, read_columns
+from headrace.contract.mask import Failure, Mask, reasons
+from headrace.contract.rowhash import expand_row_hash
+from headrace.model.contract import Column, Contract
+from headrace.model.fields import literal, quoted
+
+_PLAIN_CHECKS = frozenset({"ge", "gt", "le", "lt", "min_length", "max_length", "pattern"})
+
+
+@dataclass(frozen=True, slots=True)
+class StageQuery:
+    """What to run over a relation of text, and how to read what it staged.
+
+    `select` yields the passed-through columns, `columns`, `_bad` (0: accepted so far; bit i: `failures[i]`, as long as
+    there are at most 62 of them), `_filtered` and `_cells` (the cells in header order where `_bad <> 0`). `rejected`
+    is a SELECT list over the staged table: rule, "column", value, reason of a row with `_bad <> 0`.
+    """
+
+    select: str
+    columns: tuple[tuple[str, str], ...]
+    failures: tuple[Failure, ...]
+    rejected: str
+
+
+@dataclass
+class _Build:
+    """The query under construction: the innermost select, and what each level above it adds."""
+
+    contract: Contract
+    headers: Sequence[str]
+    bound: dict[str, int]
+    base: list[str] = field(default_factory=list)
+    levels: list[list[str]] = field(default_factory=list)
+    mask: Mask = field(default_factory=Mask)
+
+    def text(self, column: Column) -> str:
+        """The name under which the text of a bound column is staged."""
+        return f"_t{self.bound[column.name]}"
+
+
+def columns_of(contract: Contract) -> tuple[tuple[str, str], ...]:
+    """(name, DuckDB type) of an accepted row: the columns, the flags, and `_rescued` where extra headers are kept."""
+    columns = [(c.name, c.type.sql) for c in contract.columns]
+    columns += [(r.name, "BOOLEAN") for r in contract.rules if r.kind == "flag"]
+    if contract.extra == "keep":
+        columns.append(("_rescued", "VARCHAR"))
+    return tuple(columns)
+
+
+def stage_query(contract: Contract, headers: Sequence[str], relation: str, passthrough: Sequence[str]) -> StageQuery:
+    """The query for a file with these headers; `relation` goes behind FROM and has a VARCHAR column per header.
+
+    `passthrough` are other columns of the relation, handed on unchanged and visible to expressions. Raises BadObject
+    (HR451 to HR453) where the headers do not fit the contract.
+    """
+    build = _Build(contract, headers, bind_headers(contract, headers))
+    _cells(build, passthrough)
+    _values(build)
+    _computed(build)
+    _checks(build)
+    skips = _rules(build)
+    _limits(build)
+    masks = build.mask.columns()
+    columns = columns_of(contract)
+    sql = f"SELECT {', '.join(build.base)} FROM {relation}"
+    for level in [*build.levels, masks]:
+        if level:
+            sql = f"SELECT *, {', '.join(level)} FROM ({sql})"
+    output = [quoted(name) for name in passthrough]
+    output += [_rescued(build) if name == "_rescued" else quoted(name) for name, _ in columns]
+    output += build.mask.names()
+    filtered = " OR ".join(skips) or "false"
+    output.append(f"CASE WHEN _bad = 0 THEN ({filtered}) ELSE false END AS _filtered")
+    cells = ", ".join(f"_t{i}" for i in range(len(headers)))
+    output.append(f"CASE WHEN _bad <> 0 THEN [{cells}]::VARCHAR[] END AS _cells")
+    select = f"SELECT {', '.join(output)} FROM ({sql})"
+    return StageQuery(select, columns, tuple(build.mask.failures), reasons(build.mask.failures))
+
+
+def _cells(build: _Build, passthrough: Sequence[str]) -> None:
+    """Innermost: every cell under its short name. Texts that mean null become NULL here, or, where only '' does, later:
+    a cast of '' is NULL anyway, and text columns say it themselves."""
+    build.base += [quoted(name) for name in passthrough]
+    tokens = build.contract.null
+    build.base += [f"{quoted(header)} AS _t{i}" for i, header in enumerate(build.headers)]
+    if tokens not in ((), ("",)):
+        of = ", ".join(literal(t) for t in tokens)
+        cells = [f"CASE WHEN _t{i} IN ({of}) THEN NULL ELSE _t{i} END AS _n{i}" for i in _bound_cells(build)]
+        build.levels.append(cells)
+
+
+def _bound_cells(build: _Build) -> list[int]:
+    return sorted(set(build.bound.values()))
+
+
+def _cell(build: _Build, column: Column) -> str:
+    """The name of the text of a column, with null texts already NULL unless only '' is one."""
+    index = build.bound[column.name]
+    return f"_t{index}" if build.contract.null in ((), ("",)) else f"_n{index}"
+
+
+def _values(build: _Build) -> None:
+    """Two levels: the attempts of all casts, then the exact values, with defaults and what may fail about them."""
+    attempts, exacts, filled = list[str](), list[str](), list[str]()
+    empty = build.contract.null == ("",)
+    for number, column in enumerate(read_columns(build.contract)):
+        name = quoted(column.name)
+        default = constant(column.type, column.default) if column.default is not None else None
+        if column.name not in build.bound:
+            if column.default_sql is None:
+                exacts.append(f"{default or f'CAST(NULL AS {column.type.sql})'} AS {name}")
+            continue
+        t, v, e = _cell(build, column), f"_v{number}", f"_e{number}"
+        made = cast(column.type, t, v)
+        if made.attempt is not None:
+            attempts.append(f"{made.attempt} AS {v}")
+        exact = made.exact
+        if column.type.kind in ("str", "json") and empty:
+            exact = f"nullif({t}, '')" if column.type.kind == "str" else exact
+        own = default is None and column.default_sql is None
+        exacts.append(f"{exact} AS {name if own else e}")
+        if default is not None:
+            filled.append(f"coalesce({e}, {default}) AS {name}")
+        _cast_failures(build, column, t, name if own else e, made.reason, required=own and not column.nullable)
+    build.levels += [attempts, exacts, filled]
+
+
+def _cast_failures(build: _Build, column: Column, t: str, value: str, reason: str, required: bool) -> None:
+    cell = build.bound[column.name]
+    present = f"{t} IS NOT NULL AND {t} <> ''" if build.contract.null == ("",) else f"{t} IS NOT NULL"
+    if column.type.kind != "str":
+        # the quick test lets '' through: the exact one is only evaluated for rows that fail it
+        quick = f"({value} IS NULL AND {t} IS NOT NULL)"
+        build.mask.add("cast", column.name, cell, reason, quick, f"{value} IS NULL AND {present}")
+        if column.type.choices:
+            _choices(build, column, cell, value)
+    elif column.type.choices:
+        _choices(build, column, cell, value)
+    if required:
+        exact = f"{value} IS NULL AND NOT coalesce({present}, false)"
+        build.mask.add("required", column.name, cell, "missing", f"{value} IS NULL", exact)
+
+
+def _choices(build: _Build, column: Column, cell: int, value: str) -> None:
+    choices = [c if column.type.kind == "int" else literal(c) for c in column.type.choices]
+    test = f"{value} NOT IN ({', '.join(choices)})"
+    build.mask.add("choices", column.name, cell, f"none of {', '.join(column.type.choices)}", test)
+
+
+def _computed(build: _Build) -> None:
+    """Derived columns and SQL defaults, in contract order: each sees those above it. Independent ones share a level."""
+    level, made = list[str](), set[str]()
+    for number, column in enumerate(build.contract.columns):
+        sql = column.sql or column.default_sql
+        if sql is None:
+            continue
+        if _mentions(sql, made):
+            build.levels.append(level)
+            level, made = [], set()
+        level.append(f"{_computed_value(build, column, sql)} AS {quoted(column.name)}")
+        made.add(column.name)
+        _computed_failures(build, column, sql, number)
+    build.levels.append(level)
+
+
+def _computed_value(build: _Build, column: Column, sql: str) -> str:
+    computed = _hash(build, sql, column) or f"TRY(CAST(({sql}) AS {column.type.sql}))"
+    if column.sql is None and column.name in build.bound:
+        number = [c.name for c in read_columns(build.contract)].index(column.name)
+        return f"CASE WHEN _e{number} IS NOT NULL THEN _e{number} ELSE {computed} END"
+    return computed
+
+
+def _hash(build: _Build, sql: str, column: Column) -> str | None:
+    """`row_hash()` spelled out over the cells of all read columns; None where the expression does not use it."""
+    if "row_hash" not in sql.lower():
+        return None
+    cells = [_cell(build, c) if c.name in build.bound else None for c in read_columns(build.contract)]
+    return expand_row_hash(sql, cells, column.type, empty_is_null=build.contract.null == ("",))
+
+
+def _computed_failures(build: _Build, column: Column, sql: str, number: int) -> None:
+    name = quoted(column.name)
+    cell = build.bound.get(column.name) if column.sql is None else None
+    if column.type.choices:
+        choices = [c if column.type.kind == "int" else literal(c) for c in column.type.choices]
+        reason = f"none of {', '.join(column.type.choices)}"
+        build.mask.add("choices", column.name, cell, reason, f"{name} NOT IN ({', '.join(choices)})")
+    if "row_hash" in sql.lower():
+        return
+    failed = f"{name} IS NULL AND TRY((CAST(({sql}) AS {column.type.sql})) IS NULL) IS NULL"
+    build.mask.add("derived", column.name, cell, "its SQL fails on this row", f"{name} IS NULL", failed)
+    if not column.nullable:
+        build.mask.add("required", column.name, cell, "its SQL gives null", f"{name} IS NULL")
+
+
+def _mentions(sql: str, names: Iterable[str]) -> bool:
+    words = {w.casefold() for w in re.findall(r"\w+", sql)}
+    return any(n.casefold() in words for n in names)
+
+
+def _checks(build: _Build) -> None:
+    for column in build.contract.columns:
+        cell = build.bound.get(column.name) if column.sql is None else None
+        for rule, test in column.checks:
+            reason = _check_reason(rule, column.name, test)
+            if rule in _PLAIN_CHECKS:
+                build.mask.add(rule, column.name, cell, reason, f"NOT ({test})")
+            else:
+                build.mask.add(rule, column.name, cell, reason, f"TRY(({test}) IS NOT FALSE) IS DISTINCT FROM true")
+
+
+def _check_reason(rule: str, column: str, test: str) -> str:
+    bare = test.replace(quoted(column), column)
+    return f"fails {bare}" if len(bare) <= 200 else f"fails its {rule}"
+
+
+def _rules(build: _Build) -> list[str]:
+    """Flags become columns, rejects become failures; returns the columns that tell whether a row is skipped.
+
+    An expression that raises rejects the row: it is never taken for a no.
+    """
+    skips, level, made = list[str](), list[str](), set[str]()
+    for number, rule in enumerate(build.contract.rules):
+        if rule.kind == "alert":
+            continue
+        name = quoted(rule.name) if rule.kind == "flag" else f"_r{number}"
+        if _mentions(rule.when, made):
+            build.levels.append(level)
+            level, made = [], set()
+        level.append(f"TRY(coalesce(({rule.when}), false)) AS {name}")
+        if rule.kind == "flag":
+            made.add(rule.name)
+        if rule.kind == "reject":
+            shown = rule.when if len(rule.when) <= 200 else rule.name
+            build.mask.add(rule.name, None, None, f"rule {rule.name}: {shown}", f"{name} IS DISTINCT FROM false")
+            continue
+        build.mask.add(rule.name, None, None, f"rule {rule.name}: its SQL fails on this row", f"{name} IS NULL")
+        if rule.kind == "skip":
+            skips.append(name)
+    build.levels.append(level)
+    return skips
+
+
+def _limits(build: _Build) -> None:
+    for name, holds in build.contract.limits:
+        reason = {"key": "a key part is null, empty or too long", "size": "more than 400 KB"}.get(name, name)
+        build.mask.add(name, None, None, f"{name}: {reason}", f"({holds}) IS DISTINCT FROM true")
+
+
+def _rescued(build: _Build) -> str:
+    """Cells that no column wants, as a JSON object by header; NULL where the file has none."""
+    left = extra_headers(build.headers, build.bound)
+    if not left:
+        return "CAST(NULL AS VARCHAR) AS _rescued"
+    pairs = ", ".join(f"{literal(build.headers[i])}, _t{i}" for i in left)
+    return f"CAST(json_object({pairs}) AS VARCHAR) AS _rescued"
