@@ -140,14 +140,14 @@ def _value(which: str, name: str, value: Any, kind: str, low: float) -> Any:
         raise DefinitionError("HR111", which, f"{name} = {value!r} is not {_EXPECTED[kind]}", "correct it") from exc
     if parsed < low:
         raise DefinitionError("HR111", which, f"{name} = {value!r} is too small", f"the least is {low:g}")
-    return str(value) if kind == "memory" else parsed
+    if kind == "memory":
+        return f"{parsed}B" if isinstance(value, int) else value  # DuckDB wants a unit
+    return parsed
 
 
 def _parsed(value: Any, kind: str) -> int | float:
     match kind:
-        case "memory":
-            return parse_size(str(value) + "B" if isinstance(value, int) and not isinstance(value, bool) else value)
-        case "size":
+        case "memory" | "size":
             return parse_size(value)
         case "span":
             return parse_span(value)

@@ -1,0 +1,351 @@
+"""Objects in a folder: the landing place of a local target. It reads, lists and puts; it decides nothing.
+
+A key is the path below the root, with `/`, taken as it is: nothing is decoded. What is no object yet is never seen:
+names that begin with a dot, and names that end in `.part` or `.tmp`. Write under such a name and rename.
+
+| code | means | kind |
+|---|---|---|
+| HR301 | the landing folder is not there, not mounted or not readable | StoreUnavailable: retried, never a deletion |
+| HR302 | an object changed or went while it was read | ObjectMoving: its next event reads it again |
+| HR303 | one object cannot be read (permissions, a bad disk) | InfrastructureError: retried |
+| HR304 | an object cannot be written (disk full, permissions) | InfrastructureError: retried |
+| HR311 | a key that would leave the root, or names no file | BadObject |
+| HR312 | a key that no folder can hold: a part over 255 bytes, or 1,024 in all | BadObject |
+| HR313 | a key whose name says that it is still being written | BadObject |
+| HR314 | a file name that is not UTF-8 | BadObject |
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import stat as modes
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from headrace.local.clock import SystemClock
+from headrace.model.errors import BadObject, HeadraceError, InfrastructureError, ObjectMoving, StoreUnavailable
+from headrace.model.loads import Stat
+from headrace.ports import Clock
+
+SENTINEL = ".headrace-landing"
+"""Proof that the folder is the landing folder, and not the empty mount point below it."""
+
+UNFINISHED = (".part", ".tmp")
+MOST_BYTES = 1024  # of a key: S3's limit, so that a definition can move there
+MOST_SEGMENT = 255  # bytes of one name in any common file system
+CHUNK = 1 << 20
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+F_GETPATH = 50  # macOS: the path of an open file
+
+
+def ignored(name: str) -> bool:
+    """Whether a file or folder of this name is still being written, or is none of ours."""
+    return name.startswith(".") or name.endswith(UNFINISHED)
+
+
+class FolderStore:
+    """headrace.ports.Store over a folder. `create` makes one; constructing opens nothing.
+
+    Links to files inside the root are followed; any other link is refused when it is read (HR311), so it shows as a
+    dead object. Pipes, sockets and devices are no objects. Safe for threads and for several processes.
+    """
+
+    def __init__(self, root: Path, clock: Clock | None = None, archive: Path | None = None) -> None:
+        self.root = root
+        self.archived = archive or root.with_name("archive")
+        self._clock: Clock = clock or SystemClock()
+        self._last = 0  # creation time of the newest put, in ns
+        self._lock = threading.Lock()
+
+    @staticmethod
+    def create(root: Path, clock: Clock | None = None) -> FolderStore:
+        """Make the landing folder with its sentinel, durably. Harmless if it is there."""
+        with _writing(str(root)):
+            _make_folders(root)
+            if not (root / SENTINEL).exists():
+                (root / SENTINEL).write_text("Headrace watches this folder. Do not delete this file.\n")
+                _sync(root)
+        return FolderStore(root, clock)
+
+    def stat(self, key: str) -> Stat | None:
+        path = self._path(key)
+        if any(ignored(part) for part in key.split("/")):
+            return None
+        try:
+            found = os.stat(path)
+        except OSError as exc:
+            self._gone_or_raise(key, exc)
+            return None
+        if not modes.S_ISREG(found.st_mode) and path.is_symlink():
+            found = os.lstat(path)  # a linked folder: an object that `fetch` refuses, not an absent one
+        return _stat(key, found) if modes.S_ISREG(found.st_mode) or modes.S_ISLNK(found.st_mode) else None
+
+    def list(self, prefix: str) -> Iterator[Stat]:
+        """Every object under `prefix`, in key order. An error on the way is raised: a list that ends is complete.
+
+        Objects that come or go meanwhile may be missed or named; they have events of their own.
+        """
+        self.check()
+        folder, _, start = prefix.rpartition("/")
+        if folder:
+            self._path(folder)
+        yield from self._walk(folder + "/" if folder else "", start)
+        self.check()  # unmounted meanwhile: the caller must not take what it saw for everything
+
+    def fetch(self, key: str, into: Path) -> tuple[Stat, str]:
+        """Copy the object to `into` while hashing it. Returns what it was, and its version: the SHA-256 of the copy.
+
+        The hash is taken of the very bytes that were written to `into`, so the version always tells what was read. A
+        file that is still being written is not waited for: if it grew under the copy this raises ObjectMoving; if it
+        grows later, that is another version with an event of its own, which replaces this one whole. A rename onto the
+        key meanwhile is found by looking at the path again, and raises ObjectMoving too.
+        """
+        with self._opened(key) as (source, before):
+            version = _copy(source, into, before.st_size)
+            after = os.fstat(source)
+        self._still(key, before, after)
+        return _stat(key, before), version
+
+    def digest(self, key: str) -> tuple[Stat, str]:
+        """Like `fetch`, without a copy: for telling whether a changed fingerprint is a changed object."""
+        with self._opened(key) as (source, before):
+            version = _copy(source, None, before.st_size)
+            after = os.fstat(source)
+        self._still(key, before, after)
+        return _stat(key, before), version
+
+    def put(self, key: str, source: Path) -> Stat:
+        """Store a copy durably, whole or not at all. Creation times of one store's puts strictly increase."""
+        path = self._path(key)
+        if any(ignored(part) for part in key.split("/")):
+            raise BadObject("HR313", key, "this name marks a file that is still being written", "choose another name")
+        self.check()
+        if not self._inside(os.path.realpath(path.parent)):
+            raise BadObject("HR311", key, "its folder is a link out of the landing folder", "choose another key")
+        temporary = path.with_name(f".{secrets.token_hex(8)}.part")
+        with _writing(key):
+            _make_folders(path.parent)
+            try:
+                self._copied(source, temporary)
+                os.replace(temporary, path)
+                found = os.stat(path)  # renaming moves ctime, which is part of the fingerprint
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+            _sync(path.parent)
+        return _stat(key, found)
+
+    def archive(self, key: str, version: str) -> None:
+        """Move the object to `archive/<first 16 of version>/<key>` if it still is that version; else ObjectMoving."""
+        target = self.archived / version[:16] / self._path(key).relative_to(self.root)
+        before, found = self.digest(key)
+        if found != version:
+            raise ObjectMoving("HR302", key, "it is another version by now", "nothing was moved")
+        with _writing(str(target)):
+            _make_folders(target.parent)
+            os.replace(self._path(key), target)
+            _sync(target.parent)
+            _sync(self._path(key).parent)
+        moved = os.stat(target)
+        if not _stat(key, moved).fingerprint.startswith(before.fingerprint.rpartition(":")[0]):
+            os.link(target, self._path(key))  # refuses to overwrite a third version
+            raise ObjectMoving("HR302", key, "it was replaced while it was archived", "it was put back")
+
+    def remove(self, key: str) -> None:
+        """Delete the object; harmless if it is gone. Only tests and the demo need this."""
+        with _writing(key):
+            self._path(key).unlink(missing_ok=True)
+
+    def check(self) -> None:
+        """Raise StoreUnavailable unless the landing folder is there, with its sentinel, and can be listed."""
+        try:
+            os.stat(self.root / SENTINEL)
+            os.scandir(self.root).close()
+        except OSError as exc:
+            raise self._unavailable(exc) from exc
+
+    def _unavailable(self, exc: OSError) -> StoreUnavailable:
+        found = exc.strerror or str(exc)
+        if isinstance(exc, FileNotFoundError):
+            found = f"{SENTINEL} is not there" if self.root.exists() else "the landing folder is not there"
+        return StoreUnavailable("HR301", str(self.root), found, "mount or restore it; nothing is taken for deleted")
+
+    def _path(self, key: str) -> Path:
+        parts = key.split("/")
+        if not key or "\0" in key or any(part in ("", ".", "..") for part in parts):
+            raise BadObject("HR311", repr(key), "a key is a path of names below the landing folder", "rename it")
+        try:
+            sizes = [len(part.encode()) for part in parts]
+        except UnicodeEncodeError as exc:
+            raise BadObject("HR314", repr(key), "the name is not UTF-8", "rename it") from exc
+        if max(sizes) > MOST_SEGMENT or sum(sizes) + len(parts) - 1 > MOST_BYTES:
+            found = f"the longest part has {max(sizes)} bytes, all {sum(sizes) + len(parts) - 1}"
+            raise BadObject("HR312", key[:80] + "…", found, f"a folder holds {MOST_SEGMENT} and {MOST_BYTES}")
+        return self.root / key
+
+    def _inside(self, path: str) -> bool:
+        return (path + os.sep).startswith(os.path.realpath(self.root) + os.sep)
+
+    def _gone_or_raise(self, key: str, exc: OSError) -> None:
+        """Return if `exc` means that nothing stands under `key`; raise what it means otherwise."""
+        if exc.errno == errno.ELOOP:
+            raise BadObject("HR311", key, "a link that leads to itself", "put a file there") from exc
+        if not isinstance(exc, FileNotFoundError | NotADirectoryError):
+            self.check()
+            raise InfrastructureError("HR303", key, exc.strerror or str(exc), "make it readable") from exc
+        self.check()
+        if r"\x" in key and os.path.exists(_raw(self.root, key)):
+            raise BadObject("HR314", key, "the file's name is not UTF-8", "rename it") from exc
+
+    @contextmanager
+    def _opened(self, key: str) -> Iterator[tuple[int, os.stat_result]]:
+        """The object opened for reading, never outside the root; wraps what reading it raises."""
+        path = self._path(key)
+        try:
+            source = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe must not block
+        except OSError as exc:
+            self._gone_or_raise(key, exc)
+            raise ObjectMoving("HR302", key, "it is gone", "its removal has an event of its own") from exc
+        try:
+            found = os.fstat(source)
+            if not modes.S_ISREG(found.st_mode):
+                raise BadObject("HR311", key, "not a file", "put a file there")
+            if not self._inside(_path_of(source)):
+                raise BadObject("HR311", key, "a link out of the landing folder", "copy the file instead")
+            yield source, found
+        except HeadraceError:
+            raise
+        except OSError as exc:
+            if exc.errno == errno.ENOSPC:
+                raise InfrastructureError("HR304", key, "no space for its copy", "free space on the disk") from exc
+            self.check()
+            raise InfrastructureError("HR303", key, exc.strerror or str(exc), "make it readable") from exc
+        finally:
+            os.close(source)
+
+    def _still(self, key: str, before: os.stat_result, after: os.stat_result) -> None:
+        now = self.stat(key)
+        first = _stat(key, before).fingerprint
+        if now is None or _stat(key, after).fingerprint != first or now.fingerprint != first:
+            raise ObjectMoving("HR302", key, "it changed while it was read", "its next event reads it again")
+
+    def _copied(self, source: Path, temporary: Path) -> None:
+        with open(source, "rb", buffering=0) as reading:
+            _copy(reading.fileno(), temporary, os.fstat(reading.fileno()).st_size)
+        with self._lock:
+            now = (self._clock.now() - EPOCH) // timedelta(microseconds=1) * 1000
+            self._last = max(now, self._last + 1000)
+            os.utime(temporary, ns=(self._last, self._last))
+        _sync(temporary)
+
+    def _walk(self, below: str, start: str) -> Iterator[Stat]:
+        try:
+            with os.scandir(self.root / below) as entries:
+                # a folder sorts as "name/", so that keys come in their own order
+                names = sorted((e.name + "/" * e.is_dir(follow_symlinks=False), e) for e in entries)
+        except (FileNotFoundError, NotADirectoryError):
+            return  # went meanwhile, or never was: `list` checks the root before and after
+        except OSError as exc:
+            place, why = str(self.root / below), exc.strerror or str(exc)
+            raise StoreUnavailable("HR301", place, why, "make the folder readable") from exc
+        for name, entry in names:
+            if ignored(entry.name) or not name.startswith(start):
+                continue
+            if name[-1] == "/":
+                yield from self._walk(below + name, "")
+                continue
+            found = self._entry(below + name, entry)
+            if found is not None:
+                yield found
+
+    def _entry(self, key: str, entry: os.DirEntry[str]) -> Stat | None:
+        try:
+            found = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise StoreUnavailable("HR301", entry.path, exc.strerror or str(exc), "make it readable") from exc
+        if modes.S_ISLNK(found.st_mode):
+            try:
+                target = os.stat(entry.path)
+            except FileNotFoundError:
+                return None
+            except OSError:
+                target = found  # shown as it is: reading it says what is wrong with it
+            found = target if modes.S_ISREG(target.st_mode) else found  # a linked folder is refused when it is read
+        if not (modes.S_ISREG(found.st_mode) or modes.S_ISLNK(found.st_mode)):
+            return None
+        return _stat(key.encode(errors="surrogateescape").decode(errors="backslashreplace"), found)
+
+
+def _stat(key: str, found: os.stat_result) -> Stat:
+    created = EPOCH + timedelta(microseconds=found.st_mtime_ns // 1000)
+    parts = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    return Stat(key, found.st_size, created, ":".join(map(str, parts)))
+
+
+def _copy(source: int, into: Path | None, size: int) -> str:
+    """Hash the first `size` bytes of `source`, writing the same bytes to `into`; stops early where the file ends.
+
+    Bounded, because a file that somebody appends to faster than we copy would otherwise fill the disk.
+    """
+    hasher = hashlib.sha256()
+    target = -1 if into is None else os.open(into, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        while size > 0 and (chunk := os.read(source, min(CHUNK, size))):
+            size -= len(chunk)
+            hasher.update(chunk)
+            written = 0 if target >= 0 else len(chunk)
+            while written < len(chunk):
+                written += os.write(target, chunk[written:] if written else chunk)
+    finally:
+        if target >= 0:
+            os.close(target)
+    return hasher.hexdigest()
+
+
+def _raw(root: Path, key: str) -> bytes:
+    """The path that `_entry` made into a key by escaping bytes which are not UTF-8."""
+    return (
+        os.fsencode(root) + b"/" + key.encode("latin-1", "backslashreplace").decode("unicode_escape").encode("latin-1")
+    )
+
+
+def _path_of(descriptor: int) -> str:
+    if sys.platform == "darwin":
+        import fcntl
+
+        return fcntl.fcntl(descriptor, F_GETPATH, b"\0" * 1024).rstrip(b"\0").decode(errors="surrogateescape")
+    return os.readlink(f"/proc/self/fd/{descriptor}")
+
+
+def _make_folders(folder: Path) -> None:
+    """Make a folder and its parents, each durable in its own parent."""
+    if folder.is_dir():
+        return
+    _make_folders(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync(folder.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _writing(which: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise InfrastructureError("HR304", which, exc.strerror or str(exc), "free or grant space, then retry") from exc

@@ -1,0 +1,192 @@
+"""The contract of ports.Queue; here SQLite, with real processes that compete and die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from headrace.local.clock import ManualClock
+from headrace.local.database import Database
+from headrace.local.queue import SqliteQueue
+from headrace.model.errors import LeaseLost
+from headrace.model.loads import Event
+
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    return Database(tmp_path / "state.db", "")
+
+
+@pytest.fixture
+def queue(database: Database, clock: ManualClock) -> SqliteQueue:
+    return SqliteQueue(database, clock)
+
+
+def events(n: int, pipeline: str = "lv") -> list[Event]:
+    return [Event(pipeline, f"k{i}", "created") for i in range(n)]
+
+
+def test_an_event_is_leased_by_one_worker_until_it_is_acknowledged(queue: SqliteQueue) -> None:
+    queue.put(events(3))
+    first = queue.lease("lv", 2, MINUTE)
+    second = queue.lease("lv", 5, MINUTE)
+    assert [lease.event.key for lease in first + second] == ["k0", "k1", "k2"]
+    assert (queue.lease("lv", 5, MINUTE), queue.depth("lv")) == ([], (0, 3))
+    queue.acknowledge(first)
+    assert queue.depth("lv") == (0, 1)
+    queue.acknowledge(second)
+    assert queue.depth("lv") == (0, 0)
+
+
+def test_an_equal_event_that_waits_is_not_stored_twice(queue: SqliteQueue) -> None:
+    queue.put([*events(2), *events(2), Event("lv", "k0", "scan")])
+    queue.put(events(1))
+    assert queue.depth("lv") == (3, 0)
+
+
+def test_an_event_that_comes_while_an_equal_one_is_leased_is_kept(queue: SqliteQueue) -> None:
+    """The holder may have read the object before it changed."""
+    queue.put(events(1))
+    held = queue.lease("lv", 1, MINUTE)
+    queue.put(events(1))
+    assert queue.depth("lv") == (1, 1)
+    queue.acknowledge(held)
+    assert queue.depth("lv") == (1, 0)
+
+
+def test_pipelines_do_not_see_each_others_events(queue: SqliteQueue) -> None:
+    queue.put(events(1, "a") + events(2, "b"))
+    assert len(queue.lease("a", 10, MINUTE)) == 1
+    assert queue.depth("b") == (2, 0)
+
+
+def test_a_lease_of_a_dead_worker_reappears_with_a_higher_count(queue: SqliteQueue, clock: ManualClock) -> None:
+    queue.put(events(1))
+    (first,) = queue.lease("lv", 1, MINUTE)
+    clock.advance(timedelta(seconds=59))
+    assert queue.lease("lv", 1, MINUTE) == []
+    clock.advance(timedelta(seconds=1))
+    assert queue.depth("lv") == (1, 0)
+    (second,) = queue.lease("lv", 1, MINUTE)
+    assert (first.receives, second.receives, second.event) == (1, 2, first.event)
+    assert first.token != second.token
+
+
+def test_a_lease_that_was_taken_over_can_no_longer_acknowledge(queue: SqliteQueue, clock: ManualClock) -> None:
+    queue.put(events(2))
+    late = queue.lease("lv", 1, MINUTE) + queue.lease("lv", 1, MINUTE * 9)
+    clock.advance(MINUTE)
+    (now,) = queue.lease("lv", 1, MINUTE)
+    with pytest.raises(LeaseLost, match="1 of 2 leases"):
+        queue.acknowledge(late)
+    assert queue.depth("lv") == (0, 1)  # what was still theirs is done
+    queue.release(late, timedelta(0))  # and giving back what is lost changes nothing
+    queue.acknowledge([now])
+
+
+def test_a_lease_that_ran_out_but_that_nobody_took_can_acknowledge(queue: SqliteQueue, clock: ManualClock) -> None:
+    queue.put(events(1))
+    late = queue.lease("lv", 1, MINUTE)
+    clock.advance(MINUTE * 5)
+    queue.acknowledge(late)
+    assert queue.depth("lv") == (0, 0)
+
+
+def test_a_released_event_waits_for_its_delay(queue: SqliteQueue, clock: ManualClock) -> None:
+    queue.put(events(1))
+    queue.release(queue.lease("lv", 1, MINUTE), MINUTE * 2)
+    assert (queue.lease("lv", 1, MINUTE), queue.depth("lv")) == ([], (1, 0))
+    assert queue.next_visible("lv") == clock.now() + MINUTE * 2
+    clock.advance(MINUTE * 2)
+    assert queue.lease("lv", 1, MINUTE)[0].receives == 2
+
+
+def test_a_delayed_event_is_not_seen_early_and_a_fresh_equal_one_hurries_it(queue: SqliteQueue) -> None:
+    queue.put(events(1), delay=MINUTE)
+    assert queue.lease("lv", 1, MINUTE) == []
+    queue.put(events(1))
+    assert len(queue.lease("lv", 9, MINUTE)) == 1
+
+
+def test_a_released_event_joins_an_equal_one_and_keeps_its_count(queue: SqliteQueue) -> None:
+    queue.put(events(1))
+    held = queue.lease("lv", 1, MINUTE)
+    queue.put(events(1))
+    queue.release(held, MINUTE)
+    assert queue.depth("lv") == (1, 0)
+    assert queue.lease("lv", 1, MINUTE)[0].receives == 2
+
+
+def test_acknowledging_falls_with_the_transaction_it_is_part_of(queue: SqliteQueue, database: Database) -> None:
+    queue.put(events(1))
+    held = queue.lease("lv", 1, MINUTE)
+    with pytest.raises(ZeroDivisionError), database.transaction() as db:
+        queue.acknowledge_in(db, held)
+        _ = 1 / 0
+    assert queue.depth("lv") == (0, 1)
+    with database.transaction() as db:
+        queue.acknowledge_in(db, held)
+    assert queue.depth("lv") == (0, 0)
+
+
+def test_events_outlive_the_process(tmp_path: Path, clock: ManualClock) -> None:
+    first = Database(tmp_path / "state.db", "")
+    SqliteQueue(first, clock).put(events(2500))
+    first.close()
+    assert SqliteQueue(Database(tmp_path / "state.db", ""), clock).depth("lv") == (2500, 0)
+
+
+WORKER = """
+import sys
+from datetime import timedelta
+from pathlib import Path
+from headrace.local.clock import SystemClock
+from headrace.local.database import Database
+from headrace.local.queue import SqliteQueue
+queue = SqliteQueue(Database(Path(sys.argv[1]), ""), SystemClock())
+while leases := queue.lease("lv", 7, timedelta(seconds=float(sys.argv[2]))):
+    print(*(lease.event.key for lease in leases), flush=True)
+    if sys.argv[3] == "hang":
+        sys.stdin.read()
+    queue.acknowledge(leases)
+"""
+
+
+def start(path: Path, visibility: float, mode: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", WORKER, str(path), str(visibility), mode]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_two_processes_share_the_events_and_none_is_seen_twice(tmp_path: Path, queue: SqliteQueue) -> None:
+    queue.put(events(1000))
+    workers = [start(tmp_path / "state.db", 60, "work") for _ in range(2)]
+    seen = [worker.communicate(timeout=60)[0].split() for worker in workers]
+    assert Counter(seen[0] + seen[1]) == Counter(f"k{i}" for i in range(1000))
+    assert [worker.returncode for worker in workers] == [0, 0]
+
+
+def test_what_a_killed_process_held_is_seen_again_by_another(tmp_path: Path, queue: SqliteQueue) -> None:
+    queue.put(events(10))
+    victim = start(tmp_path / "state.db", 0.5, "hang")
+    assert victim.stdout is not None
+    held = victim.stdout.readline().split()
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.communicate()
+    seen: list[str] = []
+    while len(seen) < 10:  # the survivor's clock runs: at most half a second
+        seen += start(tmp_path / "state.db", 60, "work").communicate(timeout=60)[0].split()
+    assert len(held) == 7 and Counter(seen) == Counter(f"k{i}" for i in range(10))

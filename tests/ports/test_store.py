@@ -1,0 +1,301 @@
+"""The contract of ports.Store, held to by every implementation; here the folder, on a real file system."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from headrace.local.clock import ManualClock
+from headrace.local.store import SENTINEL, FolderStore, _copy
+from headrace.model.errors import BadObject, HeadraceError, InfrastructureError, ObjectMoving, StoreUnavailable
+
+as_root = os.geteuid() == 0
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore.create(tmp_path / "landing")
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    return tmp_path / "copy"
+
+
+def drop(store: FolderStore, key: str, text: str = "a,b\n1,2\n") -> Path:
+    path = store.root / key
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def keys(store: FolderStore, prefix: str = "") -> list[str]:
+    return [found.key for found in store.list(prefix)]
+
+
+def test_an_object_is_found_with_its_size_and_creation_time(store: FolderStore) -> None:
+    path = drop(store, "raw/a.csv", "12345")
+    os.utime(path, ns=(0, 1_600_000_000_123_456_789))
+    found = store.stat("raw/a.csv")
+    assert found is not None
+    assert (found.size, found.created) == (5, datetime(2020, 9, 13, 12, 26, 40, 123456, tzinfo=UTC))
+
+
+def test_a_fetch_copies_the_bytes_and_names_them_by_their_hash(store: FolderStore, spool: Path) -> None:
+    data = os.urandom(3_000_000)
+    (store.root / "a.bin").write_bytes(data)
+    stat, version = store.fetch("a.bin", spool)
+    assert (spool.read_bytes(), version, stat.size) == (data, hashlib.sha256(data).hexdigest(), len(data))
+    assert store.digest("a.bin") == (stat, version)
+
+
+def test_the_same_bytes_restored_have_the_same_version_and_another_fingerprint(store: FolderStore, spool: Path) -> None:
+    drop(store, "a.csv", "A")
+    first = store.fetch("a.csv", spool)
+    drop(store, "a.csv", "B")
+    second = store.fetch("a.csv", spool)
+    drop(store, "a.csv", "A")
+    third = store.fetch("a.csv", spool)
+    assert first[1] == third[1] != second[1]
+    assert len({first[0].fingerprint, second[0].fingerprint, third[0].fingerprint}) == 3
+
+
+def test_a_list_holds_everything_below_the_prefix_in_key_order(store: FolderStore) -> None:
+    names = ["raw/b.csv", "raw/a/z.csv", "raw/a-b.csv", "raw/a.csv", "rawer/x.csv", "other/y.csv", "top.csv"]
+    for name in names:
+        drop(store, name)
+    assert keys(store) == sorted(names)
+    assert keys(store, "raw/") == sorted(n for n in names if n.startswith("raw/"))
+    assert keys(store, "raw") == sorted(n for n in names if n.startswith("raw"))
+    assert keys(store, "raw/a") == sorted(n for n in names if n.startswith("raw/a"))
+    assert keys(store, "nothing/here/") == []
+
+
+def test_files_that_are_still_being_written_are_no_objects(store: FolderStore) -> None:
+    for name in ["a.csv.part", "b.csv.tmp", ".c.csv", ".hidden/d.csv", "d.part/e.csv"]:
+        drop(store, name)
+        assert store.stat(name) is None
+    assert keys(store) == []
+    with pytest.raises(BadObject, match="HR313"):
+        store.put("x.part", store.root / SENTINEL)
+
+
+def test_pipes_are_no_objects_and_block_nobody(store: FolderStore, spool: Path) -> None:
+    os.mkfifo(store.root / "pipe.csv")
+    assert keys(store) == [] and store.stat("pipe.csv") is None
+    with pytest.raises(BadObject, match="HR311"):
+        store.fetch("pipe.csv", spool)
+
+
+@pytest.mark.parametrize(
+    "key", ["a b.csv", "a+b%2Fc.csv", "%2e%2e/x.csv", "données/ü.csv", "日本/…csv", "a\\b.csv", "a\nb"]
+)
+def test_a_key_is_the_name_as_it_is_with_nothing_decoded(store: FolderStore, spool: Path, key: str) -> None:
+    drop(store, key, key)
+    assert keys(store) == [key]
+    store.fetch(key, spool)
+    assert spool.read_text() == key
+
+
+@pytest.mark.parametrize("key", ["../a", "a/../../b", "/etc/passwd", "a//b", "", "a/", ".", "a/./b", "a\0b", ".."])
+def test_a_key_that_would_leave_the_root_is_refused(store: FolderStore, spool: Path, key: str) -> None:
+    for action in (store.stat, lambda k: store.fetch(k, spool), lambda k: store.put(k, spool)):
+        with pytest.raises(BadObject, match="HR311"):
+            action(key)
+    if key:
+        with pytest.raises(BadObject, match="HR311"):
+            list(store.list(key.rstrip("/") + "/x/") if not key.endswith("/") else store.list("a//"))
+
+
+def test_a_key_of_1024_bytes_works_and_a_longer_one_is_refused(store: FolderStore, spool: Path) -> None:
+    key = "/".join(["ü" * 127, *["x" * 254] * 3])  # 254 + 3 * 255 = 1,019
+    key += "/" + "y" * (1024 - len(key.encode()) - 1)
+    assert len(key.encode()) == 1024
+    drop(store, key, "deep")
+    assert keys(store) == [key] and store.fetch(key, spool)[0].size == 4
+    for long in (key + "z", "s" * 256):
+        with pytest.raises(BadObject, match="HR312"):
+            store.stat(long)
+
+
+def test_a_link_out_of_the_root_is_shown_and_refused(store: FolderStore, spool: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/secret.csv").write_text("secret")
+    (store.root / "file.csv").symlink_to(tmp_path / "outside/secret.csv")
+    (store.root / "folder").symlink_to(tmp_path / "outside")
+    (store.root / "loop").symlink_to("loop")
+    (store.root / "dangling").symlink_to("nothing")
+    assert keys(store) == ["file.csv", "folder", "loop"]
+    for key in ("file.csv", "folder", "folder/secret.csv", "loop"):
+        with pytest.raises(BadObject, match="HR311"):
+            store.fetch(key, spool)
+    with pytest.raises(BadObject, match="HR311"):
+        store.put("folder/new.csv", store.root / SENTINEL)
+    assert not spool.exists() and not (tmp_path / "outside/new.csv").exists()
+
+
+def test_a_link_within_the_root_is_followed(store: FolderStore, spool: Path) -> None:
+    drop(store, "real/a.csv", "inside")
+    (store.root / "b.csv").symlink_to("real/a.csv")
+    store.fetch("b.csv", spool)
+    assert spool.read_text() == "inside"
+
+
+def test_a_name_that_is_not_utf8_is_shown_and_refused(store: FolderStore, spool: Path) -> None:
+    try:
+        Path(os.fsdecode(os.fsencode(store.root) + b"/caf\xe9.csv")).write_text("x")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    (key,) = keys(store)
+    assert key == r"caf\xe9.csv"
+    with pytest.raises(BadObject, match="HR314"):
+        store.fetch(key, spool)
+
+
+def test_an_object_that_is_gone_is_absent(store: FolderStore, spool: Path) -> None:
+    drop(store, "a/b.csv").unlink()
+    assert store.stat("a/b.csv") is None and store.stat("a/b.csv/c") is None
+    with pytest.raises(ObjectMoving, match="HR302"):
+        store.fetch("a/b.csv", spool)
+
+
+def test_an_unmounted_folder_is_a_fault_and_never_empty(store: FolderStore, spool: Path) -> None:
+    drop(store, "a.csv")
+    away = store.root.rename(store.root.with_name("away"))
+    for mount_point in (False, True):
+        if mount_point:
+            store.root.mkdir()
+        for action in (
+            lambda: store.stat("a.csv"),
+            lambda: keys(store),
+            lambda: store.fetch("a.csv", spool),
+            lambda: store.put("b.csv", away / "a.csv"),
+        ):
+            with pytest.raises(StoreUnavailable, match="HR301"):
+                action()
+
+
+def test_a_folder_that_goes_while_it_is_listed_is_a_fault(store: FolderStore) -> None:
+    for n in range(5):
+        drop(store, f"{n}/a.csv")
+    listing = store.list("")
+    next(listing)
+    shutil.rmtree(store.root)
+    with pytest.raises(StoreUnavailable, match="HR301"):
+        list(listing)
+
+
+@pytest.mark.skipif(as_root, reason="root may read everything")
+def test_an_unreadable_object_is_a_fault_and_an_unreadable_folder_too(store: FolderStore, spool: Path) -> None:
+    path = drop(store, "sub/a.csv")
+    path.chmod(0)
+    with pytest.raises(InfrastructureError, match="HR303"):
+        store.fetch("sub/a.csv", spool)
+    path.parent.chmod(0)
+    try:
+        with pytest.raises(StoreUnavailable, match="HR301"):
+            keys(store)
+    finally:
+        path.parent.chmod(0o700)
+
+
+def test_a_file_that_grows_while_it_is_copied_is_not_used(store: FolderStore, spool: Path) -> None:
+    """A writer appends all the while: each fetch either raises, or returns bytes that its version names."""
+    path = drop(store, "a.csv", "x" * 4_000_000)
+    stop = threading.Event()
+
+    def write() -> None:
+        with path.open("a") as file:
+            for _ in range(20_000):  # at most 20 MB, however long the test takes
+                if stop.is_set():
+                    return
+                file.write("y" * 1000)
+                file.flush()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    moved = 0
+    try:
+        for _ in range(20):
+            try:
+                stat, version = store.fetch("a.csv", spool)
+            except ObjectMoving:
+                moved += 1
+            else:
+                assert hashlib.sha256(spool.read_bytes()).hexdigest() == version
+                assert spool.stat().st_size == stat.size
+    finally:
+        stop.set()
+        writer.join()
+    assert moved > 0
+
+
+def test_a_copy_is_no_longer_than_the_file_was_when_it_was_opened(store: FolderStore, spool: Path) -> None:
+    """Otherwise whoever appends faster than we copy fills the disk."""
+    path = drop(store, "a.csv", "x" * 3_000_000)
+    source = os.open(path, os.O_RDONLY)
+    size = os.fstat(source).st_size
+    path.write_text("x" * 9_000_000)
+    version = _copy(source, spool, size)
+    os.close(source)
+    assert spool.stat().st_size == 3_000_000
+    assert version == hashlib.sha256(spool.read_bytes()).hexdigest()
+
+
+def test_a_file_that_is_replaced_while_it_is_copied_is_not_used(store: FolderStore, spool: Path) -> None:
+    drop(store, "a.csv", "old" * 1_000_000)
+    stop = threading.Event()
+
+    def replace() -> None:
+        while not stop.is_set():
+            drop(store, "a.csv.part", "new" * 10)
+            os.replace(store.root / "a.csv.part", store.root / "a.csv")
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    try:
+        outcomes = set()
+        for _ in range(50):
+            try:
+                store.fetch("a.csv", spool)
+                outcomes.add("whole")
+                assert set(spool.read_text().replace("new", "").replace("old", "")) == set()
+            except ObjectMoving:
+                outcomes.add("moving")
+    finally:
+        stop.set()
+        writer.join()
+    assert "moving" in outcomes
+
+
+def test_puts_are_whole_and_their_times_strictly_increase(tmp_path: Path, spool: Path) -> None:
+    store = FolderStore.create(tmp_path / "landing", ManualClock())
+    spool.write_text("content")
+    stats = [store.put(f"deep/{n % 2}/a.csv", spool) for n in range(4)]
+    assert sorted({s.created for s in stats}) == [s.created for s in stats]
+    assert (stats[0].created, store.stat("deep/1/a.csv")) == (ManualClock().now(), stats[3])
+    assert sorted(p.name for p in store.root.rglob("*") if p.is_file()) == [SENTINEL, "a.csv", "a.csv"]
+
+
+def test_a_put_that_fails_leaves_nothing_behind(store: FolderStore, tmp_path: Path) -> None:
+    with pytest.raises(HeadraceError, match="HR304"):
+        store.put("a.csv", tmp_path / "no such file")
+    assert list(store.root.iterdir()) == [store.root / SENTINEL]
+
+
+def test_an_object_is_archived_if_it_still_is_that_version(store: FolderStore, spool: Path) -> None:
+    drop(store, "a/b.csv", "one")
+    _, version = store.fetch("a/b.csv", spool)
+    store.archive("a/b.csv", version)
+    assert store.stat("a/b.csv") is None
+    assert (store.archived / version[:16] / "a/b.csv").read_text() == "one"
+    drop(store, "a/b.csv", "two")
+    with pytest.raises(ObjectMoving, match="HR302"):
+        store.archive("a/b.csv", version)
+    assert keys(store) == ["a/b.csv"]
