@@ -1,0 +1,208 @@
+"""Looking items up by key in a keyed sink's SQLite file, in this process or another, while it is being written.
+
+`headrace get` and the HTTP API call it through `KeyedWriter.get`. Reads one consistent revision per call, never waits
+for the writer, writes nothing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from headrace.local.keyed_layout import Layout, reader_of
+from headrace.model.contract import LINEAGE
+from headrace.model.errors import InfrastructureError, UsageError
+from headrace.sinks.keyed import AFTER, escaped, quoted
+
+_TIMES = ("TIMESTAMP", "TIMESTAMPTZ")
+
+
+class KeyedLookup:
+    """Reads `path`. Each thread gets a connection of its own, opened on first use."""
+
+    def __init__(self, path: Path, table: str) -> None:
+        self.path, self.table = path, table
+        self._local = threading.local()
+        self._opened: list[sqlite3.Connection] = []
+
+    def get(
+        self,
+        table: str,
+        key: Any,
+        *,
+        at: Any = None,
+        begins_with: str | None = None,
+        start: Any = None,
+        end: Any = None,
+        limit: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """Items of one partition key in sort order; `start` and `end` are inclusive.
+
+        With a sort key of several columns, `at` takes one value for each (a tuple), `start` and `end` any leading ones;
+        `end=(day,)` then includes everything of that day's value. `begins_with` is a prefix of the first sort column's
+        text, and of nothing else. Values are given as Python values or as the text that `get` prints.
+        Raises UsageError (HR721 for another table, HR722 for a value that no key can hold).
+        """
+        self._own(table)
+        with self._snapshot() as (connection, layout):
+            if layout is None:
+                return []
+            where, values = _conditions(layout, key, at, begins_with, start, end)
+            order = quoted(layout.sort or layout.partition)
+            return _rows(connection, layout, f"{where} ORDER BY i.{order}", values, limit)
+
+    def find(self, table: str, column: str, value: Any = True, limit: int | None = None) -> list[dict[str, Any]]:
+        """Items whose indexed column has this value, through its sparse index; in no promised order."""
+        self._own(table)
+        with self._snapshot() as (connection, layout):
+            if layout is None:
+                return []
+            types = dict(layout.columns)
+            if column not in types:
+                raise UsageError("HR722", f"column {column!r}", f"table {table!r} has no such column")
+            # the index's own condition must stand in the query, or SQLite does not use it
+            sparse = "= 1" if types[column] == "BOOLEAN" and value is True else "IS NOT NULL"
+            where = f"i.{quoted(column)} {sparse} AND i.{quoted(column)} = ?"
+            return _rows(connection, layout, where, [value], limit)
+
+    def close(self) -> None:
+        for connection in self._opened:
+            connection.close()
+        self._opened.clear()
+        self._local = threading.local()
+
+    def _own(self, table: str) -> None:
+        if table != self.table:
+            raise UsageError("HR721", f"table {table!r}", "there is no such keyed table here", f"try {self.table!r}")
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[tuple[sqlite3.Connection, Layout | None]]:
+        """One revision to read from, with its shape; None before the first."""
+        if not self.path.exists():
+            yield sqlite3.Connection(":memory:"), None
+            return
+        try:
+            connection = self._connection()
+            connection.execute("BEGIN")
+            try:
+                key, columns = connection.execute("SELECT key, columns FROM headrace_meta").fetchone()
+                yield connection, _layout_of(key, columns)
+            finally:
+                connection.execute("COMMIT")
+        except sqlite3.Error as exc:
+            raise InfrastructureError(
+                "HR519", f"keyed {self.table!r}", f"its file cannot be read: {exc}", "run `headrace doctor`"
+            ) from exc
+
+    def _connection(self) -> sqlite3.Connection:
+        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if found is None:
+            # not mode=ro: a reader of a WAL file must be able to make its index when it is the first to come
+            uri = f"{self.path.absolute().as_uri()}?mode=rw"
+            found = sqlite3.connect(uri, uri=True, check_same_thread=False, timeout=60, isolation_level=None)
+            found.execute("PRAGMA query_only = 1")
+            found.execute("PRAGMA mmap_size = 268435456")
+            self._local.connection = found
+            self._opened.append(found)
+        return found
+
+
+def _rows(
+    connection: sqlite3.Connection, layout: Layout, where: str, values: Sequence[Any], limit: int | None
+) -> list[dict[str, Any]]:
+    names, readers, sql = _projection(layout)
+    limited = f"{sql} WHERE {where}" + ("" if limit is None else f" LIMIT {int(limit)}")
+    found = connection.execute(limited, values).fetchall()
+    return [
+        {name: None if value is None else read(value) for name, read, value in zip(names, readers, row, strict=True)}
+        for row in found
+    ]
+
+
+@lru_cache(maxsize=64)
+def _layout_of(key: str, columns: str) -> Layout:
+    return Layout.from_meta(key, columns)
+
+
+@lru_cache(maxsize=64)
+def _projection(layout: Layout) -> tuple[tuple[str, ...], tuple[Any, ...], str]:
+    """(names, readers, SQL) of a whole item: the row's columns, then the lineage."""
+    wanted = (*layout.columns, *LINEAGE)
+    shared = {name for name, _ in LINEAGE} - {"_source_row"}
+    exprs = ", ".join(f"{'s' if name in shared else 'i'}.{quoted(name)}" for name, _ in wanted)
+    sql = f"SELECT {exprs} FROM items i JOIN headrace_sources s ON s.id = i._source"
+    return tuple(n for n, _ in wanted), tuple(reader_of(t) for _, t in wanted), sql
+
+
+def _conditions(
+    layout: Layout, key: Any, at: Any, begins_with: str | None, start: Any, end: Any
+) -> tuple[str, list[Any]]:
+    """The WHERE clause over `items i`, with its values."""
+    parts, values = [f"i.{quoted(layout.partition)} = ?"], [layout.key.encode_partition(key)]
+    given = [bound for bound in (at, begins_with, start, end) if bound is not None]
+    if not given:
+        return parts[0], values
+    if layout.sort is None:
+        raise UsageError(
+            "HR722", "sort key", "this table's key is one column, it has no sort key", "give the key alone"
+        )
+    sort = f"i.{quoted(layout.sort)}"
+    if at is not None:
+        parts.append(f"{sort} = ?")
+        values.append(layout.key.encode_sort(_tuple(at)))
+    if begins_with:
+        prefix = _prefix(layout, begins_with)
+        parts += [f"{sort} >= ?", f"{sort} < ?"]
+        values += [prefix, _beyond(prefix)]
+    if start is not None:
+        parts.append(f"{sort} >= ?")
+        values.append(_bound(layout, start, last=False))
+    if end is not None:
+        parts.append(f"{sort} {'<=' if len(layout.key.sort) == 1 else '<'} ?")
+        values.append(_bound(layout, end, last=True))
+    return " AND ".join(parts), values
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def _bound(layout: Layout, value: Any, *, last: bool) -> int | str:
+    """A bound that includes `value`: in a joined key, the upper one is the least text beyond its leading values."""
+    values = _tuple(value)
+    if len(layout.key.sort) == 1:
+        return layout.key.encode_sort(values)
+    if len(values) > len(layout.key.sort):
+        raise UsageError("HR722", "sort key", f"{len(values)} values for {len(layout.key.sort)} columns")
+    if len(values) == len(layout.key.sort):
+        whole = layout.key.encode_sort(values)
+        return f"{whole}\x00" if last else whole
+    prefix = layout.key.encode_prefix(values)
+    return prefix[:-1] + AFTER if last else prefix
+
+
+def _prefix(layout: Layout, text: str) -> str:
+    """What the sort keys meant by `begins_with` begin with."""
+    first = layout.key.sort[0]
+    if first.type in _TIMES:
+        return text.replace(" ", "T", 1)
+    if first.type == "VARCHAR":
+        return text if len(layout.key.sort) == 1 else escaped(text)
+    if first.type in ("DATE", "UUID"):
+        return text
+    found = f"a {first.type.lower()} has no beginning"
+    raise UsageError("HR722", f"begins_with on {first.name!r}", found, "use start and end")
+
+
+def _beyond(prefix: str) -> str:
+    """The least text above everything that begins with `prefix`, by code points."""
+    kept = prefix.rstrip(chr(0x10FFFF))
+    if not kept:
+        return prefix + chr(0x10FFFF) * 1024  # longer than any sort key
+    point = ord(kept[-1]) + 1
+    return kept[:-1] + chr(0xE000 if point == 0xD800 else point)
