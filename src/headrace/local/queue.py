@@ -58,7 +58,7 @@ class SqliteQueue:
         self._db = database
         self._clock = clock
         with database.transaction() as db:
-    XX
+            for statement in SCHEMA.split("\n\n"):  # executescript would end the transaction first
                 db.execute(statement)
 
     def put(self, events: Iterable[Event], delay: timedelta = timedelta(0)) -> None:
