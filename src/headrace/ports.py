@@ -43,6 +43,10 @@ class Store(Protocol):
         """
         ...
 
+    def digest(self, key: str) -> tuple[Stat, str]:
+        """Like `fetch`, without a copy: for telling whether a changed fingerprint is a changed object."""
+        ...
+
     def put(self, key: str, source: Path) -> Stat:
         """Store a copy of a local file under `key`, whole or not at all, with the present time as creation time."""
         ...

@@ -9,7 +9,6 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 from headrace.model.errors import InfrastructureError
@@ -89,11 +88,3 @@ class Database:
         if found < STATE_VERSION:
             connection.execute(f"pragma user_version = {STATE_VERSION}")
 
-
-def text_of(instant: datetime) -> str:
-    """UTC text of fixed width, so that text order is time order."""
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def instant_of(text: str) -> datetime:
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)

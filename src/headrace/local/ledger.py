@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.resources import files as package_files
 
-from headrace.local.database import Database, instant_of, text_of
+from headrace.local.database import Database
+from headrace.model.times import instant_of, text_of
 from headrace.local.ledger_history import History
 from headrace.local.ledger_rows import COUNTS, file_of, files_query, load_of
 from headrace.local.queue import SqliteQueue
@@ -28,6 +29,7 @@ from headrace.model.loads import (
     Load,
     LoadState,
     Revision,
+    Settlement,
     Shape,
     Staged,
 )
@@ -134,12 +136,12 @@ class SqliteLedger(History):
     def stage(self, staged: Sequence[Staged], files: Sequence[DataFile], leases: Sequence[Lease]) -> None:
         for s in staged:
             if not (s.counts.staged_exactly and s.counts.decided_exactly):
-                raise InfrastructureError("HR503", s.load, f"the accounting does not add up: {s.counts}", "report this")
+                raise InfrastructureError("HR520", s.load, f"the accounting does not add up: {s.counts}", "report this")
         with self._db.transaction() as db:
             taken = {s.load for s in staged if self._stage_one(db, s)}
             for file in files:
                 if not taken.issuperset(file.loads) and not taken.isdisjoint(file.loads):
-                    raise LeaseLost("HR504", file.path, "another worker staged part of this batch", "nothing to do")
+                    raise LeaseLost("HR521", file.path, "another worker staged part of this batch", "nothing to do")
                 self._insert_file(db, file, doomed=taken.isdisjoint(file.loads))
             self._acknowledge(db, leases)
 
@@ -237,11 +239,11 @@ class SqliteLedger(History):
         )
         return int(n)
 
-    def record(self, decision: Decision, now: datetime) -> None:
-        d, n = decision, decision.number
+    def record(self, decision: Decision) -> None:
+        d, n, now = decision, decision.number, self._clock.now()
         with self._db.transaction() as db:
             if n != self._head(db) + 1:
-                raise RevisionRefused("HR505", self.pipeline, f"revision {n} is not the next one", "start again")
+                raise RevisionRefused("HR522", self.pipeline, f"revision {n} is not the next one", "start again")
             db.execute(
                 "insert into revisions values (?, ?, ?, ?, ?)",
                 (self.pipeline, n, text_of(now), d.reason, _shape_text(d.shape)),
@@ -252,37 +254,32 @@ class SqliteLedger(History):
             _update_files(db, "removed = ?", n, d.removed)
             _update_files(db, "doomed = ?", text_of(now), d.doomed)
             self._move(db, d.retired, LoadState.RETIRED, f"retired = {n}, stale = 0")
-            self._move(db, d.skipped, LoadState.SKIPPED)
-            self._abandon(db, d.abandoned, now)
             self._move(db, d.standing, LoadState.DECIDED, f"decided = {n}")
             self._recount(db, d.counts)
-            db.execute("update loads set stale = 0 where pipeline = ? and stale = 1 and key in"
-                       " (select key from hints where pipeline = ?)", (self.pipeline, self.pipeline))  # fmt: skip
-            db.executemany("update loads set stale = 1 where id = ?", [(x,) for x in d.stale])
-            self._insert_alerts(db, d.alerts, n)
-            self._forget(db, d.forgotten)
+            self._settle(db, d.settlement, n)
 
-    def settle(
-        self,
-        abandoned: Sequence[str],
-        stale: Sequence[str],
-        fresh: Sequence[str],
-        forgotten: Sequence[str],
-        alerts: Sequence[Alert],
-        now: datetime,
-    ) -> None:
-        """What a look at the store settled without changing any row: no revision is needed."""
+    def settle(self, settlement: Settlement) -> None:
+        """Record what a look settled without changing any row: no revision is needed."""
         with self._db.transaction() as db:
-            self._abandon(db, abandoned, now)
-            db.executemany("update loads set stale = 1 where id = ?", [(x,) for x in stale])
-            db.executemany("update loads set stale = 0 where id = ?", [(x,) for x in fresh])
-            self._forget(db, forgotten)
-            self._insert_alerts(db, alerts, self._head(db))
+            self._settle(db, settlement, self._head(db))
+
+    def _settle(self, db: sqlite3.Connection, s: Settlement, revision: int) -> None:
+        self._move(db, s.abandoned, LoadState.ABANDONED)
+        self._move(db, s.skipped, LoadState.SKIPPED, "stale = 0")
+        db.executemany("update loads set stale = 1 where id = ?", [(x,) for x in s.stale])
+        db.executemany("update loads set stale = 0 where id = ?", [(x,) for x in s.recovered])
+        db.executemany("delete from hints where pipeline = ? and key = ?", [(self.pipeline, k) for k in s.forgotten])
+        self._insert_alerts(db, s.alerts, revision)
 
     def mark(self, sink: str, number: int) -> None:
         """Remember what a sink said of itself."""
         with self._db.transaction() as db:
             db.execute("insert or replace into sinks values (?, ?, ?)", (self.pipeline, sink, number))
+
+    def forget_sink(self, sink: str) -> None:
+        """A sink that the definition no longer has holds nothing back; if it returns it is filled as a new one."""
+        with self._db.transaction() as db:
+            db.execute("delete from sinks where pipeline = ? and sink = ?", (self.pipeline, sink))
 
     def stand(self, number: int) -> None:
         """Every sink is at `number` or beyond: its loads stand, and messages about them may go out."""
@@ -303,19 +300,10 @@ class SqliteLedger(History):
         setting = f"state = '{state}'" + (f", {also}" if also else "")
         db.executemany(f"update loads set {setting} where id = ?", [(x,) for x in loads])
 
-    def _abandon(self, db: sqlite3.Connection, loads: Sequence[str], now: datetime) -> None:
-        self._move(db, loads, LoadState.ABANDONED)
-        db.executemany(
-            "update files set doomed = ? where added is null and doomed is null and id in"
-            " (select f.file from file_loads f where f.load = ?) and not exists (select 1 from file_loads o"
-            " join loads l on l.id = o.load where o.file = files.id and l.state not in ('abandoned', 'retired'))",
-            [(text_of(now), x) for x in loads],
-        )
-
     def _recount(self, db: sqlite3.Connection, counts: Mapping[str, Counts]) -> None:
         for load, c in counts.items():
             if not (c.staged_exactly and c.decided_exactly):
-                raise InfrastructureError("HR503", load, f"the accounting does not add up: {c}", "report this")
+                raise InfrastructureError("HR520", load, f"the accounting does not add up: {c}", "report this")
         db.executemany(f"update loads set {COUNTS} where id = ?", [(*_counts(c), x) for x, c in counts.items()])
 
     def _insert_file(
@@ -339,9 +327,6 @@ class SqliteLedger(History):
             " values (?, ?, ?, ?, ?, ?, 'waiting', ?)",
             [(a.name, self.pipeline, a.load or None, revision, a.subject, a.body, now) for a in alerts],
         )
-
-    def _forget(self, db: sqlite3.Connection, keys: Iterable[str]) -> None:
-        db.executemany("delete from hints where pipeline = ? and key = ?", [(self.pipeline, k) for k in keys])
 
     def _head(self, db: sqlite3.Connection) -> int:
         (n,) = db.execute(
@@ -372,7 +357,7 @@ class SqliteLedger(History):
             "select * from revisions where pipeline = ? and number = ?", (self.pipeline, number)
         ).fetchone()
         if row is None:
-            raise InfrastructureError("HR506", self.pipeline, f"revision {number} is not in the ledger")
+            raise InfrastructureError("HR523", self.pipeline, f"revision {number} is not in the ledger")
         asked = (self.pipeline, number)
         return Revision(
             pipeline=self.pipeline,

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from headrace.local.database import Database, text_of
+from headrace.local.database import Database
+from headrace.model.times import text_of
 from headrace.local.ledger_rows import file_of, files_query, load_of
 from headrace.model.contract import Contract
 from headrace.model.errors import InfrastructureError, UsageError
@@ -105,7 +106,7 @@ class History:
     def contract(self, digest: str) -> Contract:
         row = self._db.connection().execute("select body from contracts where digest = ?", (digest,)).fetchone()
         if row is None:
-            raise InfrastructureError("HR507", digest, "this contract is not in the ledger", "restore a backup")
+            raise InfrastructureError("HR524", digest, "this contract is not in the ledger", "restore a backup")
         return Contract.from_dict(json.loads(row[0]))
 
     # -- files and revisions -------------------------------------------------------------------------------------
@@ -211,12 +212,23 @@ class History:
     def trash(self, before: datetime) -> list[str]:
         """Paths that nothing refers to any more: doomed, or removed by a revision older than `before`."""
         rows = self._db.connection().execute(
-            "select path from files where pipeline = ?1 and doomed is not null union all"
+            "select path from files where pipeline = ?1 and added is null and (doomed is not null or not exists"
+            " (select 1 from file_loads s join loads l on l.id = s.load where s.file = files.id"
+            " and l.state = 'staged')) union all"
             " select path from files f join revisions r on r.pipeline = f.pipeline and r.number = f.removed"
             " where f.pipeline = ?1 and f.removed <= ?2 and r.at < ?3",
             (self.pipeline, self.standing_number(), text_of(before)),
         )
         return [path for (path,) in rows]
+
+    def retired_bytes(self) -> int:
+        """Size of the files that revisions removed and that are kept for a while."""
+        (n,) = (
+            self._db.connection()
+            .execute("select coalesce(sum(size), 0) from files where pipeline = ? and removed > 0", (self.pipeline,))
+            .fetchone()
+        )
+        return int(n)
 
     def forget_files(self, paths: Iterable[str]) -> None:
         """Drop rows of files that were deleted from disk."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 
-from headrace.local.database import instant_of
+from headrace.model.times import instant_of
 from headrace.model.loads import Counts, DataFile, Load, LoadState
 
 COUNTS = "read = ?, accepted = ?, rejected = ?, filtered = ?, loaded = ?, duplicate = ?, conflict = ?"

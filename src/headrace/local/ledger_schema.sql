@@ -42,7 +42,7 @@ create index if not exists loads_by_revision on loads (pipeline, decided) where 
 create index if not exists loads_by_retraction on loads (pipeline, retired) where retired is not null;
 
 -- One row per Parquet file of the base. Staged: added is null. Standing: added set, removed null.
--- Trash: doomed is set; the file is deleted from disk, then the row.
+-- `doomed`: never to be adopted. What nothing refers to is deleted from disk, then from here.
 create table if not exists files (
     id integer primary key,
     pipeline text not null,
@@ -61,7 +61,7 @@ create table if not exists files (
 create index if not exists files_added on files (pipeline, added);
 create index if not exists files_removed on files (pipeline, removed);
 create index if not exists files_standing on files (pipeline, kind, lo, hi) where removed is null and added is not null;
-create index if not exists files_doomed on files (pipeline, doomed) where doomed is not null;
+create index if not exists files_staged on files (pipeline, path) where added is null;
 
 create table if not exists file_loads (
     file integer not null references files (id) on delete cascade,

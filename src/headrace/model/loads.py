@@ -30,7 +30,8 @@ class Stat:
     """What a store says of the object under a key now.
 
     `created` orders occurrences (UTC). `fingerprint` tells cheaply whether to hash again; it is no identity.
-    `version` is the store's own VersionId, or None where only the content tells.
+    `version` is the store's own VersionId, or None where only the content tells. `fresh`: written so recently that a
+    further write might leave the fingerprint as it is.
     """
 
     key: str
@@ -38,6 +39,7 @@ class Stat:
     created: datetime
     fingerprint: str
     version: str | None = None
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,10 +184,11 @@ class Shape:
     def admits(self, newer: Shape) -> bool:
         """True when loads of the newer shape can stand beside those of this one: same key, order and folders."""
         mine = dict(self.columns)
-        return (
-            (self.key, self.on_conflict, self.partitions) == (newer.key, newer.on_conflict, newer.partitions)
-            and all(mine.get(name, kind) == kind for name, kind in newer.columns)
-        )
+        return (self.key, self.on_conflict, self.partitions) == (
+            newer.key,
+            newer.on_conflict,
+            newer.partitions,
+        ) and all(mine.get(name, kind) == kind for name, kind in newer.columns)
 
     def joined(self, newer: Shape) -> Shape:
         """This shape with the newer one's added columns behind its own."""
@@ -216,6 +219,18 @@ class Staged:
 
 
 @dataclass(frozen=True, slots=True)
+class Settlement:
+    """What a look at the store settled besides rows: loads by id, hinted keys, messages."""
+
+    abandoned: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()  # standing loads whose key now holds a version that cannot load
+    recovered: tuple[str, ...] = ()  # stale no more
+    forgotten: tuple[str, ...] = ()  # hinted keys that need no further look
+    alerts: tuple[Alert, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What the publisher wants to be true from revision `number` on. Recorded whole, or refused whole.
 
@@ -230,13 +245,9 @@ class Decision:
     shape: Shape
     standing: tuple[str, ...] = ()
     retired: tuple[str, ...] = ()
-    skipped: tuple[str, ...] = ()
-    abandoned: tuple[str, ...] = ()
     fresh: tuple[DataFile, ...] = ()
     adopted: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     doomed: tuple[str, ...] = ()
     counts: Mapping[str, Counts] = field(default_factory=dict)
-    alerts: tuple[Alert, ...] = ()
-    stale: tuple[str, ...] = ()  # standing loads whose key now holds a version that cannot load
-    forgotten: tuple[str, ...] = ()  # hinted keys that are settled
+    settlement: Settlement = Settlement()

@@ -1,0 +1,75 @@
+"""A pipeline at home: its definition beside everything a target opened for it. What every engine function is given."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+
+from headrace.contract.query import columns_of
+from headrace.engine.settings import Settings
+from headrace.model.contract import Contract
+from headrace.model.loads import Shape
+from headrace.model.pipeline import Pipeline
+from headrace.ports import Clock, Ledger, Notifier, Queue, Store, Writer
+
+
+def new_token() -> str:
+    """A name that no attempt ever had."""
+    return secrets.token_hex(6)
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Constructing one opens nothing; the target did. `base` is the folder of the base files, below `root`."""
+
+    pipeline: Pipeline
+    contract: Contract
+    partitions: tuple[tuple[str, str], ...]
+    store: Store
+    queue: Queue
+    ledger: Ledger
+    writers: Mapping[str, Writer]
+    notifier: Notifier
+    root: Path
+    base: str
+    project: str
+    settings: Settings
+    clock: Clock
+    lock: Callable[[], AbstractContextManager[object]]
+    bell: Event = field(default_factory=Event)
+    token: Callable[[], str] = new_token
+
+    @property
+    def name(self) -> str:
+        return self.pipeline.name
+
+    @property
+    def spool(self) -> Path:
+        return self.root / "spool"
+
+    @property
+    def shape(self) -> Shape:
+        """What the present definition makes of the tables."""
+        return Shape(columns_of(self.contract), self.contract.key, self.contract.on_conflict, self.partitions)
+
+    def wants(self, key: str) -> bool:
+        """Whether an object belongs to this pipeline's source."""
+        source = self.pipeline.source
+        name = key.rsplit("/", 1)[-1]
+        return key.startswith(source.prefix) and matches(name, source.suffix)
+
+
+PACKED = (".gz", ".zst", ".zip")
+
+
+def matches(name: str, suffixes: tuple[str, ...]) -> bool:
+    """`.csv` also takes `.csv.gz`, `.csv.zst` and zip archives that may hold such members."""
+    lowered = name.lower()
+    if not any(suffixes):
+        return True
+    plain = [s.lower() for s in suffixes]
+    return any(lowered.endswith((s, f"{s}.gz", f"{s}.zst")) for s in plain) or lowered.endswith(".zip")

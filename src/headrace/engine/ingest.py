@@ -1,0 +1,302 @@
+"""From events to staged loads: the file to read first.
+
+    event ─lease─▶ look at the key ─▶ spool a copy while hashing it ─▶ pin version and order ─▶ stage in the child
+                        │ gone                                              │ stands already         │
+                        ▼                                                   ▼                        ▼
+                     a hint to the publisher                            acknowledge         ledger owns it, acknowledge
+
+Nothing here decides what stands: that is `publish.py`. Ingest is pure, so doing it twice, or late, or in two workers at
+once is harmless; the ledger takes the first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+from headrace.engine.faults import point
+from headrace.engine.home import Home
+from headrace.engine.stage import Input, Job
+from headrace.model.times import text_of
+from headrace.model.errors import BadObject, HeadraceError, InfrastructureError, LeaseLost, ObjectMoving, StoreUnavailable
+from headrace.model.loads import Alert, Arrival, Counts, DataFile, Event, Lease, Load, LoadState, Staged, Stat
+
+MOVING = timedelta(milliseconds=200)
+"""When to look again at an object that changed while it was copied."""
+
+
+class Child(Protocol):
+    """Where untrusted bytes are parsed: a confined process, or this one in tests."""
+
+    def call(self, kind: str, payload: dict[str, Any], timeout: float) -> dict[str, Any]:
+        """Raises BadObject for an input that can never load, InfrastructureError when the child itself failed."""
+        ...
+
+
+@dataclass(slots=True)
+class Found:
+    """A leased key on its way: its copy, and every lease that asked for it."""
+
+    key: str
+    leases: list[Lease]
+    stat: Stat
+    path: Path
+    load: Load
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one round of leases came to. `jobs` are staged one after the other; the rest is settled already."""
+
+    jobs: list[list[Found]] = field(default_factory=list)
+    settled: list[Lease] = field(default_factory=list)
+    gone: dict[str, list[Lease]] = field(default_factory=dict)
+    doubted: set[str] = field(default_factory=set)
+
+
+def ingest(home: Home, child: Child, leases: Sequence[Lease]) -> int:
+    """Take leased events to staged loads, dead loads or hints; returns how many loads were staged."""
+    batch = prepare(home, leases)
+    return sum(stage(home, child, job) for job in batch.jobs)
+
+
+def prepare(home: Home, leases: Sequence[Lease]) -> Batch:
+    """Look at each key, copy what is new, pin it, and say what is to be staged together."""
+    batch = Batch()
+    arrivals: list[tuple[Arrival, Found | None, list[Lease]]] = []
+    for key, asked in _by_key(leases).items():
+        if not home.wants(key):
+            batch.settled += asked
+            continue
+        try:
+            arrival = _fetch(home, key, asked)
+        except ObjectMoving:
+            home.queue.release(asked, MOVING)
+            continue
+        except StoreUnavailable:
+            home.queue.release(leases, _delay(home, leases))
+            raise
+        except (InfrastructureError, BadObject) as exc:
+            _failed(home, key, asked, exc)
+            continue
+        if arrival is None:
+            batch.gone[key] = asked
+        else:
+            arrivals.append((arrival[0], arrival[1], asked))
+    point("ingest.spooled")
+
+    loads = home.ledger.pin([a for a, _, _ in arrivals])
+    point("ingest.pinned")
+    ready: list[Found] = []
+    for load, (_, found, asked) in zip(loads, arrivals, strict=True):
+        if found is not None:
+            found.load = load
+            if _wants_staging(home, load, batch):
+                ready.append(found)
+                continue
+            found.path.unlink(missing_ok=True)
+        elif load.stale or load.state is LoadState.DEAD:
+            batch.doubted.add(load.key)
+        batch.settled += asked
+    batch.jobs = list(_jobs(home, ready))
+
+    hints = [*batch.gone, *batch.doubted]
+    if hints or batch.settled:
+        home.ledger.hint(hints, [*batch.settled, *(x for asked in batch.gone.values() for x in asked)])
+        home.bell.set()
+    return batch
+
+
+def stage(home: Home, child: Child, found: list[Found]) -> int:
+    """Stage one job in the child and hand it to the ledger; on failure split it until the poison stands alone."""
+    started = time.perf_counter()
+    job = _job(home, found)
+    try:
+        result = child.call("stage", job.to_dict(), home.settings.child_timeout)
+    except BadObject as exc:
+        index = getattr(exc, "index", 0)
+        bad = found.pop(index)
+        home.ledger.bury(bad.load.id, str(exc), bad.leases)
+        bad.path.unlink(missing_ok=True)
+        home.bell.set()
+        return stage(home, child, found) if found else 0
+    except InfrastructureError as exc:
+        if len(found) > 1:
+            half = len(found) // 2
+            return stage(home, child, found[:half]) + stage(home, child, found[half:])
+        _failed(home, found[0].key, found[0].leases, exc, found[0].load)
+        found[0].path.unlink(missing_ok=True)
+        return 0
+    point("ingest.staged")
+
+    seconds = (time.perf_counter() - started) / len(found)
+    staged = [_staged(entry, seconds) for entry in result["loads"]]
+    files = [data_file(raw) for raw in result["files"]]
+    try:
+        home.ledger.stage(staged, files, [lease for f in found for lease in f.leases])
+    except LeaseLost:
+        home.queue.release([lease for f in found for lease in f.leases], MOVING)
+        return 0
+    finally:
+        for f in found:
+            f.path.unlink(missing_ok=True)
+    point("ingest.owned")
+    home.bell.set()
+    return len(staged)
+
+
+def _fetch(home: Home, key: str, leases: Sequence[Lease]) -> tuple[Arrival, Found | None] | None:
+    """What stands under the key, copied and hashed unless the ledger knows these very bytes; None if it is gone."""
+    stat = home.store.stat(key)
+    if stat is None:
+        return None
+    again = _again(leases)
+    if not again:
+        known = _known(home, stat)
+        if known is not None:
+            return known, None
+    path = home.spool / f"{home.token()}-{key.rsplit('/', 1)[-1][-80:]}"
+    try:
+        stat, version = home.store.fetch(key, path)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    found = Found(key, list(leases), stat, path, load=None)  # type: ignore[arg-type]  # pinned in a moment
+    return _arrival(home, stat, version, again), found
+
+
+def _known(home: Home, stat: Stat) -> Arrival | None:
+    """An arrival from the fingerprint alone, where a standing load has it and nothing else about the key is open."""
+    live = home.ledger.live([stat.key]).get(stat.key, [])
+    settled = (LoadState.DECIDED, LoadState.STANDING, LoadState.DEAD)
+    if len(live) != 1 or live[0].fingerprint != stat.fingerprint or live[0].state not in settled:
+        return None
+    arrival = _arrival(home, stat, live[0].version, "")
+    return arrival if (live[0].contract, live[0].corrections) == (arrival.contract, arrival.corrections) else None
+
+
+def doubtful(stat: Stat) -> str:
+    """The fingerprint, marked where a later write might leave it as it is: the next scan then hashes again."""
+    return f"~{stat.fingerprint}" if stat.fresh else stat.fingerprint
+
+
+def _arrival(home: Home, stat: Stat, version: str, again: Any) -> Arrival:
+    return Arrival(
+        key=stat.key,
+        version=version,
+        created=stat.created,
+        size=stat.size,
+        fingerprint=doubtful(stat),
+        contract=home.contract.digest,
+        corrections=home.ledger.corrections_digest(stat.key, version),
+        again=again,
+    )
+
+
+def _wants_staging(home: Home, load: Load, batch: Batch) -> bool:
+    """Whether a pinned load is still to be read; settles it otherwise."""
+    match load.state:
+        case LoadState.SEEN | LoadState.SKIPPED:
+            skip = home.pipeline.source.same_bytes == "skip" and load.size > 0 and home.ledger.earlier_twin(load)
+            if bool(skip) != (load.state is LoadState.SKIPPED):
+                home.ledger.set_skipped(load.id, bool(skip))
+            return not skip
+        case LoadState.STAGED:
+            return False
+        case LoadState.DEAD | LoadState.DECIDED | LoadState.STANDING:
+            batch.doubted.add(load.key)
+            return False
+        case LoadState.RETIRED | LoadState.ABANDONED:
+            raise AssertionError(f"{load.id} was pinned as {load.state}")
+
+
+def _jobs(home: Home, ready: Iterable[Found]) -> Iterable[list[Found]]:
+    """Small objects together, big ones alone; a step sees exactly one load."""
+    together: list[Found] = []
+    size = 0
+    for found in ready:
+        if home.contract.steps or found.stat.size > home.settings.batch_bytes:
+            yield [found]
+            continue
+        if together and (
+            size + found.stat.size > home.settings.batch_bytes or len(together) >= home.settings.batch_files
+        ):
+            yield together
+            together, size = [], 0
+        together.append(found)
+        size += found.stat.size
+    if together:
+        yield together
+
+
+def _job(home: Home, found: Sequence[Found]) -> Job:
+    return Job(
+        contract=home.contract,
+        inputs=tuple(_input(home, f) for f in found),
+        root=home.root,
+        base=home.base,
+        attempt=f"{found[0].load.id}-{home.token()}",
+        partitions=home.partitions,
+        scratch=home.spool,
+        project=home.project,
+        memory_limit=home.settings.memory_limit,
+        threads=home.settings.threads,
+    )
+
+
+def _input(home: Home, found: Found) -> Input:
+    load = found.load
+    return Input(
+        load=load.id,
+        key=load.key,
+        version=load.version,
+        path=str(found.path),
+        arrived_at=text_of(load.arrived_at),
+        dialect=load.dialect or None,
+        corrections=home.ledger.corrections(load.key, load.version) if load.corrections else (),
+    )
+
+
+def _failed(home: Home, key: str, leases: Sequence[Lease], exc: HeadraceError, load: Load | None = None) -> None:
+    """What concerns one object alone: a fault is tried again, and called dead when that was too often."""
+    if not isinstance(exc, BadObject) and max(x.receives for x in leases) < home.settings.max_receives:
+        home.queue.release(leases, _delay(home, leases))
+        return
+    if load is None:
+        arrival = Arrival(key, "unread", home.clock.now(), 0, "", home.contract.digest)
+        (load,) = home.ledger.pin([arrival])
+    home.ledger.bury(load.id, str(exc), leases)
+    home.bell.set()
+
+
+def _delay(home: Home, leases: Sequence[Lease]) -> timedelta:
+    return timedelta(seconds=home.settings.delay(max(x.receives for x in leases)))
+
+
+def _again(leases: Sequence[Lease]) -> str:
+    hints = {x.event.hint for x in leases}
+    return "replay" if "replay" in hints else "redrive" if "redrive" in hints else ""
+
+
+def _by_key(leases: Sequence[Lease]) -> dict[str, list[Lease]]:
+    found: dict[str, list[Lease]] = {}
+    for lease in leases:
+        found.setdefault(lease.event.key, []).append(lease)
+    return found
+
+
+def _staged(raw: dict[str, Any], seconds: float) -> Staged:
+    alerts = tuple(Alert(load=raw["load"], **a) for a in raw["alerts"])
+    return Staged(raw["load"], Counts(**raw["counts"]), raw["dialect"], seconds, alerts)
+
+
+def data_file(raw: dict[str, Any]) -> DataFile:
+    """A DataFile that came through JSON."""
+    return DataFile(**{**raw, "ranges": tuple((lo, hi) for lo, hi in raw["ranges"])})
+
+
+__all__ = ["Batch", "Child", "Event", "Found", "asdict", "ingest", "prepare", "stage"]

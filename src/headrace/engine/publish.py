@@ -1,0 +1,145 @@
+"""The publisher: one per pipeline, the only one who decides what stands.
+
+    0 recover   every sink takes the revisions it lacks
+    1 judge     look in the store what should stand, just before deciding
+    2 resolve   contested keys; write and sync the files that change
+    3 record    one ledger transaction, compare-and-swap on the number: from here on only forward
+    4 apply     each sink in turn, then the loads stand and messages go out
+
+A crash before 3 wastes work, after 3 step 0 finishes it. What is decided together is one revision, however many loads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headrace.engine.contest import resolve
+from headrace.engine.faults import point
+from headrace.engine.home import Home
+from headrace.engine.recover import recover
+from headrace.engine.verdict import Verdict, judge
+from headrace.model.errors import DefinitionError
+from headrace.model.loads import Decision, Event, Load, LoadState, Settlement, Shape
+
+STOOD = (LoadState.DECIDED, LoadState.STANDING)
+
+
+def publish(home: Home) -> bool:
+    """Decide everything that is staged or hinted; True if a revision was made.
+
+    Raises DefinitionError HR240 when the definition changed so much that the standing loads must be replayed first.
+    """
+    with home.lock():
+        recover(home)
+        decision, events = decide(home)
+        if decision is not None:
+            point("publish.before-record")
+            home.ledger.record(decision)  # compare-and-swap: a publisher that lost its lock is refused here
+            point("publish.recorded")
+        if events:
+            home.queue.put(events)
+        if decision is not None:
+            recover(home)
+        return decision is not None
+
+
+def decide(home: Home) -> tuple[Decision | None, list[Event]]:
+    """The next revision, written and synced but not recorded; and keys that workers must look at again."""
+    number = home.ledger.head() + 1
+    verdict = judge(home)
+    settlement = _settlement(verdict)
+    if verdict.hold:
+        home.ledger.hold(verdict.hold)
+    shape = _shape(home, verdict) if verdict.changes_rows else None
+    if shape is None:
+        if verdict.settles and not verdict.changes_rows:
+            home.ledger.settle(settlement)
+            return None, [*verdict.again, *_freed(home, verdict)]
+        return None, verdict.again
+    point("publish.judged")
+
+    going = [*verdict.retire, *(x for x in verdict.skip if x.state in STOOD)]
+    resolution = resolve(home, number, shape, verdict.stand, going)
+    point("publish.resolved")
+    reason = "reshape" if _reshapes(home, shape) else "retract" if verdict.retracted else "publish"
+    decision = Decision(
+        pipeline=home.name,
+        number=number,
+        reason=reason,
+        shape=shape,
+        standing=_ids(verdict.stand),
+        retired=_ids(verdict.retire),
+        fresh=tuple(resolution.fresh),
+        adopted=tuple(resolution.adopted),
+        removed=tuple(resolution.removed),
+        doomed=tuple(resolution.doomed),
+        counts=resolution.counts,
+        settlement=settlement,
+    )
+    return decision, [*verdict.again, *_freed(home, verdict)]
+
+
+def _shape(home: Home, verdict: Verdict) -> Shape | None:
+    """The tables' shape after this revision; None while a replay that must come whole is under way."""
+    old, new = home.ledger.shape(), home.shape
+    if old is None or not home.ledger.standing():
+        return new
+    if old.admits(new):
+        return old.joined(new)
+    leaving = {x.id for x in [*verdict.retire, *verdict.skip]}
+    remaining = [x for x in home.ledger.in_state(*STOOD) if x.id not in leaving]
+    if not remaining:
+        return new
+    if home.queue.depth(home.name) != (0, 0):
+        return None
+    raise DefinitionError(
+        "HR240",
+        f"pipeline {home.name!r}",
+        f"{_difference(old, new)}, and {len(remaining)} loads stand under the old definition; new files stay staged",
+        f"bring them over with `headrace replay {home.name} --all`, or undo the change",
+    )
+
+
+def _difference(old: Shape, new: Shape) -> str:
+    if old.key != new.key:
+        return f"its key changed from ({', '.join(old.key)}) to ({', '.join(new.key)})"
+    if old.on_conflict != new.on_conflict:
+        return f"on_conflict changed from {old.on_conflict!r} to {new.on_conflict!r}"
+    if old.partitions != new.partitions:
+        return "the partitions of its lake changed"
+    mine = dict(old.columns)
+    name, kind = next((n, k) for n, k in new.columns if mine.get(n, k) != k)
+    return f"column {name!r} changed from {mine[name]} to {kind}"
+
+
+def _reshapes(home: Home, shape: Shape) -> bool:
+    old = home.ledger.shape()
+    return old is not None and not old.admits(shape)
+
+
+def _settlement(verdict: Verdict) -> Settlement:
+    return Settlement(
+        abandoned=_ids(verdict.abandon),
+        skipped=_ids(verdict.skip),
+        stale=_ids(verdict.stale),
+        recovered=_ids(verdict.recovered),
+        forgotten=tuple(verdict.forget),
+        alerts=tuple(verdict.alerts),
+    )
+
+
+def _freed(home: Home, verdict: Verdict) -> list[Event]:
+    """Skipped twins of what leaves: perhaps one of them is the first of its bytes now."""
+    if home.pipeline.source.same_bytes != "skip":
+        return []
+    versions = {x.version for x in [*verdict.retire, *verdict.abandon]}
+    return [
+        Event(home.name, x.key, "twin")
+        for version in sorted(versions)
+        for x in home.ledger.twins(version)
+        if x.state is LoadState.SKIPPED
+    ]
+
+
+def _ids(loads: Sequence[Load]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(x.id for x in loads))

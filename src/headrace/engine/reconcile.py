@@ -1,0 +1,46 @@
+"""The reconciling scan: the same mechanism without events. Compares the store with the ledger and asks for a look.
+
+Run at start and now and then; with it, lost events cost time and never rows.
+"""
+
+from __future__ import annotations
+
+from headrace.engine.home import Home
+from headrace.model.loads import Event, Load, LoadState
+
+SETTLED = (LoadState.DECIDED, LoadState.STANDING)
+EVERY = ("seen", "staged", "dead", "decided", "standing", "skipped")
+
+
+def scan(home: Home, hint: str = "scan") -> int:
+    """Put an event for every key whose object and ledger entry do not plainly agree; returns how many."""
+    live: dict[str, list[Load]] = {}
+    for load in home.ledger.in_state(*EVERY):
+        live.setdefault(load.key, []).append(load)
+    found: list[Event] = []
+    for stat in home.store.list(home.pipeline.source.prefix):
+        if home.wants(stat.key) and not _agrees(home, stat.fingerprint, live.pop(stat.key, [])):
+            found.append(Event(home.name, stat.key, hint))
+    for key, loads in live.items():
+        if not _rightly_absent(home, loads):
+            found.append(Event(home.name, key, hint))
+    home.queue.put(found)
+    return len(found)
+
+
+def _agrees(home: Home, fingerprint: str, loads: list[Load]) -> bool:
+    """One settled load with this very fingerprint; a skipped one also needs its twin."""
+    if len(loads) != 1 or loads[0].fingerprint != fingerprint:
+        return False
+    (load,) = loads
+    if load.state is LoadState.SKIPPED:
+        return home.ledger.earlier_twin(load) is not None
+    if load.state is LoadState.DEAD:
+        return load.contract == home.contract.digest
+    return load.state in SETTLED
+
+
+def _rightly_absent(home: Home, loads: list[Load]) -> bool:
+    """Under `keep`, what stood stays when its object has gone, and there is nothing more to say."""
+    keeps = home.pipeline.source.on_delete == "keep"
+    return keeps and len(loads) == 1 and loads[0].state in SETTLED and not loads[0].stale

@@ -1,0 +1,81 @@
+"""Rolling forward: every sink takes the revisions it lacks, in order. The only way by which rows reach a sink.
+
+Called before and after each decision, and at start. Running it twice, or after a crash at any instant, changes nothing
+that was right already.
+"""
+
+from __future__ import annotations
+
+from headrace.engine.faults import point
+from headrace.engine.home import Home
+from headrace.model.errors import HeadraceError, SinkAhead
+from headrace.ports import Writer
+
+
+def recover(home: Home) -> None:
+    """Bring every sink to the head; then its loads stand and messages about them are released.
+
+    A failing sink does not keep the others back, but nothing new is decided until it has caught up: its error is
+    raised once the others are done. Raises SinkAhead when a sink knows a revision that the ledger does not.
+    """
+    head = home.ledger.head()
+    known = home.ledger.sinks()
+    for name in known.keys() - home.writers.keys():
+        home.ledger.forget_sink(name)
+    failure: HeadraceError | None = None
+    for name, writer in home.writers.items():
+        try:
+            _catch_up(home, name, writer, known.get(name), head)
+        except SinkAhead:
+            raise
+        except HeadraceError as exc:
+            failure = failure or exc
+    if failure is not None:
+        raise failure
+    point("recover.applied")
+    home.ledger.stand(head)
+    point("recover.standing")
+    deliver(home)
+
+
+def _catch_up(home: Home, name: str, writer: Writer, known: int | None, head: int) -> None:
+    at = writer.number()
+    if at > head:
+        raise SinkAhead(
+            "HR530",
+            f"sink {name!r}",
+            f"it holds revision {at}, but the ledger ends at {head}: one of them was restored from a backup",
+            f"restore the other as well, or refill the sink with `headrace rebuild {home.name} {name}`",
+        )
+    if at < (known or 0) or (known is None and at < head):
+        fill(home, writer, head)  # new, or it lost what it had: the base has everything
+    for number in range(max(at, writer.number()) + 1, head + 1):
+        revision = home.ledger.revision(number)
+        if revision.reason == "reshape":
+            fill(home, writer, number)
+        else:
+            writer.apply(revision)
+        point(f"recover.applied-{name}")
+    if known != head:
+        home.ledger.mark(name, head)
+
+
+def fill(home: Home, writer: Writer, number: int) -> None:
+    """Fill a sink with everything that stands at a revision, from the base."""
+    shape = home.ledger.shape(number)
+    if shape is not None:
+        writer.rebuild(number, home.ledger.files("data", number), shape.columns)
+
+
+def deliver(home: Home) -> None:
+    """Send messages that may go out. A failing notifier never fails data: they wait for the next time."""
+    messages = home.ledger.messages()
+    sent = []
+    for message in messages:
+        try:
+            home.notifier.send(message["subject"], message["body"], {"pipeline": home.name, "name": message["name"]})
+        except HeadraceError:
+            break
+        sent.append(message["id"])
+    if sent:
+        home.ledger.sent(sent)
