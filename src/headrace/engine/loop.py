@@ -1,0 +1,243 @@
+"""Workers and a publisher, in threads, until there is nothing left to do or somebody says stop.
+
+Each worker thread owns one confined child and turns leased events into staged loads; one thread publishes whatever is
+staged. `run` works until idle, `up` serves. A fault backs off and is tried again; it is never swallowed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from headrace.engine.compact import compact, crowded
+from headrace.engine.home import Home
+from headrace.engine.ingest import Child, ingest
+from headrace.engine.log import log
+from headrace.engine.publish import publish
+from headrace.engine.reconcile import scan
+from headrace.engine.retain import prune
+from headrace.model.errors import DefinitionError, HeadraceError, InfrastructureError
+
+TICK = 0.05
+"""Seconds between looks for delayed events, where nothing rings."""
+HOUSEKEEPING = 20
+"""Revisions between expiry of snapshots, deletion of trash and a look for crowds of small files."""
+
+Progress = Callable[[Home, int], None]
+
+
+class Loop:
+    """The threads of one root. `children` makes a child for each worker."""
+
+    def __init__(self, homes: Sequence[Home], children: Callable[[], Child], on_progress: Progress | None = None):
+        self._homes = homes
+        self._make_child = children
+        self._on_progress = on_progress
+        self._stopping = threading.Event()
+        self._work = threading.Condition()
+        self._busy = 0
+        self._failures: dict[str, HeadraceError] = {}
+        self._crashed: BaseException | None = None
+        self._threads: list[threading.Thread] = []
+
+    def start(self, workers: int) -> None:
+        for home in self._homes:
+            home.bell.set()  # what an earlier process left undone
+        self._threads = [threading.Thread(target=self._guard, args=(self._publishing,), daemon=True)]
+        self._threads += [threading.Thread(target=self._guard, args=(self._working,), daemon=True)] * 0
+        for n in range(workers):
+            self._threads.append(threading.Thread(target=self._guard, args=(self._working,), name=f"worker-{n}"))
+        for thread in self._threads:
+            thread.daemon = True
+            thread.start()
+
+    def stop(self) -> None:
+        """End after what is in hand; raises what made a thread end early."""
+        self._stopping.set()
+        self.wake()
+        for thread in self._threads:
+            thread.join()
+        if self._crashed is not None:
+            raise self._crashed
+
+    def wake(self) -> None:
+        """Events were put: look at once."""
+        with self._work:
+            self._work.notify_all()
+
+    def wait_until_idle(self) -> None:
+        """Return when no event waits, nothing is in hand and everything is decided; raise what cannot be done.
+
+        A DefinitionError ends it at once; a fault that backs off is waited for as long as its events are retried.
+        """
+        while not self._stopping.is_set():
+            if self._crashed is not None:
+                return
+            for failure in self._failures.values():
+                if isinstance(failure, DefinitionError) or not self._retrying():
+                    raise failure
+            if self._idle():
+                return
+            time.sleep(0.004)
+
+    def _idle(self) -> bool:
+        if any(h.bell.is_set() for h in self._homes) or self._busy:
+            return False
+        quiet = all(h.queue.depth(h.name) == (0, 0) for h in self._homes)
+        # Whoever took the last event was busy before the queue was empty, and rings before it is not.
+        return quiet and not self._busy and not any(h.bell.is_set() for h in self._homes)
+
+    def _retrying(self) -> bool:
+        return any(h.queue.depth(h.name) != (0, 0) for h in self._homes) or bool(self._busy)
+
+    # -- workers -------------------------------------------------------------------------------------------------
+
+    def _working(self) -> None:
+        child = self._make_child()
+        try:
+            while not self._stopping.is_set():
+                if not any([self._work_on(home, child) for home in self._homes]):
+                    with self._work:
+                        self._work.wait(TICK)
+        finally:
+            close = getattr(child, "close", None)
+            if close is not None:
+                close()
+
+    def _work_on(self, home: Home, child: Child) -> bool:
+        """Lease a batch and ingest it; True if there was any."""
+        with self._count():
+            leases = home.queue.lease(
+                home.name, home.settings.batch_files, timedelta(seconds=home.settings.visibility)
+            )
+            if not leases:
+                return False
+            try:
+                staged = ingest(home, child, leases)
+                self._failures.pop(f"ingest {home.name}", None)
+            except InfrastructureError as exc:
+                log("ingest.failed", pipeline=home.name, error=str(exc))
+                self._failures[f"ingest {home.name}"] = exc
+                self._stopping.wait(TICK)
+                return False
+            log("ingest.staged", pipeline=home.name, events=len(leases), loads=staged)
+            if self._on_progress is not None:
+                self._on_progress(home, staged)
+            return True
+
+    def _count(self) -> _Counted:
+        return _Counted(self)
+
+    # -- the publisher -------------------------------------------------------------------------------------------
+
+    def _publishing(self) -> None:
+        waits: dict[str, float] = {}
+        done: dict[str, int] = {}
+        while not self._stopping.is_set():
+            rung = [h for h in self._homes if h.bell.is_set() and waits.get(h.name, 0) <= time.monotonic()]
+            if not rung:
+                self._wait_for_bell()
+                continue
+            for home in rung:
+                with self._count():
+                    self._publish(home, waits, done)
+
+    def _wait_for_bell(self) -> None:
+        if len(self._homes) == 1:
+            self._homes[0].bell.wait(TICK)
+            if self._homes[0].bell.is_set() and not self._failures:
+                return
+        self._stopping.wait(0.002)
+
+    def _publish(self, home: Home, waits: dict[str, float], done: dict[str, int]) -> None:
+        home.bell.clear()
+        name = f"publish {home.name}"
+        try:
+            if publish(home):
+                done[home.name] = done.get(home.name, 0) + 1
+                if done[home.name] % HOUSEKEEPING == 0:
+                    housekeep(home)
+            self._failures.pop(name, None)
+            waits.pop(home.name, None)
+        except DefinitionError as exc:
+            self._failures[name] = exc
+        except InfrastructureError as exc:
+            log("publish.failed", pipeline=home.name, error=str(exc))
+            tries = int(waits.get(f"{home.name} tries", 0)) + 1
+            waits[f"{home.name} tries"] = tries
+            waits[home.name] = time.monotonic() + home.settings.delay(tries)
+            if tries >= home.settings.max_receives:
+                self._failures[name] = exc
+            home.bell.set()
+
+    def _guard(self, body: Callable[[], None]) -> None:
+        """A bug ends the process with its trace, never a thread in silence."""
+        try:
+            body()
+        except BaseException as exc:  # noqa: BLE001  # handed to whoever stops the loop
+            self._crashed = exc
+            self._stopping.set()
+
+
+class _Counted:
+    """Marks a thread as busy, from before it takes work until after it rang for the next."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+
+    def __enter__(self) -> None:
+        with self._loop._work:
+            self._loop._busy += 1
+
+    def __exit__(self, *exc: object) -> None:
+        with self._loop._work:
+            self._loop._busy -= 1
+
+
+def housekeep(home: Home) -> None:
+    """What keeps a long life cheap: fewer small files, fewer snapshots, no trash."""
+    if crowded(home):
+        compact(home)
+    for writer in home.writers.values():
+        writer.maintain()
+    with home.lock():
+        prune(home)
+
+
+def work_until_idle(
+    homes: Sequence[Home], children: Callable[[], Child], on_progress: Progress | None = None
+) -> None:
+    """Work on everything that waits, then return. Raises what kept it from finishing."""
+    loop = Loop(homes, children, on_progress)
+    loop.start(homes[0].settings.workers if homes else 1)
+    try:
+        loop.wait_until_idle()
+    finally:
+        loop.stop()
+
+
+def serve(
+    homes: Sequence[Home],
+    children: Callable[[], Child],
+    stop: threading.Event,
+    on_start: Callable[[Loop], None] | None = None,
+    on_progress: Progress | None = None,
+) -> None:
+    """Work until `stop`, with a reconciling scan now and then. `on_start` gets the loop, to wake it."""
+    loop = Loop(homes, children, on_progress)
+    loop.start(homes[0].settings.workers)
+    if on_start is not None:
+        on_start(loop)
+    try:
+        while not stop.is_set():
+            for home in homes:
+                try:
+                    scan(home)
+                except InfrastructureError as exc:
+                    log("scan.failed", pipeline=home.name, error=str(exc))
+            loop.wake()
+            stop.wait(homes[0].settings.scan_every)
+    finally:
+        loop.stop()

@@ -1,0 +1,52 @@
+"""Doing again what was done: replay of loads, redrive of dead objects, confirmed retractions, refilled sinks.
+
+Each only asks: it puts events or marks hints, and the ordinary way of a datum does the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from headrace.engine.home import Home
+from headrace.engine.recover import fill, recover
+from headrace.model.errors import UsageError
+from headrace.model.loads import Event, Load
+
+
+def replay(home: Home, loads: Iterable[Load]) -> int:
+    """Ask for a new load of each load's object under the present contract; each replaces the old one whole.
+
+    An object that is gone cannot be read again: its old load stays as it is. Returns how many were asked for.
+    """
+    return _ask(home, (x.key for x in loads), "replay")
+
+
+def redrive(home: Home, keys: Iterable[str]) -> int:
+    """Try objects again that were dead."""
+    return _ask(home, keys, "redrive")
+
+
+def confirm_retraction(home: Home) -> int:
+    """Let the retractions that wait happen; returns how many."""
+    confirmed = home.ledger.confirm()
+    home.bell.set()
+    return confirmed
+
+
+def rebuild(home: Home, sink: str) -> None:
+    """Fill one sink afresh from the base, at the newest revision."""
+    if sink not in home.writers:
+        raise UsageError(
+            "HR131", f"pipeline {home.name!r}", f"it has no sink {sink!r}", f"its sinks are {', '.join(home.writers)}"
+        )
+    with home.lock():
+        head = home.ledger.head()
+        fill(home, home.writers[sink], head)
+        home.ledger.mark(sink, head)
+        recover(home)
+
+
+def _ask(home: Home, keys: Iterable[str], hint: str) -> int:
+    asked: Sequence[str] = sorted(set(keys))
+    home.queue.put([Event(home.name, key, hint) for key in asked])
+    return len(asked)

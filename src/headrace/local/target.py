@@ -1,0 +1,85 @@
+"""The local target: everything embedded below one folder. Opens a pipeline's ports; the engine takes it from there.
+
+    landing/   objects            ledger.db    ledger and queue        spool/   copies being parsed
+    lake/T/    base of a lake     staged/P/    base without a lake     keyed/   one SQLite file per keyed table
+    catalog.db Iceberg's catalog  logs/        structured logs         locks/   who publishes
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from headrace.contract.compile import compile_contract, partitions
+from headrace.engine.home import Home
+from headrace.engine.settings import Settings
+from headrace.local.clock import SystemClock
+from headrace.local.database import Database
+from headrace.local.keyed import KeyedWriter
+from headrace.local.ledger import SCHEMA, SqliteLedger
+from headrace.local.lock import exclusive
+from headrace.local.notify import FileNotifier
+from headrace.local.queue import SqliteQueue
+from headrace.local.store import FolderStore
+from headrace.model.pipeline import Keyed, Lake, Pipeline
+from headrace.ports import Clock, Writer
+from headrace.sinks.lake import LakeWriter
+
+
+class LocalTarget:
+    """One root. Safe to open in several processes; only the holder of the root's lock works on it."""
+
+    def __init__(
+        self, root: Path, settings: Settings | None = None, clock: Clock | None = None, project: Path | None = None
+    ) -> None:
+        self.root = root.resolve()
+        self.settings = settings or Settings()
+        self.clock = clock or SystemClock()
+        self._project = project or Path.cwd()
+        for folder in ("spool", "locks", "logs"):
+            (self.root / folder).mkdir(parents=True, exist_ok=True)
+        self.database = Database(self.root / "ledger.db", SCHEMA)
+        self.queue = SqliteQueue(self.database, self.clock)
+        self.store = FolderStore.create(self.root / "landing", self.clock)
+        self._homes: dict[str, Home] = {}
+
+    @property
+    def landing(self) -> Path:
+        return self.root / "landing"
+
+    def home(self, pipeline: Pipeline) -> Home:
+        """Open a pipeline here; its present contract becomes known to the ledger."""
+        contract = compile_contract(pipeline)
+        ledger = SqliteLedger(self.database, self.queue, pipeline.name, self.clock)
+        ledger.keep_contract(contract)
+        lakes = [s for s in pipeline.sinks if isinstance(s, Lake)]
+        home = Home(
+            pipeline=pipeline,
+            contract=contract,
+            partitions=partitions(pipeline),
+            store=self.store,
+            queue=self.queue,
+            ledger=ledger,
+            writers={s.table: self._writer(pipeline, s) for s in pipeline.sinks},
+            notifier=FileNotifier(self.root / "logs" / "notifications.jsonl"),
+            root=self.root,
+            base=f"lake/{lakes[0].table}" if lakes else f"staged/{pipeline.name}",
+            project=str(self._project),
+            settings=self.settings,
+            clock=self.clock,
+            lock=lambda: exclusive(self.root / "locks" / f"{pipeline.name}.lock"),
+        )
+        self._homes[pipeline.name] = home
+        return home
+
+    def _writer(self, pipeline: Pipeline, sink: Lake | Keyed) -> Writer:
+        key = pipeline.record.__options__.key
+        if isinstance(sink, Lake):
+            return LakeWriter(self.root, self.root / "catalog.db", sink.table, partitions(pipeline))
+        return KeyedWriter(self.root, self.root / "keyed" / f"{sink.table}.db", sink.table, key, sink.index)
+
+    def close(self) -> None:
+        for home in self._homes.values():
+            for writer in home.writers.values():
+                writer.close()
+        self._homes.clear()
+        self.database.close()
