@@ -21,9 +21,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spark": {"model", "ports", "contract"},
     "local": {"model", "ports", "contract", "formats", "sinks", "engine"},
     "aws": {"model", "ports", "contract", "formats", "sinks", "engine"},
-    "project": {"model", "ports", "contract", "formats", "sinks", "engine", "local", "aws", "spark"},
+    "config": {"model", "ports", "contract", "engine"},
+    "project": {"model", "ports", "contract", "formats", "sinks", "engine", "config", "local", "aws", "spark"},
     "server": {"model", "ports", "project"},
-    "cli": {"model", "ports", "contract", "formats", "engine", "project", "server"},
+    "cli": {"model", "ports", "contract", "formats", "engine", "config", "project", "server"},
     "": {"model", "project"},  # headrace/__init__.py: the user's vocabulary
     "__main__": {"cli"},
 }
