@@ -75,9 +75,7 @@ class SqliteQueue:
             return []  # an idle worker never takes the write lock
         with self._db.transaction() as db:
             rows = db.execute(_LEASE, (token, self._at(visibility), pipeline, now, n)).fetchall()
-        return [
-            Lease(number, Event(pipeline, key, hint), token, receives) for number, key, hint, receives in sorted(rows)
-        ]
+        return sorted((Lease(i, Event(pipeline, key, hint), token, n) for i, key, hint, n in rows), key=lambda x: x.id)
 
     def acknowledge(self, leases: Sequence[Lease]) -> None:
         """Remove events for good. Raises LeaseLost if any was leased again by another; the others are removed."""

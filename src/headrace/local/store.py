@@ -24,6 +24,7 @@ import secrets
 import stat as modes
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -41,6 +42,7 @@ UNFINISHED = (".part", ".tmp")
 MOST_BYTES = 1024  # of a key: S3's limit, so that a definition can move there
 MOST_SEGMENT = 255  # bytes of one name in any common file system
 CHUNK = 1 << 20
+FRESH = 2_000_000_000  # ns: the coarsest tick of a file system in use (FAT's); a write within it may leave no trace
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 F_GETPATH = 50  # macOS: the path of an open file
 
@@ -288,7 +290,8 @@ class FolderStore:
 def _stat(key: str, found: os.stat_result) -> Stat:
     created = EPOCH + timedelta(microseconds=found.st_mtime_ns // 1000)
     parts = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-    return Stat(key, found.st_size, created, ":".join(map(str, parts)))
+    fresh = time.time_ns() - found.st_ctime_ns < FRESH
+    return Stat(key, found.st_size, created, ":".join(map(str, parts)), fresh=fresh)
 
 
 def _copy(source: int, into: Path | None, size: int) -> str:
