@@ -1,6 +1,6 @@
 """Runs in the measured process: opens a project, does one thing through its public face, tells how long that took.
 
-usage: drive.py run PROJECT PIPELINE TARGET | rebuild PROJECT PIPELINE SINK
+usage: drive.py run PROJECT PIPELINE TARGET | drive.py rebuild PROJECT SINK
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from headrace import open_project
 
 
 def main() -> None:
-    verb, directory, pipeline, third = sys.argv[1:5]
+    verb, directory, *rest = sys.argv[1:]
     if verb == "run":
-        with open_project(directory, target=third) as project:
+        pipeline, target = rest
+        with open_project(directory, target=target) as project:
             began = time.perf_counter()
             result = project.run(pipeline)
             seconds = time.perf_counter() - began
         totals = result.totals
-        tell(rows=totals.loaded, rejected=totals.rejected, read=totals.read, loads=len(result.loads), seconds=seconds)
+        tell(rows=totals["loaded"], rejected=totals["rejected"], read=totals["read"], seconds=seconds)
     else:
         with open_project(directory) as project:
             began = time.perf_counter()
-            project.rebuild(pipeline, third)
+            project.rebuild(rest[0])
             tell(seconds=time.perf_counter() - began)
 
 

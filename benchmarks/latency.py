@@ -17,6 +17,7 @@ from benchmarks.harness import BenchmarkFailed, percentile
 from benchmarks.place import fresh_project
 from benchmarks.report import Line, Table
 from headrace import open_project
+from headrace.project import Project
 
 ROWS = 50
 PATIENCE = 20.0
@@ -69,10 +70,10 @@ def _measure(project: Path, prefix: str, numbers: range, seen: Callable[[int], b
     return taken
 
 
-def _keyed_seen(opened: object) -> Callable[[int], bool]:
+def _keyed_seen(opened: Project) -> Callable[[int], bool]:
     def seen(number: int) -> bool:
         try:
-            return len(opened.get("fresh_items", f"device{number}")) == ROWS  # type: ignore[attr-defined]
+            return len(opened.get("fresh_items", f"device{number}")) == ROWS
         except Exception as problem:  # before the first file the table is not there
             if number >= 0:
                 raise BenchmarkFailed(str(problem)) from problem
@@ -105,10 +106,10 @@ def _lake_seen(project: Path) -> Callable[[int], bool]:
     return seen
 
 
-def _all_there(opened: object, files: int) -> None:
+def _all_there(opened: Project, files: int) -> None:
     deadline = time.monotonic() + PATIENCE
     while True:
-        rows = opened.sql("SELECT count(*) AS n FROM fresh_lake").rows[0]["n"]  # type: ignore[attr-defined]
+        rows = opened.sql("SELECT count(*) AS n FROM fresh_lake").rows()[0]["n"]
         if rows == (files + 3) * ROWS:
             return
         if time.monotonic() > deadline:
