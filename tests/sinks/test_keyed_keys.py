@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -13,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.model.errors import DefinitionError, UsageError
-from headrace.sinks.keyed import Part, alone, alone_sql, escaped, key_of, limits
+from headrace.sinks.keyed import Part, alone, alone_sql, escaped, key_of
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12) | st.text("\x00\x01\x02\x03 #ab", max_size=6)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
@@ -141,27 +140,7 @@ def test_a_value_that_no_row_can_hold_is_refused(kind: str, value: Any) -> None:
 
 
 def test_a_key_must_name_columns() -> None:
-    with pytest.raises(DefinitionError, match="HR231"):
+    with pytest.raises(DefinitionError, match="HR203"):
         key_of((), (("a", "VARCHAR"),))
     with pytest.raises(DefinitionError, match="'b' is not a column"):
         key_of(("b",), (("a", "VARCHAR"),))
-
-
-def test_the_limits_refuse_what_dynamodb_could_not_hold(database: duckdb.DuckDBPyConnection) -> None:
-    columns = (("p", "VARCHAR"), ("s", "DOUBLE"), ("t", "VARCHAR"), ("note", "VARCHAR"))
-    rules = dict(limits(("p", "s", "t"), columns))
-
-    def holds(**given: Any) -> set[str]:
-        row = {"p": "a", "s": 1.0, "t": "b", "note": ""} | given
-        kinds = dict(columns)
-        return {
-            name
-            for name, sql in rules.items()
-            if _ask(database, f"NOT coalesce({sql}, false)", **{n: (v, kinds[n]) for n, v in row.items()})
-        }
-
-    assert holds() == set()
-    assert holds(p="") == {"key_p"}
-    assert holds(s=math.nan) == {"key_s"}
-    assert holds(p="ä" * 1025) == {"key_size"}
-    assert holds(t="x" * 1020) == {"sort_key_size"}

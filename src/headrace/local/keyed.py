@@ -25,6 +25,7 @@ from headrace.local.keyed_lookup import KeyedLookup
 from headrace.model.errors import InfrastructureError
 from headrace.model.loads import DataFile, Revision
 from headrace.sinks.delta import come, gone
+from headrace.sinks.disk import make, sync
 from headrace.sinks.keyed import quoted
 
 BULK_ROWS = 50_000
@@ -102,7 +103,7 @@ class KeyedWriter:
         self._writing = self._reading = None
 
     def _change(self, revision: Revision) -> None:
-        _make(self.path.parent)
+        make(self.path.parent)
         db = self._connection()
         db.execute("BEGIN IMMEDIATE")
         try:
@@ -205,7 +206,7 @@ class KeyedWriter:
 
     def _build(self, number: int, files: Sequence[DataFile], columns: Sequence[tuple[str, str]]) -> None:
         """Write a whole new file without a journal, sync it, then put it in the old one's place in one step."""
-        _make(self.path.parent)
+        make(self.path.parent)
         fresh = self.path.with_name(self.path.name + ".build")
         _remove(fresh)
         layout = Layout.of(self.key, columns)
@@ -222,7 +223,7 @@ class KeyedWriter:
             db.execute("PRAGMA journal_mode = wal")
         finally:
             db.close()
-        _sync(fresh)
+        sync(fresh)
         point("keyed.built")
         self._install(fresh)
         point("keyed.after-commit")
@@ -244,7 +245,7 @@ class KeyedWriter:
         if not self.path.exists():
             _remove(self.path)  # a log without its file must not be taken for this one's
             os.replace(fresh, self.path)
-            _sync(self.path.parent)
+            sync(self.path.parent)
             return
         # Readers hold the old file and its log open: copy the pages over in one transaction instead of renaming
         source = sqlite3.connect(fresh)
@@ -331,19 +332,3 @@ def _remove(path: Path) -> None:
     """Delete a database with what SQLite keeps beside it."""
     for file in (path.with_name(path.name + end) for end in chain(("",), ("-wal", "-shm", "-journal"))):
         file.unlink(missing_ok=True)
-
-
-def _make(folder: Path) -> None:
-    """Make a folder that is still there after a power loss."""
-    if not folder.exists():
-        _make(folder.parent)
-        folder.mkdir(exist_ok=True)
-        _sync(folder.parent)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

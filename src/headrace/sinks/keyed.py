@@ -2,7 +2,7 @@
 
 The first key column is the partition key, the rest the sort key. Each rule stands here twice, as DuckDB SQL (for whole
 files) and as Python (for the arguments of `get`); a property test holds the two together. Knows no home: `local.keyed`
-stores what this encodes, `contract` takes `limits` from here.
+stores what this encodes, `contract.limits` says what a key may hold at most.
 
 A whole number or boolean that stands alone stays a number (DynamoDB type N). Everything else is text whose byte order
 is the order of the values: DynamoDB's numbers hold neither every double nor a sign of zero, and have no times.
@@ -29,9 +29,6 @@ AFTER = "\x02"
 
 ESCAPES = (("\x02", "\x02\x05"), ("\x01", "\x02\x04"), ("\x00", "\x02\x03"))
 """Order-preserving: what sorts at or below `SEPARATOR` is lifted above it. Applied in this order."""
-
-PARTITION_BYTES, SORT_BYTES, ITEM_BYTES = 2048, 1024, 400 * 1024
-"""DynamoDB's limits (developer guide, 'Constraints in Amazon DynamoDB'); they hold in every home."""
 
 NUMBERS = ("BIGINT", "INTEGER", "BOOLEAN")
 BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
@@ -89,45 +86,17 @@ class Key:
 
 
 def key_of(key: Sequence[str], columns: Sequence[tuple[str, str]]) -> Key:
-    """The key with its types looked up in `columns`. Raises DefinitionError (HR231) for none or an unknown column."""
+    """The key with its types looked up in `columns`. Raises DefinitionError (HR203) for none or an unknown column."""
     types = dict(columns)
     if not key:
-        raise DefinitionError("HR231", "keyed", "the record has no key", "name one: class R(Record, key=(…))")
+        raise DefinitionError("HR203", "keyed", "the record has no key", "name one: class R(Record, key=…)")
     for name in key:
         if name not in types:
             raise DefinitionError(
-                "HR231", "keyed", f"key column {name!r} is not a column", f"one of {', '.join(types)}"
+                "HR203", "keyed", f"key column {name!r} is not a column", f"one of {', '.join(types)}"
             )
     first, *rest = (Part(name, types[name]) for name in key)
     return Key(first, tuple(rest))
-
-
-def limits(key: Sequence[str], columns: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """What a keyed sink can store, as (name, boolean SQL that must hold), for `Contract.limits`."""
-    halves = key_of(key, columns)
-    rules = [(f"key_{p.name}", _present(p)) for p in (halves.partition, *halves.sort)]
-    if halves.partition.type == "VARCHAR":
-        rules.append(("key_size", f"strlen({halves.partition_sql()}) <= {PARTITION_BYTES}"))
-    sort = halves.sort_sql()
-    if sort is not None and any(p.type == "VARCHAR" for p in halves.sort):
-        rules.append(("sort_key_size", f"strlen({sort}) <= {SORT_BYTES}"))
-    texts = [f"coalesce(strlen({quoted(n)}), 0)" for n, t in columns if t == "VARCHAR"]
-    if texts:
-        fixed = sum(len(n.encode()) + (0 if t == "VARCHAR" else 40) for n, t in columns) + 1024
-        rules.append(("item_size", f"{' + '.join(texts)} <= {ITEM_BYTES - fixed}"))
-    return tuple(rules)
-
-
-def _present(part: Part) -> str:
-    match part.type:
-        case "VARCHAR":
-            return f"{part.sql} IS NOT NULL AND {part.sql} <> ''"
-        case "DOUBLE" | "FLOAT":
-            return f"{part.sql} IS NOT NULL AND NOT isnan({part.sql})"
-        case "DATE" | "TIMESTAMP" | "TIMESTAMPTZ":
-            return f"{part.sql} IS NOT NULL AND isfinite({part.sql}) AND year({part.sql}) BETWEEN 1 AND 9999"
-        case _:
-            return f"{part.sql} IS NOT NULL"
 
 
 def alone_sql(part: Part) -> str:

@@ -1,0 +1,340 @@
+"""The lake: an Iceberg table over the Parquet files of the base, one snapshot per revision.
+
+Opened by a target, fed by the publisher. It adopts files by path and never reads or writes a row. PyIceberg is imported
+on the first write only: `number` reads the catalog and the metadata JSON with the standard library. Nothing else here
+asks Iceberg what stands; the ledger knows.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headrace.engine.faults import point
+from headrace.model.contract import LINEAGE
+from headrace.model.errors import InfrastructureError
+from headrace.model.loads import DataFile, Revision
+from headrace.sinks.disk import location_of, make, path_of
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog.sql import SqlCatalog
+    from pyiceberg.table import Table, Transaction
+
+CATALOG, NAMESPACE = "headrace", "lake"
+NUMBER = "headrace.revision"
+"""The snapshot property that holds the revision's number."""
+
+KEEP_SNAPSHOTS = 10
+"""Expired down to this many whenever there are twice as many: a commit rewrites the list of all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the catalog points at: the metadata file, its content, and the revision that it shows."""
+
+    pointer: str
+    metadata: dict[str, Any]
+    number: int
+
+
+class LakeWriter:
+    """`ports.Writer` for one Iceberg table. `root` is where the files of a revision are found.
+
+    `partitions` are (column name, DuckDB type) of the base's Hive folders, `key` the record's key columns (their ranges
+    go into the manifests, so that other engines can pass files by). One process writes at a time. Metadata files that
+    nothing refers to any more are deleted `grace_seconds` after they were written, so that a reader who has just looked
+    up the table can finish.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        catalog: Path,
+        table: str,
+        partitions: Sequence[tuple[str, str]] = (),
+        key: Sequence[str] = (),
+        grace_seconds: float = 60.0,
+    ) -> None:
+        self.name = table
+        self.root, self.catalog, self.table = root.resolve(), catalog.resolve(), table
+        self.partitions, self.key = tuple(partitions), tuple(key)
+        self.grace_seconds = grace_seconds
+        self.folder = self.root / "lake" / table
+        self._catalog: SqlCatalog | None = None
+        self._table: Table | None = None
+        self._known: dict[str, frozenset[str]] = {}
+
+    def number(self) -> int:
+        """The last revision applied; 0 before the first.
+
+        Raises InfrastructureError: HR513 if the table's history shows none, HR515 if the table was made elsewhere.
+        """
+        state = self._state()
+        return state.number if state else 0
+
+    def oldest(self) -> int:
+        """The oldest revision that a snapshot still shows: files retired at or before it may be deleted."""
+        state = self._state()
+        shown = [_number_in(s) for s in state.metadata["snapshots"]] if state else []
+        return min((n for n in shown if n is not None), default=0)
+
+    def files(self) -> set[str]:
+        """The data files of the current snapshot, relative to the root. For checks; reads every manifest."""
+        state = self._state()
+        if state is None:
+            return set()
+        table = self._opened(state)
+        snapshot = table.current_snapshot()
+        manifests = snapshot.manifests(table.io) if snapshot else []
+        paths = (path_of(e.data_file.file_path) for m in manifests for e in m.fetch_manifest_entry(table.io))
+        return {str(path.relative_to(self.root)) for path in paths}
+
+    def apply(self, revision: Revision) -> None:
+        """Commit one snapshot without `removed`, with `added`, with the number among its properties.
+
+        Raises InfrastructureError: HR511 the commit failed, HR512 not the next revision, HR514 a column changed its
+        type or the partitions changed.
+        """
+        state = self._state()
+        number = state.number if state else 0
+        if revision.number <= number:
+            return
+        if revision.number != number + 1:
+            found = f"revision {revision.number} does not follow {number}"
+            raise self._fault("HR512", found, "let the publisher apply the recorded revisions in order")
+        with self._settled(revision.number):
+            if state is None:
+                self._replace(None, revision.number, revision.added, revision.columns)
+            else:
+                self._commit(state, revision)
+        point("lake.after-commit")
+
+    def rebuild(self, number: int, files: Sequence[DataFile], columns: Sequence[tuple[str, str]]) -> None:
+        """Put a new table with just these files in the old one's place: schema, partitions and history begin again."""
+        pointer = self._pointer()
+        with self._settled(number, pointer):
+            self._replace(pointer, number, files, columns)
+        point("lake.after-commit")
+
+    def maintain(self) -> None:
+        """Expire snapshots and delete metadata files that nothing refers to."""
+        state = self._state()
+        if state is None:
+            return
+        with self._settled(state.number, state.pointer):
+            table = self._opened(state)
+            with table.transaction() as transaction:
+                self._expire(transaction, KEEP_SNAPSHOTS)
+            self._sweep(table)
+
+    def warm(self) -> None:
+        """Import PyIceberg and open the catalog now, rather than while the first file waits."""
+        self._opened_catalog()
+
+    def close(self) -> None:
+        if self._catalog is not None:
+            self._catalog.engine.dispose()
+        self._catalog = self._table = None
+
+    def _commit(self, state: State, revision: Revision) -> None:
+        from headrace.sinks.iceberg import OneCopyTransaction, ReplaceByPath
+
+        table = self._opened(state)
+        with OneCopyTransaction(table) as transaction:
+            self._evolve(transaction, revision.columns)
+            update = ReplaceByPath(transaction, self._known, {NUMBER: str(revision.number)})
+            for file in self._described(transaction, revision.removed):
+                update.delete_data_file(file)
+            for file in self._described(transaction, revision.added):
+                update.append_data_file(file)
+            update.commit()
+            expired = self._expire(transaction, 2 * KEEP_SNAPSHOTS)
+            point("lake.before-commit")
+        if expired:
+            self._sweep(table)
+
+    def _replace(
+        self, pointer: str | None, number: int, files: Sequence[DataFile], columns: Sequence[tuple[str, str]]
+    ) -> None:
+        """Write metadata of a table that never was before, then let the catalog point at it instead of `pointer`."""
+        from headrace.sinks.iceberg import OneCopyTransaction, ReplaceByPath, new_table
+
+        make(self.folder / "metadata")
+        catalog = self._opened_catalog()
+        names = [name for name, _ in self.partitions]
+        fresh = new_table(catalog, (NAMESPACE, self.table), location_of(self.folder), self._shape(columns), names)
+        transaction = OneCopyTransaction(fresh)
+        update = ReplaceByPath(transaction, self._known, {NUMBER: str(number)})
+        for file in self._described(transaction, files):
+            update.append_data_file(file)
+        update.commit()
+        catalog._write_metadata(transaction.table_metadata, fresh.io, fresh.metadata_location)
+        point("lake.before-commit")
+        self._point_at(pointer, fresh.metadata_location)
+        self._table = None
+
+    def _described(self, transaction: Transaction, files: Iterable[DataFile]) -> Iterable[Any]:
+        from headrace.sinks.iceberg import describe
+
+        metadata = transaction.table_metadata
+        return describe(files, metadata.schema(), metadata.spec(), self.key, lambda p: location_of(self.root / p))
+
+    def _shape(self, columns: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Columns of the data files: the row's, the lineage, partition columns that are not the row's own."""
+        shape = dict((*columns, *LINEAGE))
+        return list((shape | {n: t for n, t in self.partitions if n not in shape}).items())
+
+    def _evolve(self, transaction: Transaction, columns: Sequence[tuple[str, str]]) -> None:
+        """Add new columns at the end. What an older file lacks is null in it."""
+        from headrace.sinks.iceberg import type_of
+
+        metadata = transaction.table_metadata
+        spec, parts = [f.name for f in metadata.spec().fields], [name for name, _ in self.partitions]
+        if spec != parts:
+            raise self._changed(f"it is partitioned by ({', '.join(spec)}), the pipeline says ({', '.join(parts)})")
+        known = {field.name: field.field_type for field in metadata.schema().fields}
+        shape = self._shape(columns)
+        for name, kind in shape:
+            if name in known and known[name] != type_of(kind):
+                raise self._changed(f"column {name!r} is {known[name]} there and {type_of(kind)} in the record")
+        new = [(name, kind) for name, kind in shape if name not in known]
+        if new:
+            with transaction.update_schema() as schema:
+                for name, kind in new:
+                    schema.add_column((name,), type_of(kind))
+
+    def _expire(self, transaction: Transaction, most: int) -> bool:
+        """If there are more snapshots than `most`, forget all but the newest few, in the same commit."""
+        from pyiceberg.table.update.snapshot import ExpireSnapshots
+
+        snapshots = sorted(transaction.table_metadata.snapshots, key=lambda s: s.sequence_number or 0)
+        if len(snapshots) <= most:
+            return False
+        old = [s.snapshot_id for s in snapshots[:-KEEP_SNAPSHOTS]]
+        ExpireSnapshots(transaction).by_ids(old).commit()
+        return True
+
+    def _sweep(self, table: Table) -> None:
+        """Delete manifests, manifest lists and metadata that the table no longer refers to, or never did (a crash)."""
+        metadata = table.metadata
+        used = {table.metadata_location, *(entry.metadata_file for entry in metadata.metadata_log)}
+        for snapshot in metadata.snapshots:
+            used |= {snapshot.manifest_list, *(m.manifest_path for m in snapshot.manifests(table.io))}
+        self._known = {path: files for path, files in self._known.items() if path in used}
+        before = time.time() - self.grace_seconds
+        for file in (self.folder / "metadata").iterdir():
+            ours = file.name.endswith((".avro", ".metadata.json"))
+            if ours and location_of(file) not in used and file.stat().st_mtime <= before:
+                file.unlink()
+        point("lake.swept")
+
+    def _state(self) -> State | None:
+        """What the catalog says now, or None before the first commit."""
+        pointer = self._pointer()
+        if pointer is None:
+            return None
+        try:
+            metadata: dict[str, Any] = json.loads(path_of(pointer).read_bytes())
+        except (OSError, ValueError) as exc:
+            found = f"its metadata {path_of(pointer).name} cannot be read: {exc}"
+            raise self._fault("HR513", found, f"run `headrace rebuild {self.table}`") from exc
+        if path_of(metadata["location"]) != self.folder:
+            found = f"it was made at {path_of(metadata['location'])}: the folder was moved or copied"
+            raise self._fault("HR515", found, f"run `headrace rebuild {self.table}`")
+        return State(pointer, metadata, self._history(metadata))
+
+    def _history(self, metadata: dict[str, Any]) -> int:
+        """The number that the newest snapshot with one carries: others may have committed after us (a compaction)."""
+        snapshots = {s["snapshot-id"]: s for s in metadata["snapshots"]}
+        snapshot = snapshots.get(metadata.get("current-snapshot-id"))
+        while snapshot is not None:
+            number = _number_in(snapshot)
+            if number is not None:
+                return number
+            snapshot = snapshots.get(snapshot.get("parent-snapshot-id"))
+        found = "no snapshot in its history carries a revision's number"
+        raise self._fault("HR513", found, f"run `headrace rebuild {self.table}`")
+
+    def _pointer(self) -> str | None:
+        """The metadata file that the catalog names for this table."""
+        if not self.catalog.exists():
+            return None
+        ask = """SELECT metadata_location FROM iceberg_tables
+                 WHERE catalog_name = ? AND table_namespace = ? AND table_name = ?"""
+        with self._sqlite() as db:
+            if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'iceberg_tables'").fetchone() is None:
+                return None
+            row = db.execute(ask, (CATALOG, NAMESPACE, self.table)).fetchone()
+        return str(row[0]) if row else None
+
+    def _point_at(self, before: str | None, after: str) -> None:
+        """One row of the catalog, compared and swapped."""
+        swap = """INSERT INTO iceberg_tables
+                      (catalog_name, table_namespace, table_name, metadata_location, iceberg_type)
+                  VALUES (?, ?, ?, ?, 'TABLE')
+                  ON CONFLICT DO UPDATE SET metadata_location = excluded.metadata_location,
+                      previous_metadata_location = metadata_location
+                  WHERE metadata_location IS ?"""
+        with self._sqlite() as db:
+            if db.execute(swap, (CATALOG, NAMESPACE, self.table, after, before)).rowcount != 1:
+                raise self._fault("HR511", "another process changed the table meanwhile", "it is tried again")
+
+    @contextmanager
+    def _sqlite(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self.catalog, isolation_level=None, timeout=60)) as db:
+                db.execute("PRAGMA synchronous = full")
+                yield db
+        except sqlite3.Error as exc:
+            raise self._fault("HR513", f"the catalog cannot be used: {exc}", "check the disk") from exc
+
+    def _opened(self, state: State) -> Table:
+        """The table as the catalog has it now."""
+        if self._table is None or self._table.metadata_location != state.pointer:
+            self._table = self._opened_catalog().load_table((NAMESPACE, self.table))
+        return self._table
+
+    def _opened_catalog(self) -> SqlCatalog:
+        if self._catalog is None:
+            from headrace.sinks.iceberg import open_catalog
+
+            make(self.catalog.parent)
+            self._catalog = open_catalog(CATALOG, NAMESPACE, self.catalog, location_of(self.root))
+        return self._catalog
+
+    @contextmanager
+    def _settled(self, number: int, pointer: str | None = None) -> Iterator[None]:
+        """Whatever went wrong, ask the catalog first whether the commit has landed all the same.
+
+        `pointer`: where the catalog pointed before, for a commit whose number may not be new.
+        """
+        try:
+            yield
+        except BaseException as exc:
+            self._table = None
+            if isinstance(exc, Exception) and self._landed(number, pointer):
+                return
+            if isinstance(exc, InfrastructureError) or not isinstance(exc, Exception):
+                raise
+            raise self._fault("HR511", f"the commit failed: {exc}", "nothing was changed; it is tried again") from exc
+
+    def _landed(self, number: int, pointer: str | None) -> bool:
+        state = self._state()
+        return state is not None and state.number == number and state.pointer != pointer
+
+    def _changed(self, found: str) -> InfrastructureError:
+        return self._fault("HR514", found, f"run `headrace replay`, then `headrace rebuild {self.table}`")
+
+    def _fault(self, code: str, found: str, next: str) -> InfrastructureError:
+        return InfrastructureError(code, f"lake {self.table!r}", found, next)
+
+
+def _number_in(snapshot: dict[str, Any]) -> int | None:
+    number = snapshot.get("summary", {}).get(NUMBER)
+    return None if number is None else int(number)
