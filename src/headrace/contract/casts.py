@@ -1,9 +1,8 @@
-"""Exact casts: SQL that turns the text of a cell into a typed value, or into NULL where something would be lost.
+"""Exact casts: SQL that turns the text of a cell into a typed value and tells whether anything would be lost.
 
-DuckDB's TRY_CAST rounds, truncates and drops offsets without a word. Each cast here is in two halves, so that the
-engine does the work once: `attempt` (a TRY_CAST over the text) is staged as a column `v`, `exact` keeps it only where
-its text says just that. The first branch of `exact` is the cheap one that nearly every cell takes; a regular
-expression only sees the others. Called by `contract.query`; docs/reference has the table of what is accepted.
+DuckDB's TRY_CAST rounds, truncates and drops offsets without a word. So every cast comes with a test of its text:
+first something cheap that nearly every cell passes (the value's own text is the text again), and a regular expression
+only for the others. Called by `contract.query`; docs/reference has the table of what is accepted.
 """
 
 from __future__ import annotations
@@ -18,15 +17,21 @@ _CLOCK = r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,6}0*)?)?"
 _MIDNIGHT = r"00:00(:00(\.0+)?)?"
 _OFFSET = r"(Z|[+-]([01]\d|2[0-3])(:?[0-5]\d)?)"
 _DATES = "BETWEEN DATE '0001-01-01' AND DATE '9999-12-31'"
+_FOUR_DIGITS = "BETWEEN DATE '1000-01-01' AND DATE '9999-12-31'"  # in a text of ten: no blank, sign or BC
 _TIMES = "BETWEEN TIMESTAMP '0001-01-01' AND TIMESTAMP '9999-12-31 23:59:59.999999'"
 
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """`attempt` is SQL over the text, `exact` over the text and the staged attempt; both NULL for a NULL text."""
+    """`attempt` is SQL over the text `t`; `value`, over `t` and the staged attempt `v`, is the typed value.
 
-    attempt: str | None
-    exact: str
+    A text is refused where `value` is NULL, or, where there is `lost`, where that is true (or the value NULL). Both are
+    kept apart because a test costs less than a CASE that hands on values. Every part is NULL for a NULL text.
+    """
+
+    attempt: str
+    value: str | None  # None: the attempt is the value
+    lost: str | None
     reason: str  # why a text was refused, for people
 
 
@@ -34,137 +39,122 @@ def cast(of: Type, t: str, v: str) -> Cast:
     """The exact cast to `of` of the text `t` (an SQL name), whose attempt is staged under the SQL name `v`."""
     match of.kind:
         case "str":
-            return Cast(None, t, "")
+            return Cast(t, None, None, "")
         case "int":
-            return _guarded(of, t, v, r"\s*[+-]?\d+(\.0*)?\s*", "not a whole number of 64 bits")
+            return _tested(of, t, v, r"\s*[+-]?\d+(\.0*)?\s*", "not a whole number of 64 bits")
         case "float":
-            return _float(t, v)
+            # the nearest double, as everywhere; but what is too large for one is no infinity: only the word is
+            words = rf"NOT regexp_full_match({t}, '\s*[+-]?(nan|inf|infinity)\s*', 'i')"
+            lost = f"CASE WHEN isfinite({v}) THEN contains({t}, '_') ELSE {words} END"
+            return Cast(f"TRY_CAST({t} AS DOUBLE)", None, lost, "not a number that a double holds")
         case "decimal":
             return _decimal(of, t, v)
         case "bool":
-            exact = f"CASE WHEN lower({t}) IN ('true', '1') THEN true WHEN lower({t}) IN ('false', '0') THEN false END"
-            return Cast(None, exact, "not true, false, 1 or 0")
+            value = f"CASE WHEN lower({t}) IN ('true', '1') THEN true WHEN lower({t}) IN ('false', '0') THEN false END"
+            return Cast(value, None, None, "not true, false, 1 or 0")
         case "date":
-            return _date(of, t, v)
+            return _date(of, t, v) if of.format is None else _formatted_date(of.format, t, v)
+        case "datetime" if of.format is not None:
+            return _formatted_time(of, of.format, t, v)
         case "datetime":
-            return _instant(of, t, v) if of.zone else _wall_clock(of, t, v)
+            return _instant(of.zone, t, v) if of.zone else _wall_clock(t, v)
         case "uuid":
             hexes = r"[0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
-            return _guarded(of, t, v, hexes, "not a UUID")
+            return _tested(of, t, v, hexes, "not a UUID")
         case "json":
             return _json(t)
 
 
 def constant(of: Type, text: str) -> str:
     """A default (as `model.fields.default_text` wrote it) as a typed SQL constant."""
-    if of.kind == "datetime" and of.zone and not _has_offset(text):
+    if of.kind == "datetime" and of.zone and not ("+" in text or "-" in text[10:]):
         return f"timezone({literal(of.zone)}, TIMESTAMP {literal(text)})"
     return f"CAST({literal(text)} AS {of.sql})"
 
 
-def _has_offset(text: str) -> bool:
-    return "+" in text or "-" in text[10:]
-
-
-def _guarded(of: Type, t: str, v: str, pattern: str, reason: str) -> Cast:
-    """Kept where the value's own text is the text, or else where the whole text has a harmless form."""
-    exact = f"CASE WHEN {v}::VARCHAR = {t} THEN {v} WHEN regexp_full_match({t}, {literal(pattern)}) THEN {v} END"
-    return Cast(f"TRY_CAST({t} AS {of.sql})", exact, reason)
-
-
-def _float(t: str, v: str) -> Cast:
-    """The nearest double, as everywhere. What is too large for one is no infinity; only the word is."""
-    exact = (
-        f"CASE WHEN isfinite({v}) AND NOT contains({t}, '_') THEN {v}"
-        rf" WHEN regexp_full_match({t}, '\s*[+-]?(nan|inf|infinity)\s*', 'i') THEN {v} END"
-    )
-    return Cast(f"TRY_CAST({t} AS DOUBLE)", exact, "not a number that a double holds")
+def _tested(of: Type, t: str, v: str, pattern: str, reason: str) -> Cast:
+    """Exact where the value's own text is the text, or else where the whole text has a harmless form."""
+    lost = f"CASE WHEN {v}::VARCHAR = {t} THEN false ELSE NOT regexp_full_match({t}, {literal(pattern)}) END"
+    return Cast(f"TRY_CAST({t} AS {of.sql})", None, lost, reason)
 
 
 def _decimal(of: Type, t: str, v: str) -> Cast:
     precision, scale = of.digits or (18, 4)
     if of.round:
         reason = f"not a decimal number of at most {precision - scale} digits before the point"
-        return _guarded(of, t, v, r"\s*[+-]?\d*(\.\d*)?\s*", reason)
-    fraction = rf"(\.\d{{0,{scale}}}0*)?"
+        return _tested(of, t, v, r"\s*[+-]?\d*(\.\d*)?\s*", reason)
     reason = f"not a decimal number of at most {precision - scale} digits before and {scale} after the point"
-    return _guarded(of, t, v, rf"\s*[+-]?\d*{fraction}\s*", reason)
+    return _tested(of, t, v, rf"\s*[+-]?\d*(\.\d{{0,{scale}}}0*)?\s*", reason)
 
 
 def _date(of: Type, t: str, v: str) -> Cast:
-    iso = rf"\s*{_DAY}([ T]{_MIDNIGHT})?\s*"
-    if of.format is None:
-        exact = (
-            f"CASE WHEN {v} NOT {_DATES} THEN NULL WHEN {v}::VARCHAR = {t} THEN {v}"
-            f" WHEN regexp_full_match({t}, {literal(iso)}) THEN {v} END"
-        )
-        return Cast(f"TRY_CAST({t} AS DATE)", exact, "not a date like 2024-12-31")
-    exact = (
-        f"CASE WHEN {v} {_formatted('DATE', of.format)} THEN {v}"
-        f"{_iso_fallback(of.format, t, iso, f'TRY_CAST({t} AS DATE)')} END"
-    )
-    return Cast(f"TRY_CAST(try_strptime({t}, {literal(of.format)}) AS DATE)", exact, f"not a date as {of.format}")
+    iso = _matches(t, rf"\s*{_DAY}([ T]{_MIDNIGHT})?\s*")
+    lost = f"CASE WHEN {v} {_FOUR_DIGITS} AND {t} LIKE '____-__-__' THEN false ELSE NOT ({v} {_DATES} AND {iso}) END"
+    return Cast(f"TRY_CAST({t} AS DATE)", None, lost, "not a date like 2024-12-31")
 
 
-def _formatted(kind: str, pattern: str) -> str:
-    """A four-digit year has four digits: strptime reads '01/02/24' as the year 24."""
-    first = "1000" if "%Y" in pattern else "0001"
-    last = "9999-12-31" if kind == "DATE" else "9999-12-31 23:59:59.999999"
-    return f"BETWEEN {kind} '{first}-01-01' AND {kind} '{last}'"
+def _wall_clock(t: str, v: str) -> Cast:
+    iso = _matches(t, rf"\s*{_DAY}([ T]{_CLOCK})?\s*")
+    # a shape alone is not enough: DuckDB reads '10: Z:00' as 10:00, and '10:00:5Z' has an offset
+    shaped = f"{t} LIKE '____-__-__T__:__:__' AND NOT contains({t}, ' ') AND {t} NOT LIKE '%Z'"
+    lost = f"CASE WHEN {v} NOT {_TIMES} THEN true WHEN {v}::VARCHAR = {t} OR ({shaped}) THEN false ELSE NOT {iso} END"
+    return Cast(f"TRY_CAST({t} AS TIMESTAMP)", None, lost, "not a time like 2024-12-31 23:59:59 without an offset")
 
 
-def _iso_fallback(pattern: str, t: str, iso: str, value: str) -> str:
-    """Workbooks and Parquet hold typed dates, whose text is ISO: taken too, where no format could mean it otherwise."""
-    if pattern.startswith("%Y"):
-        return ""
-    return f" WHEN regexp_full_match({t}, {literal(iso)}) THEN {value}"
-
-
-def _wall_clock(of: Type, t: str, v: str) -> Cast:
-    iso = rf"\s*{_DAY}([ T]{_CLOCK})?\s*"
-    if of.format is None:
-        exact = (
-            f"CASE WHEN {v} NOT {_TIMES} THEN NULL WHEN {v}::VARCHAR = {t} THEN {v}"
-            f" WHEN regexp_full_match({t}, {literal(iso)}) THEN {v} END"
-        )
-        return Cast(f"TRY_CAST({t} AS TIMESTAMP)", exact, "not a time like 2024-12-31 23:59:59 without an offset")
-    exact = (
-        f"CASE WHEN {v} {_formatted('TIMESTAMP', of.format)} THEN {v}"
-        f"{_iso_fallback(of.format, t, iso, f'TRY_CAST({t} AS TIMESTAMP)')} END"
-    )
-    return Cast(f"try_strptime({t}, {literal(of.format)})", exact, f"not a time as {of.format}")
-
-
-def _instant(of: Type, t: str, v: str) -> Cast:
+def _instant(zone: str, t: str, v: str) -> Cast:
     """The attempt reads the wall clock alone; the offset, or the zone where the text has none, makes it an instant."""
-    zone = of.zone or "UTC"
     local = _in_zone(zone, v)
-    bare, utc = rf"\s*{_DAY}([ T]{_CLOCK})?\s*", rf"\s*{_DAY}[ T]{_CLOCK} ?Z\s*"
-    offset = rf"\s*{_DAY}[ T]{_CLOCK} ?{_OFFSET}\s*"
+    shaped = f"{t} LIKE '____-__-__T__:__:__Z' AND NOT contains({t}, ' ')"
+    utc = _matches(t, rf"\s*{_DAY}[ T]{_CLOCK} ?Z\s*")
+    bare = _matches(t, rf"\s*{_DAY}([ T]{_CLOCK})?\s*")
+    offset = _matches(t, rf"\s*{_DAY}[ T]{_CLOCK} ?{_OFFSET}\s*")
+    value = (
+        f"CASE WHEN {v} NOT {_TIMES} THEN NULL WHEN {shaped} THEN {_in_zone('UTC', v)}"
+        f" WHEN {v}::VARCHAR = {t} THEN {local}"
+        f" WHEN {utc} THEN {_in_zone('UTC', v)} WHEN {bare} THEN {local}"
+        f" WHEN {offset} THEN TRY_CAST({t} AS TIMESTAMPTZ) END"
+    )
     reason = "not an instant like 2024-12-31T23:59:59Z"
     if zone != "UTC":
         reason += f" (or a time without an offset that exists in {zone})"
-    if of.format is None:
-        exact = (
-            f"CASE WHEN {v} NOT {_TIMES} THEN NULL WHEN {v}::VARCHAR = {t} THEN {local}"
-            f" WHEN regexp_full_match({t}, {literal(utc)}) THEN {_in_zone('UTC', v)}"
-            f" WHEN regexp_full_match({t}, {literal(bare)}) THEN {local}"
-            f" WHEN regexp_full_match({t}, {literal(offset)}) THEN TRY_CAST({t} AS TIMESTAMPTZ) END"
-        )
-        return Cast(f"TRY_CAST({t} AS TIMESTAMP)", exact, reason)
-    value = _in_zone("UTC", v) if "%z" in of.format else local
-    exact = (
-        f"CASE WHEN {v} {_formatted('TIMESTAMP', of.format)} THEN {value}"
-        f"{_iso_fallback(of.format, t, offset, f'TRY_CAST({t} AS TIMESTAMPTZ)')} END"
-    )
-    attempt = f"try_strptime({t}, {literal(of.format)})"
-    if "%z" in of.format:
-        attempt = f"timezone('UTC', {attempt}::TIMESTAMPTZ)"
-    return Cast(attempt, exact, f"not an instant as {of.format}")
+    return Cast(f"TRY_CAST({t} AS TIMESTAMP)", value, None, reason)
+
+
+def _formatted_date(pattern: str, t: str, v: str) -> Cast:
+    iso = _matches(t, rf"\s*{_DAY}([ T]{_MIDNIGHT})?\s*")
+    value = f"CASE WHEN {v} {_since(pattern, 'DATE')} THEN {v}{_or_iso(pattern, iso, f'TRY_CAST({t} AS DATE)')} END"
+    return Cast(f"CAST(try_strptime({t}, {literal(pattern)}) AS DATE)", value, None, f"not a date as {pattern}")
+
+
+def _formatted_time(of: Type, pattern: str, t: str, v: str) -> Cast:
+    attempt = f"try_strptime({t}, {literal(pattern)})"
+    value, typed, offset = v, f"TRY_CAST({t} AS TIMESTAMP)", ""
+    if of.zone:
+        value = _in_zone("UTC" if "%z" in pattern else of.zone, v)
+        typed, offset = f"TRY_CAST({t} AS TIMESTAMPTZ)", f" ?{_OFFSET}"
+    if "%z" in pattern:
+        attempt = f"timezone('UTC', {attempt})"
+    iso = _matches(t, rf"\s*{_DAY}[ T]{_CLOCK}{offset}\s*")
+    value = f"CASE WHEN {v} {_since(pattern, 'TIMESTAMP')} THEN {value}{_or_iso(pattern, iso, typed)} END"
+    return Cast(attempt, value, None, f"not a time as {pattern}")
+
+
+def _since(pattern: str, kind: str) -> str:
+    """A four-digit year has four digits: strptime reads '01/02/24' as the year 24."""
+    last = "9999-12-31" if kind == "DATE" else "9999-12-31 23:59:59.999999"
+    return f"BETWEEN {kind} '{'1000' if '%Y' in pattern else '0001'}-01-01' AND {kind} '{last}'"
+
+
+def _or_iso(pattern: str, matches: str, value: str) -> str:
+    """Workbooks and Parquet hold typed dates, whose text is ISO: taken too, where no format could mean it otherwise."""
+    return "" if pattern.startswith("%Y") else f" WHEN {matches} THEN {value}"
 
 
 def _in_zone(zone: str, v: str) -> str:
-    """The instant at which a clock in `zone` shows `v`; NULL for an hour that a change of clocks leaves out."""
+    """The instant at which a clock in `zone` shows `v`; NULL for an hour that a change of clocks leaves out.
+
+    Of an hour that comes twice, the second is meant (ICU's choice, as in DuckDB).
+    """
     if zone in ("UTC", "Etc/UTC", "GMT"):
         return f"make_timestamptz(epoch_us({v}))"
     instant = f"timezone({literal(zone)}, {v})"
@@ -177,5 +167,9 @@ def _json(t: str) -> Cast:
     lax = r"(?i)nan|inf|/|,\s*[\]}]"
     bare = f"regexp_replace({t}, {literal(strings)}, '0', 'g')"
     opens = f"ltrim({t})[1] IN ('{{', '[')"
-    exact = f"CASE WHEN {opens} AND json_valid({t}) AND NOT regexp_matches({bare}, {literal(lax)}) THEN {t} END"
-    return Cast(None, exact, "not a JSON object or array")
+    value = f"CASE WHEN {opens} AND json_valid({t}) AND NOT regexp_matches({bare}, {literal(lax)}) THEN {t} END"
+    return Cast(value, None, None, "not a JSON object or array")
+
+
+def _matches(t: str, pattern: str) -> str:
+    return f"regexp_full_match({t}, {literal(pattern)})"

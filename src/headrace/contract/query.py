@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from headrace.contract.casts import cast, constant
+from headrace.contract.casts import Cast, cast, constant
 from headrace.contract.headers import bind_headers, extra_headers, read_columns
 from headrace.contract.mask import Failure, Mask, reasons
 from headrace.contract.rowhash import expand_row_hash
@@ -114,45 +114,48 @@ def _cell(build: _Build, column: Column) -> str:
 
 
 def _values(build: _Build) -> None:
-    """Two levels: the attempts of all casts, then the exact values, with defaults and what may fail about them."""
-    attempts, exacts, filled = list[str](), list[str](), list[str]()
-    empty = build.contract.null == ("",)
+    """Two levels: the attempts of all casts, then values that need more than that, with defaults."""
+    attempts, values, filled = list[str](), list[str](), list[str]()
     for number, column in enumerate(read_columns(build.contract)):
         name = quoted(column.name)
         default = constant(column.type, column.default) if column.default is not None else None
         if column.name not in build.bound:
             if column.default_sql is None:
-                exacts.append(f"{default or f'CAST(NULL AS {column.type.sql})'} AS {name}")
+                values.append(f"{default or f'CAST(NULL AS {column.type.sql})'} AS {name}")
             continue
-        t, v, e = _cell(build, column), f"_v{number}", f"_e{number}"
-        made = cast(column.type, t, v)
-        if made.attempt is not None:
-            attempts.append(f"{made.attempt} AS {v}")
-        exact = made.exact
-        if column.type.kind in ("str", "json") and empty:
-            exact = f"nullif({t}, '')" if column.type.kind == "str" else exact
+        made = cast(column.type, _cell(build, column), f"_v{number}")
         own = default is None and column.default_sql is None
-        exacts.append(f"{exact} AS {name if own else e}")
+        held = name if own else f"_e{number}"
+        if made.value is None:
+            made = cast(column.type, _cell(build, column), held)
+        attempt = f"nullif({made.attempt}, '')" if _empty_is_null(build, column) else made.attempt
+        attempts.append(f"{attempt} AS {held if made.value is None else f'_v{number}'}")
+        if made.value is not None:
+            values.append(f"{made.value} AS {held}")
         if default is not None:
-            filled.append(f"coalesce({e}, {default}) AS {name}")
-        _cast_failures(build, column, t, name if own else e, made.reason, required=own and not column.nullable)
-    build.levels += [attempts, exacts, filled]
+            filled.append(f"coalesce({held}, {default}) AS {name}")
+        _cast_failures(build, column, held, made, required=own and not column.nullable)
+    build.levels += [attempts, values, filled]
 
 
-def _cast_failures(build: _Build, column: Column, t: str, value: str, reason: str, required: bool) -> None:
-    cell = build.bound[column.name]
-    present = f"{t} IS NOT NULL AND {t} <> ''" if build.contract.null == ("",) else f"{t} IS NOT NULL"
+def _empty_is_null(build: _Build, column: Column) -> bool:
+    """A cast of '' is NULL by itself; a text has to be told."""
+    return column.type.kind == "str" and build.contract.null == ("",)
+
+
+def _cast_failures(build: _Build, column: Column, value: str, made: Cast, required: bool) -> None:
+    t, cell = _cell(build, column), build.bound[column.name]
+    present = f"({t} IS NOT NULL AND {t} <> '')" if build.contract.null == ("",) else f"{t} IS NOT NULL"
     if column.type.kind != "str":
         # the quick test lets '' through: the exact one is only evaluated for rows that fail it
-        quick = f"({value} IS NULL AND {t} IS NOT NULL)"
-        build.mask.add("cast", column.name, cell, reason, quick, f"{value} IS NULL AND {present}")
-        if column.type.choices:
-            _choices(build, column, cell, value)
-    elif column.type.choices:
-        _choices(build, column, cell, value)
+        quick = f"({value} IS NULL AND {t} IS NOT NULL)" + (f" OR {made.lost}" if made.lost else "")
+        exact = f"CASE WHEN {value} IS NULL THEN {present} ELSE {made.lost or 'false'} END"
+        build.mask.add("cast", column.name, cell, made.reason, quick, exact)
     if required:
         exact = f"{value} IS NULL AND NOT coalesce({present}, false)"
         build.mask.add("required", column.name, cell, "missing", f"{value} IS NULL", exact)
+    if column.type.choices:
+        _choices(build, column, cell, value)
 
 
 def _choices(build: _Build, column: Column, cell: int, value: str) -> None:

@@ -1,9 +1,13 @@
 """`row_hash()`: a deterministic id from what the source said, for rows that bring none.
 
-MD5 over the cells of all read columns in contract order, as read (after texts that mean null became null), absent
-columns as null: first the byte length of every cell, then the cells, so that no two different rows give the same
-text. No load time, no file name: the same row in another file has the same id. As text it is the 32 hex digits of MD5;
-as UUID the same digits in the same order. Both exist in every engine. Called by `contract.query`.
+MD5 over the cells of all read columns in contract order, as read (after texts that mean null became null; an absent
+column is null). No load time, no file name: the same row in another file has the same id. Called by `contract.query`.
+
+The hashed text: cells joined by U+001F. Where a cell holds that character (or U+001E, which stands for a null where ''
+is a value), the text instead begins with as many U+001F as there are cells, which no joined text does, then the byte
+length of every cell (-1 for null), `|`, and the cells: so different rows never give the same text.
+As text an id is MD5's 32 hex digits. As UUID it is `md5_number()::UUID`, whose digits are MD5's bytes in reverse order:
+a third of the time of a text cast, and less memory while staged. Both can be made by any engine that has MD5.
 """
 
 from __future__ import annotations
@@ -18,17 +22,24 @@ ROW_HASH = re.compile(r"\brow_hash\s*\(\s*\)", re.IGNORECASE)
 
 def expand_row_hash(sql: str, cells: Sequence[str | None], of: Type, *, empty_is_null: bool) -> str:
     """`sql` with each `row_hash()` replaced by its meaning over `cells` (SQL names; None for an absent column)."""
-    hashed = f"md5({canonical(cells, empty_is_null=empty_is_null)})"
-    if of.kind == "uuid":
-        hashed = f"({hashed})::UUID"
-    if ROW_HASH.fullmatch(sql.strip()):
-        return hashed
-    return f"TRY(CAST(({ROW_HASH.sub(lambda _: hashed, sql)}) AS {of.sql}))"
+    text = canonical(cells, empty_is_null=empty_is_null)
+    if not ROW_HASH.fullmatch(sql.strip()):
+        return f"TRY(CAST(({ROW_HASH.sub(lambda _: f'md5({text})', sql)}) AS {of.sql}))"
+    return f"md5_number({text})::UUID" if of.kind == "uuid" else f"md5({text})"
 
 
 def canonical(cells: Sequence[str | None], *, empty_is_null: bool) -> str:
-    """SQL for the text that is hashed: `3,,5|abcdefgh` for ('abc', null, 'defgh')."""
-    null = 0 if empty_is_null else -1
-    lengths = ", ".join(f"coalesce(strlen({c}), {null})" if c else str(null) for c in cells)
-    texts = "".join(f", {c}" for c in cells if c)
-    return f"concat(concat_ws(',', {lengths}), '|'{texts})"
+    """SQL for the text that is hashed."""
+    if empty_is_null:  # '' and null are one: nothing need stand for null
+        return _canonical([c or "''" for c in cells], [c or "''" for c in cells], "chr(31)", null=0)
+    marked = [f"coalesce({c}, chr(30))" if c else "chr(30)" for c in cells]
+    return _canonical([c or "NULL" for c in cells], marked, "chr(31)", null=-1, mark="chr(30)")
+
+
+def _canonical(cells: Sequence[str], shown: Sequence[str], separator: str, *, null: int, mark: str = "") -> str:
+    together = f"concat({', '.join(cells)}, '')"
+    awkward = f"contains({together}, {separator})" + (f" OR contains({together}, {mark})" if mark else "")
+    lengths = ", ".join(f"coalesce(strlen({c}), {null})" for c in cells)
+    prefixed = f"concat(repeat({separator}, {len(cells)}), concat_ws(',', {lengths}), '|', {', '.join(cells)})"
+    joined = f"concat({f', {separator}, '.join(shown)}, '')"
+    return f"CASE WHEN {awkward} THEN {prefixed} ELSE {joined} END"
