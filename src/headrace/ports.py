@@ -11,7 +11,19 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from headrace.model.loads import Arrival, DataFile, Decision, Event, Lease, Load, Revision, Staged, Stat
+from headrace.model.loads import (
+    Arrival,
+    DataFile,
+    Decision,
+    Event,
+    Lease,
+    Load,
+    Revision,
+    Settlement,
+    Shape,
+    Staged,
+    Stat,
+)
 
 
 class Clock(Protocol):
@@ -85,7 +97,13 @@ class Queue(Protocol):
 
 
 class Ledger(Protocol):
-    """The durable truth about one pipeline: what was seen, staged, decided. Only the publisher decides."""
+    """The durable truth about one pipeline: what was seen, staged, decided. Only the publisher decides.
+
+    Each writing method is one transaction. Loads go `seen` → `staged` → `decided` → `standing` → `retired`, or end as
+    `dead`, `skipped` or `abandoned`; see `LoadState`.
+    """
+
+    # arriving
 
     def pin(self, arrivals: Sequence[Arrival]) -> list[Load]:
         """The load that each arrival is or becomes, in order; new ones are recorded as `seen` with their order pinned.
@@ -94,11 +112,19 @@ class Ledger(Protocol):
         """
         ...
 
-    def stage(self, staged: Sequence[Staged], files: Sequence[DataFile], leases: Sequence[Lease]) -> None:
-        """Own staged loads and their files, and acknowledge their events, in one transaction.
+    def earlier_twin(self, load: Load) -> Load | None:
+        """A live load of another key with the same bytes and an earlier place in the order."""
+        ...
 
-        Refuses counts that do not add up (HR503). A load that is not `seen` any more is left alone and its rows are
-        not counted: its files are trash.
+    def set_skipped(self, load: str, skipped: bool) -> None:
+        """Leave a seen load unread because of its twin, or take it up again because the twin has gone."""
+        ...
+
+    def stage(self, staged: Sequence[Staged], files: Sequence[DataFile], leases: Sequence[Lease]) -> None:
+        """Own staged loads and their files, and acknowledge their events.
+
+        Refuses counts that do not add up (HR520). What another worker staged meanwhile is left as it is and these files
+        become trash; raises LeaseLost where that is true of only some loads of a file.
         """
         ...
 
@@ -106,12 +132,64 @@ class Ledger(Protocol):
         """Mark a load dead with its cause, and acknowledge its event."""
         ...
 
-    def record(self, decision: Decision, now: datetime) -> None:
+    def hint(self, keys: Iterable[str], leases: Sequence[Lease] = ()) -> None:
+        """Ask the publisher to look at keys whose object is gone or in doubt, and acknowledge their events."""
+        ...
+
+    def corrections(self, key: str, version: str) -> list[tuple[str, int, dict[str, str | None]]]:
+        """(member, record, header → text) of every correction that is bound to this version."""
+        ...
+
+    def corrections_digest(self, key: str, version: str) -> str:
+        """A name for the set of corrections of a version; empty when there are none."""
+        ...
+
+    # deciding
+
+    def pending(self) -> list[Load]:
+        """Staged loads that wait for the publisher, oldest first."""
+        ...
+
+    def hints(self) -> dict[str, tuple[bool, bool]]:
+        """Keys to look at: (held by the retraction guard, confirmed by a person)."""
+        ...
+
+    def live(self, keys: Sequence[str]) -> dict[str, list[Load]]:
+        """Every load of those keys that is not history yet, oldest first."""
+        ...
+
+    def twins(self, version: str) -> list[Load]:
+        """Live loads of these bytes under any key, in order."""
+        ...
+
+    def hold(self, keys: Iterable[str]) -> None:
+        """Keep retractions waiting for a person."""
+        ...
+
+    def confirm(self) -> int:
+        """A person says that the held retractions are meant; returns how many."""
+        ...
+
+    def retracted_since(self, instant: datetime) -> int:
+        """How many loads were retracted since then."""
+        ...
+
+    def record(self, decision: Decision) -> None:
         """Make a decision durable. Raises RevisionRefused unless its number is exactly head + 1."""
         ...
 
+    def settle(self, settlement: Settlement) -> None:
+        """Record what a look settled without changing any row."""
+        ...
+
+    # what stands
+
     def head(self) -> int:
         """The newest revision, 0 if none."""
+        ...
+
+    def shape(self, number: int | None = None) -> Shape | None:
+        """The tables' shape after that revision (None: the newest); None before the first."""
         ...
 
     def revision(self, number: int) -> Revision:
@@ -120,6 +198,68 @@ class Ledger(Protocol):
 
     def files(self, kind: str, at: int | None = None) -> list[DataFile]:
         """Files that stand after revision `at` (None: the newest)."""
+        ...
+
+    def overlapping(self, kind: str, lo: Any, hi: Any) -> list[DataFile]:
+        """Standing files whose first key column may hold a value in [lo, hi], or of unknown range."""
+        ...
+
+    def files_of(self, loads: Iterable[str], *, staged: bool) -> list[DataFile]:
+        """Files that hold rows of these loads: the staged ones, or the standing ones."""
+        ...
+
+    def find_load(self, id: str) -> Load:
+        """Raises UsageError HR130 if there is none."""
+        ...
+
+    def in_state(self, *states: str) -> list[Load]:
+        """Loads in any of the live states, oldest first."""
+        ...
+
+    def standing(self) -> dict[str, Load]:
+        """What stands under each key, skipped twins included."""
+        ...
+
+    # sinks, messages, housekeeping
+
+    def sinks(self) -> dict[str, int]:
+        """The number each sink was last seen at."""
+        ...
+
+    def mark(self, sink: str, number: int) -> None:
+        """Remember what a sink said of itself."""
+        ...
+
+    def forget_sink(self, sink: str) -> None:
+        """A sink that the definition no longer has holds nothing back."""
+        ...
+
+    def stand(self, number: int) -> None:
+        """Every sink is at `number` or beyond: its loads stand, and messages about them may go out."""
+        ...
+
+    def messages(self, state: str = "ready", limit: int = 100) -> list[dict[str, Any]]:
+        """Messages with `id`, `name`, `subject` and `body`, oldest first."""
+        ...
+
+    def sent(self, ids: Sequence[int]) -> None:
+        """These messages went out."""
+        ...
+
+    def trash(self, before: datetime) -> list[str]:
+        """Paths that nothing refers to any more, or that a revision removed before that instant."""
+        ...
+
+    def retired_bytes(self) -> int:
+        """Size of the files that revisions removed and that are kept for a while."""
+        ...
+
+    def forget_files(self, paths: Iterable[str]) -> None:
+        """Drop rows of files that were deleted."""
+        ...
+
+    def known_paths(self) -> set[str]:
+        """Every path of the base that the ledger knows, whatever its state."""
         ...
 
 

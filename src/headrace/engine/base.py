@@ -144,9 +144,11 @@ def _range(stats: Mapping[str, str], kind: str) -> tuple[Any, Any]:
         case "VARCHAR" | "UUID":
             return (lo, hi)
         case _:
-            return (math.nextafter(float(lo), -math.inf), math.nextafter(float(hi), math.inf)) if (
-                kind.startswith("DECIMAL")
-            ) else (None, None)
+            return (
+                (math.nextafter(float(lo), -math.inf), math.nextafter(float(hi), math.inf))
+                if (kind.startswith("DECIMAL"))
+                else (None, None)
+            )
 
 
 def sync(root: Path, paths: Iterable[str]) -> None:

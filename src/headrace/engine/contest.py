@@ -119,9 +119,7 @@ class Change:
 class Contest:
     """One resolution on one connection. Temporary tables: `excluded`, `contested` keys, `ranked` rows of them."""
 
-    def __init__(
-        self, db: duckdb.DuckDBPyConnection, home: Home, shape: Shape, files: Change, attempt: str
-    ) -> None:
+    def __init__(self, db: duckdb.DuckDBPyConnection, home: Home, shape: Shape, files: Change, attempt: str) -> None:
         self._db, self._home, self._shape, self._files = db, home, shape, files
         kinds = dict(shape.columns)
         self._writer = BaseWriter(
@@ -198,7 +196,9 @@ class Contest:
 
     def _rewrite(self, kind: str, touched: set[str], changed: bool) -> list[DataFile]:
         """Write files of a kind anew without the rows that left them, and with those that came to them."""
-        at_hand = {f.path: f for f in [*self._files.staged, *self._files.leaving, *self._files.data, *self._files.losers]}
+        at_hand = {
+            f.path: f for f in [*self._files.staged, *self._files.leaving, *self._files.data, *self._files.losers]
+        }
         dirty = {f.path for f in self._files.dirty}
         old = [f for f in at_hand.values() if f.kind == kind and (f.path in touched or f.path in dirty)]
         self.rewritten += [f.path for f in old]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event
+from threading import Condition
 
 from headrace.contract.query import columns_of
 from headrace.engine.settings import Settings
@@ -20,6 +20,33 @@ from headrace.ports import Clock, Ledger, Notifier, Queue, Store, Writer
 def new_token() -> str:
     """A name that no attempt ever had."""
     return secrets.token_hex(6)
+
+
+class Bell:
+    """Tells the publisher that there is something to decide. Ringing twice before it looks is ringing once."""
+
+    def __init__(self) -> None:
+        self._rung = False
+        self._heard = Condition()
+
+    def share(self, heard: Condition) -> None:
+        """Let one thread hear several bells."""
+        self._heard = heard
+
+    def ring(self) -> None:
+        with self._heard:
+            self._rung = True
+            self._heard.notify_all()
+
+    def take(self) -> bool:
+        """Whether it rang since it was last taken."""
+        with self._heard:
+            rung, self._rung = self._rung, False
+            return rung
+
+    @property
+    def rung(self) -> bool:
+        return self._rung
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +67,7 @@ class Home:
     settings: Settings
     clock: Clock
     lock: Callable[[], AbstractContextManager[object]]
-    bell: Event = field(default_factory=Event)
+    bell: Bell = field(default_factory=Bell)
     token: Callable[[], str] = new_token
 
     @property

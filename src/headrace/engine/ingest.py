@@ -20,9 +20,16 @@ from typing import Any, Protocol
 
 from headrace.engine.faults import point
 from headrace.engine.home import Home
-from headrace.engine.stage import Input, Job
+from headrace.engine.job import Input, Job
 from headrace.model.times import text_of
-from headrace.model.errors import BadObject, HeadraceError, InfrastructureError, LeaseLost, ObjectMoving, StoreUnavailable
+from headrace.model.errors import (
+    BadObject,
+    HeadraceError,
+    InfrastructureError,
+    LeaseLost,
+    ObjectMoving,
+    StoreUnavailable,
+)
 from headrace.model.loads import Alert, Arrival, Counts, DataFile, Event, Lease, Load, LoadState, Staged, Stat
 
 MOVING = timedelta(milliseconds=200)
@@ -107,14 +114,14 @@ def prepare(home: Home, leases: Sequence[Lease]) -> Batch:
     hints = [*batch.gone, *batch.doubted]
     if hints or batch.settled:
         home.ledger.hint(hints, [*batch.settled, *(x for asked in batch.gone.values() for x in asked)])
-        home.bell.set()
+        home.bell.ring()
     return batch
 
 
 def stage(home: Home, child: Child, found: list[Found]) -> int:
     """Stage one job in the child and hand it to the ledger; on failure split it until the poison stands alone."""
     started = time.perf_counter()
-    job = _job(home, found)
+    job = job_of(home, found)
     try:
         result = child.call("stage", job.to_dict(), home.settings.child_timeout)
     except BadObject as exc:
@@ -122,7 +129,7 @@ def stage(home: Home, child: Child, found: list[Found]) -> int:
         bad = found.pop(index)
         home.ledger.bury(bad.load.id, str(exc), bad.leases)
         bad.path.unlink(missing_ok=True)
-        home.bell.set()
+        home.bell.ring()
         return stage(home, child, found) if found else 0
     except InfrastructureError as exc:
         if len(found) > 1:
@@ -132,20 +139,24 @@ def stage(home: Home, child: Child, found: list[Found]) -> int:
         found[0].path.unlink(missing_ok=True)
         return 0
     point("ingest.staged")
-
-    seconds = (time.perf_counter() - started) / len(found)
-    staged = [_staged(entry, seconds) for entry in result["loads"]]
-    files = [data_file(raw) for raw in result["files"]]
     try:
-        home.ledger.stage(staged, files, [lease for f in found for lease in f.leases])
+        return hand_over(home, found, result, (time.perf_counter() - started) / len(found))
     except LeaseLost:
         home.queue.release([lease for f in found for lease in f.leases], MOVING)
         return 0
+
+
+def hand_over(home: Home, found: Sequence[Found], result: dict[str, Any], seconds: float) -> int:
+    """Let the ledger own what the child staged, acknowledge the events, and ring the publisher."""
+    try:
+        staged = [_staged(entry, seconds) for entry in result["loads"]]
+        files = [data_file(raw) for raw in result["files"]]
+        home.ledger.stage(staged, files, [lease for f in found for lease in f.leases])
     finally:
         for f in found:
             f.path.unlink(missing_ok=True)
     point("ingest.owned")
-    home.bell.set()
+    home.bell.ring()
     return len(staged)
 
 
@@ -233,7 +244,7 @@ def _jobs(home: Home, ready: Iterable[Found]) -> Iterable[list[Found]]:
         yield together
 
 
-def _job(home: Home, found: Sequence[Found]) -> Job:
+def job_of(home: Home, found: Sequence[Found]) -> Job:
     return Job(
         contract=home.contract,
         inputs=tuple(_input(home, f) for f in found),
@@ -270,7 +281,7 @@ def _failed(home: Home, key: str, leases: Sequence[Lease], exc: HeadraceError, l
         arrival = Arrival(key, "unread", home.clock.now(), 0, "", home.contract.digest)
         (load,) = home.ledger.pin([arrival])
     home.ledger.bury(load.id, str(exc), leases)
-    home.bell.set()
+    home.bell.ring()
 
 
 def _delay(home: Home, leases: Sequence[Lease]) -> timedelta:

@@ -18,6 +18,7 @@ from headrace.engine.log import log
 from headrace.engine.publish import publish
 from headrace.engine.reconcile import scan
 from headrace.engine.retain import prune
+from headrace.engine.settings import Settings
 from headrace.model.errors import DefinitionError, HeadraceError, InfrastructureError
 
 TICK = 0.05
@@ -37,6 +38,7 @@ class Loop:
         self._on_progress = on_progress
         self._stopping = threading.Event()
         self._work = threading.Condition()
+        self._heard = threading.Condition()
         self._busy = 0
         self._failures: dict[str, HeadraceError] = {}
         self._crashed: BaseException | None = None
@@ -44,13 +46,11 @@ class Loop:
 
     def start(self, workers: int) -> None:
         for home in self._homes:
-            home.bell.set()  # what an earlier process left undone
-        self._threads = [threading.Thread(target=self._guard, args=(self._publishing,), daemon=True)]
-        self._threads += [threading.Thread(target=self._guard, args=(self._working,), daemon=True)] * 0
-        for n in range(workers):
-            self._threads.append(threading.Thread(target=self._guard, args=(self._working,), name=f"worker-{n}"))
+            home.bell.share(self._heard)
+            home.bell.ring()  # what an earlier process left undone
+        bodies = [self._publishing, *[self._working] * workers]
+        self._threads = [threading.Thread(target=self._guard, args=(body,), daemon=True) for body in bodies]
         for thread in self._threads:
-            thread.daemon = True
             thread.start()
 
     def stop(self) -> None:
@@ -66,31 +66,25 @@ class Loop:
         """Events were put: look at once."""
         with self._work:
             self._work.notify_all()
+        with self._heard:
+            self._heard.notify_all()
 
     def wait_until_idle(self) -> None:
-        """Return when no event waits, nothing is in hand and everything is decided; raise what cannot be done.
+        """Return when no event waits, nothing is in hand and everything is decided; raise what kept it from that.
 
-        A DefinitionError ends it at once; a fault that backs off is waited for as long as its events are retried.
+        Faults of single objects are waited for while they are retried; what concerns all of them is raised.
         """
-        while not self._stopping.is_set():
-            if self._crashed is not None:
-                return
-            for failure in self._failures.values():
-                if isinstance(failure, DefinitionError) or not self._retrying():
-                    raise failure
-            if self._idle():
-                return
+        while not self._stopping.is_set() and not self._idle():
+            for failure in list(self._failures.values()):
+                raise failure
             time.sleep(0.004)
 
     def _idle(self) -> bool:
-        if any(h.bell.is_set() for h in self._homes) or self._busy:
+        if self._busy or any(h.bell.rung for h in self._homes):
             return False
         quiet = all(h.queue.depth(h.name) == (0, 0) for h in self._homes)
         # Whoever took the last event was busy before the queue was empty, and rings before it is not.
-        return quiet and not self._busy and not any(h.bell.is_set() for h in self._homes)
-
-    def _retrying(self) -> bool:
-        return any(h.queue.depth(h.name) != (0, 0) for h in self._homes) or bool(self._busy)
+        return quiet and not self._busy and not any(h.bell.rung for h in self._homes)
 
     # -- workers -------------------------------------------------------------------------------------------------
 
@@ -109,9 +103,7 @@ class Loop:
     def _work_on(self, home: Home, child: Child) -> bool:
         """Lease a batch and ingest it; True if there was any."""
         with self._count():
-            leases = home.queue.lease(
-                home.name, home.settings.batch_files, timedelta(seconds=home.settings.visibility)
-            )
+            leases = home.queue.lease(home.name, home.settings.batch_files, timedelta(seconds=home.settings.visibility))
             if not leases:
                 return False
             try:
@@ -133,44 +125,41 @@ class Loop:
     # -- the publisher -------------------------------------------------------------------------------------------
 
     def _publishing(self) -> None:
-        waits: dict[str, float] = {}
-        done: dict[str, int] = {}
+        backoff = {home.name: Backoff() for home in self._homes}
+        revisions = dict.fromkeys(backoff, 0)
         while not self._stopping.is_set():
-            rung = [h for h in self._homes if h.bell.is_set() and waits.get(h.name, 0) <= time.monotonic()]
-            if not rung:
-                self._wait_for_bell()
+            ready = [h for h in self._homes if h.bell.rung and backoff[h.name].over]
+            if not ready:
+                with self._heard:
+                    if not any(h.bell.rung and backoff[h.name].over for h in self._homes):
+                        self._heard.wait(TICK)
                 continue
-            for home in rung:
+            for home in ready:
                 with self._count():
-                    self._publish(home, waits, done)
+                    home.bell.take()
+                    if self._publish(home, backoff[home.name]):
+                        revisions[home.name] += 1
+                        if revisions[home.name] % HOUSEKEEPING == 0:
+                            housekeep(home)
 
-    def _wait_for_bell(self) -> None:
-        if len(self._homes) == 1:
-            self._homes[0].bell.wait(TICK)
-            if self._homes[0].bell.is_set() and not self._failures:
-                return
-        self._stopping.wait(0.002)
-
-    def _publish(self, home: Home, waits: dict[str, float], done: dict[str, int]) -> None:
-        home.bell.clear()
+    def _publish(self, home: Home, backoff: Backoff) -> bool:
+        """Publish once; a fault backs off and rings again, and shows as a failure once it was there too often."""
         name = f"publish {home.name}"
         try:
-            if publish(home):
-                done[home.name] = done.get(home.name, 0) + 1
-                if done[home.name] % HOUSEKEEPING == 0:
-                    housekeep(home)
-            self._failures.pop(name, None)
-            waits.pop(home.name, None)
+            made = publish(home)
         except DefinitionError as exc:
             self._failures[name] = exc
+            return False
         except InfrastructureError as exc:
             log("publish.failed", pipeline=home.name, error=str(exc))
-            tries = int(waits.get(f"{home.name} tries", 0)) + 1
-            waits[f"{home.name} tries"] = tries
-            waits[home.name] = time.monotonic() + home.settings.delay(tries)
+            tries = backoff.fail(home.settings)
             if tries >= home.settings.max_receives:
                 self._failures[name] = exc
-            home.bell.set()
+            home.bell.ring()
+            return False
+        backoff.reset()
+        self._failures.pop(name, None)
+        return made
 
     def _guard(self, body: Callable[[], None]) -> None:
         """A bug ends the process with its trace, never a thread in silence."""
@@ -179,6 +168,25 @@ class Loop:
         except BaseException as exc:  # noqa: BLE001  # handed to whoever stops the loop
             self._crashed = exc
             self._stopping.set()
+
+
+class Backoff:
+    """How long to wait after how many failures in a row."""
+
+    def __init__(self) -> None:
+        self._tries, self._until = 0, 0.0
+
+    @property
+    def over(self) -> bool:
+        return time.monotonic() >= self._until
+
+    def fail(self, settings: Settings) -> int:
+        self._tries += 1
+        self._until = time.monotonic() + settings.delay(self._tries)
+        return self._tries
+
+    def reset(self) -> None:
+        self._tries, self._until = 0, 0.0
 
 
 class _Counted:
@@ -206,9 +214,7 @@ def housekeep(home: Home) -> None:
         prune(home)
 
 
-def work_until_idle(
-    homes: Sequence[Home], children: Callable[[], Child], on_progress: Progress | None = None
-) -> None:
+def work_until_idle(homes: Sequence[Home], children: Callable[[], Child], on_progress: Progress | None = None) -> None:
     """Work on everything that waits, then return. Raises what kept it from finishing."""
     loop = Loop(homes, children, on_progress)
     loop.start(homes[0].settings.workers if homes else 1)

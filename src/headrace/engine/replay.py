@@ -29,7 +29,7 @@ def redrive(home: Home, keys: Iterable[str]) -> int:
 def confirm_retraction(home: Home) -> int:
     """Let the retractions that wait happen; returns how many."""
     confirmed = home.ledger.confirm()
-    home.bell.set()
+    home.bell.ring()
     return confirmed
 
 

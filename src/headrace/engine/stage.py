@@ -6,103 +6,53 @@ sinks, so a crash or a bomb here costs one file. One query stages each group of 
 
 from __future__ import annotations
 
-import json
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from headrace.contract.query import Failure, StageQuery, columns_of, stage_query
+from headrace.contract.query import StageQuery, columns_of, stage_query
 from headrace.engine.base import BaseWriter, key_columns, literal, quoted
 from headrace.engine.corrections import corrected
 from headrace.engine.faults import point
+from headrace.engine.job import Job
+from headrace.engine.rejects import COLUMNS, gather_rejected
 from headrace.engine.sql import engine_connection
 from headrace.engine.steps import run_steps
 from headrace.formats.dialect import Dialect
-from headrace.formats.open import Item, open_input
-from headrace.formats.rows import Misfit, Rows
+from headrace.formats.open import open_input
+from headrace.formats.rows import Item, Misfit, Rows
 from headrace.model.contract import Contract
 from headrace.model.loads import Counts, DataFile
 
-RAW_CHUNK = 200_000
-"""Rejected records whose raw text is looked up at a time: bounds memory when a whole file is rejected."""
-
-
-@dataclass(frozen=True, slots=True)
-class Input:
-    """One object version to stage, with its lineage. `dialect` is the pinned one of an earlier reading, if any."""
-
-    load: str
-    key: str
-    version: str
-    path: str
-    arrived_at: str
-    dialect: Mapping[str, Any] | None = None
-    corrections: Sequence[tuple[str, int, Mapping[str, str | None]]] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What the worker asks of the child: paths are absolute but for `base`, which is below `root`."""
-
-    contract: Contract
-    inputs: tuple[Input, ...]
-    root: Path
-    base: str
-    attempt: str
-    partitions: tuple[tuple[str, str], ...]
-    scratch: Path
-    project: str
-    memory_limit: str
-    threads: int
-
-    @staticmethod
-    def from_dict(raw: Mapping[str, Any]) -> Job:
-        return Job(
-            **{
-                **raw,
-                "contract": Contract.from_dict(raw["contract"]),
-                "inputs": tuple(Input(**i) for i in raw["inputs"]),
-                "root": Path(raw["root"]),
-                "scratch": Path(raw["scratch"]),
-                "partitions": tuple((n, e) for n, e in raw["partitions"]),
-            }
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            **asdict(self),
-            "contract": self.contract.to_dict(),
-            "root": str(self.root),
-            "scratch": str(self.scratch),
-        }
+PLACE = ("_item", "_member", "_record")
 
 
 def handle(payload: dict[str, Any]) -> dict[str, Any]:
     """Stage a job: {"loads": [{load, counts, dialect, alerts}], "files": [DataFile as dict]}.
 
-    Raises BadObject (with `index` of the input) when one input can never load; the caller then stages the others alone.
+    Raises BadObject (with `index` of the input) when one input can never load; the caller then stages the others.
     """
     job = Job.from_dict(payload)
     with (
-        engine_connection(job.memory_limit, job.threads, [job.root, job.scratch]) as db,
+        engine_connection(job.memory_limit, job.threads, [job.root], job.scratch) as db,
         tempfile.TemporaryDirectory(dir=job.scratch) as scratch,
     ):
         return Staging(db, job, Path(scratch)).run()
 
 
 class Staging:
-    """One job on one connection. Temporary tables: `s<n>` staged rows of group n, `staged` all of them."""
+    """One job on one connection. Temporary: `s<n>` rows of group n; views `staged` and `accepted`; `losers`."""
 
     def __init__(self, db: duckdb.DuckDBPyConnection, job: Job, scratch: Path) -> None:
         self._db, self._job, self._scratch = db, job, scratch
         self._columns = columns_of(job.contract)
-        names = [n for n, _ in self._columns]
-        self._key = key_columns(job.contract, names)
+        self._key = key_columns(job.contract, [n for n, _ in self._columns])
         kinds = dict(self._columns)
         ranges = {n: kinds[n] for n in job.contract.key}
         self._writer = BaseWriter(db, job.root, job.base, job.attempt, job.partitions, ranges)
@@ -114,33 +64,24 @@ class Staging:
         pinned = {i: Dialect.from_dict(x.dialect) for i, x in enumerate(self._job.inputs) if x.dialect}
         groups = open_input(self._db, self._job.contract, items, self._scratch, pinned)
         rejected: list[str] = []
-        tables: list[str] = []
+        misfits: list[Misfit] = []
         for n, rows in enumerate(groups):
-            query, misfits = self._stage_group(n, rows)
-            tables.append(f"s{n}")
-            rejected += self._gather_rejected(n, rows, query, misfits)
+            query, misfit = self._stage_group(n, rows)
+            rejected += gather_rejected(self._db, n, rows, query, misfit)
+            misfits += misfit
         point("stage.rows-staged")
-        self._unite(tables)
+        self._unite([f"s{n}" for n in range(len(groups))])
         run_steps(self._db, self._job.contract, self._columns, self._job.project)
         losers = self._find_losers()
-        counts = self._count(losers, bool(rejected))
+        counts = self._count(losers, misfits)
         files = self._write(counts, losers, rejected)
-        dialects: dict[int, Any] = {}
-        for rows in groups:
-            dialects.update({i: d.to_dict() for i, d in rows.dialects.items()})
+        dialects = {i: d.to_dict() for rows in groups for i, d in rows.dialects.items()}
         alerts = self._alerts()
-        return {
-            "loads": [
-                {
-                    "load": x.load,
-                    "counts": asdict(counts[i]),
-                    "dialect": dialects.get(i, {}),
-                    "alerts": alerts.get(i, []),
-                }
-                for i, x in enumerate(self._job.inputs)
-            ],
-            "files": [asdict(f) for f in files],
-        }
+        loads = [
+            {"load": x.load, "counts": asdict(counts[i]), "dialect": dialects.get(i, {}), "alerts": alerts.get(i, [])}
+            for i, x in enumerate(self._job.inputs)
+        ]
+        return {"loads": loads, "files": [asdict(f) for f in files]}
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -160,26 +101,24 @@ class Staging:
         self._db.unregister("inputs_")
 
     def _stage_group(self, n: int, rows: Rows) -> tuple[StageQuery, list[Misfit]]:
-        """Stage one group into `s<n>` with columns _item, _member, _record, the row's, _bad, _filtered, _cells."""
-        contract, job = self._job.contract, self._job
-        wanted = {i: x.corrections for i, x in enumerate(job.inputs) if x.corrections}
+        """Stage one group into `s<n>`: place, row columns, _bad, _filtered, _cells."""
+        contract = self._job.contract
+        wanted = {i: x.corrections for i, x in enumerate(self._job.inputs) if x.corrections and i in rows.dialects}
         if wanted:
             rows = corrected(self._db, n, rows, wanted)
-        select = stage_query(contract, rows.headers, self._with_lineage(rows), ("_item", "_member", "_record")).select
-        query = stage_query(contract, rows.headers, self._with_lineage(rows), self._passthrough(rows))
-        if rows.numbered:
-            self._db.execute(f"create temp table s{n} as {select}")
-            return query, list(rows.finish().misfits)
-        self._db.execute(f"create temp table t{n} as {query.select}")
+        passthrough = PLACE if rows.numbered else ()
+        query = stage_query(contract, rows.headers, self._with_lineage(rows), passthrough)
+        table = f"s{n}" if rows.numbered else f"t{n}"
+        self._db.execute(f"create temp table {table} as {query.select}")
         finish = rows.finish()
-        self._number(n, rows, finish.skipped_before)
+        if not rows.numbered:
+            self._number(n, rows, finish.skipped_before)
         return query, list(finish.misfits)
 
-    def _passthrough(self, rows: Rows) -> tuple[str, ...]:
-        return ("_item", "_member", "_record") if rows.numbered else ()
-
     def _with_lineage(self, rows: Rows) -> str:
-        """The group's relation with lineage columns beside it, for expressions that read them."""
+        """The group's relation, with lineage columns beside it where an expression reads them."""
+        if not reads_lineage(self._job.contract):
+            return rows.relation
         if rows.numbered:
             return (
                 "(select r.*, i._key || coalesce('!' || r._member, '') as _source_file, i._source_version,"
@@ -188,6 +127,7 @@ class Staging:
             )
         x = self._job.inputs[rows.item]
         member = f"!{rows.member}" if rows.member else ""
+        # A running number would undo the parallel read; an expression that needs it makes the reader number its rows.
         return (
             f"(select *, {literal(x.key + member)} as _source_file, {literal(x.version)} as _source_version,"
             f" {literal(x.load)} as _load_id, {literal(x.arrived_at)}::timestamptz as _arrived_at from {rows.relation})"
@@ -195,13 +135,10 @@ class Staging:
 
     def _number(self, n: int, rows: Rows, skipped_before: Sequence[int]) -> None:
         """Give the rows of one big file their record numbers: the n-th row, plus the misfits before it."""
-        record = "t.rowid + 1"
-        source = f"t{n} t"
+        record, source = "t.rowid + 1", f"t{n} t"
         if skipped_before:
-            self._db.register(
-                f"gaps_{n}",
-                pa.table({"at": pa.array(skipped_before, pa.int64()), "n": range(1, len(skipped_before) + 1)}),
-            )
+            gaps = {"at": pa.array(skipped_before, pa.int64()), "n": range(1, len(skipped_before) + 1)}
+            self._db.register(f"gaps_{n}", pa.table(gaps))
             self._db.execute(f"create temp table gaps{n} as select at, max(n) as n from gaps_{n} group by at")
             source += f" asof left join gaps{n} g on t.rowid >= g.at"
             record += " + coalesce(g.n, 0)"
@@ -214,60 +151,13 @@ class Staging:
 
     def _unite(self, tables: Sequence[str]) -> None:
         names = ", ".join(quoted(n) for n, _ in self._columns)
-        parts = [
-            f"select {i}::integer as _group, _item, _member, _record, {names}, _bad = 0 as _good, _filtered from {t}"
-            for i, t in enumerate(tables)
+        empty = ", ".join(f"null::{kind} as {quoted(n)}" for n, kind in self._columns)
+        parts = [f"select {', '.join(PLACE)}, {names}, _bad = 0 as _good, _filtered from {t}" for t in tables] or [
+            f"select 0::integer as _item, null::varchar as _member, 0::bigint as _record, {empty}, true as _good,"
+            " false as _filtered limit 0"
         ]
-        if not parts:
-            empty = ", ".join(f"null::{t} as {quoted(n)}" for n, t in self._columns)
-            parts = [
-                f"select 0::integer as _group, 0::integer as _item, null::varchar as _member, 0::bigint as _record,"
-                f" {empty}, true as _good, false as _filtered limit 0"
-            ]
         self._db.execute("create temp view staged as " + " union all ".join(parts))
         self._db.execute("create temp view accepted as select * from staged where _good and not _filtered")
-
-    # -- rejected ------------------------------------------------------------------------------------------------
-
-    def _gather_rejected(self, n: int, rows: Rows, query: StageQuery, misfits: Sequence[Misfit]) -> list[str]:
-        """Tables of rejected records of one group, with raw text and line; none where nothing was rejected."""
-        found: list[str] = []
-        bad = self._db.execute(f"select count(*) from s{n} where _bad <> 0").fetchone()
-        assert bad is not None
-        if bad[0]:
-            self._db.execute(
-                f"create temp table b{n} as select _item, _member, _record, {query.rejected} from s{n} where _bad <> 0"
-            )
-            self._raw_of(n, rows)
-            self._db.execute(
-                f"create temp table r{n} as select b.*, w._source_line, w.raw from b{n} b"
-                f" left join w{n} w on w._item = b._item and w._member is not distinct from b._member"
-                " and w._record = b._record"
-            )
-            found.append(f"r{n}")
-        if misfits:
-            self._db.register(f"misfits_{n}", _misfit_table(misfits))
-            self._db.execute(f"create temp table m{n} as select * from misfits_{n}")
-            found.append(f"m{n}")
-        return found
-
-    def _raw_of(self, n: int, rows: Rows) -> None:
-        """Look the raw text of rejected records up, a bounded number at a time, into `w<n>`."""
-        self._db.execute(
-            f"create temp table w{n} (_item integer, _member varchar, _record bigint, _source_line bigint, raw varchar)"
-        )
-        reader = self._db.cursor().execute(
-            f"select _item, _member, _record from b{n} order by _item, _member, _record"
-        ) if False else self._db.execute(f"select _item, _member, _record from b{n} order by all")  # fmt: skip
-        records = reader.fetchall()
-        for start in range(0, len(records), RAW_CHUNK):
-            wanted: dict[tuple[int, str | None], list[int]] = {}
-            for item, member, record in records[start : start + RAW_CHUNK]:
-                wanted.setdefault((item, member), []).append(record)
-            raw = rows.raw(wanted)
-            self._db.register(f"raw_{n}", _raw_table(raw))
-            self._db.execute(f"insert into w{n} select * from raw_{n}")
-            self._db.unregister(f"raw_{n}")
 
     # -- contested within one load --------------------------------------------------------------------------------
 
@@ -275,73 +165,59 @@ class Staging:
         """Rows of one load that share a key with a better row of the same load, into `losers`. False if none."""
         if not self._key:
             return False
-        names = ", ".join(quoted(n) for n in self._key)
-        order = "{'m': coalesce(_member, ''), 'r': _record}"
-        best = "arg_max" if self._job.contract.on_conflict == "last" and self._job.contract.key else "arg_min"
+        names = ", ".join(map(quoted, self._key))
+        last = self._job.contract.key and self._job.contract.on_conflict == "last"
+        at = "{'member': coalesce(_member, ''), 'record': _record}"
         self._db.execute(
-            f"create temp table contested as select _item, {names},"
-            f" {best}({{'m': coalesce(_member, ''), 'r': _record}}, {order}) as _keep"
-            f" from accepted group by all having count(*) > 1"
+            f"create temp table contested as select _item, {names}, {'max' if last else 'min'}({at}) as _keep"
+            " from accepted group by all having count(*) > 1"
         )
         found = self._db.execute("select count(*) from contested").fetchone()
-        assert found is not None
-        if not found[0]:
+        if not found or not found[0]:
             return False
-        same = " and ".join(f"l.{quoted(n)} is not distinct from c.{quoted(n)}" for n in self._key)
-        equal = " and ".join(f"l.{quoted(n)} is not distinct from w.{quoted(n)}" for n, _ in self._columns)
-        mark = "{'m': coalesce(%s._member, ''), 'r': %s._record}"
+        same = " and ".join(f"a.{quoted(n)} is not distinct from c.{quoted(n)}" for n in self._key)
         self._db.execute(
-            "create temp table candidates as select l.*, c._keep from accepted l join contested c"
-            f" on l._item = c._item and {same}"
+            f"create temp table candidates as select a.*, {at} = c._keep as _wins"
+            f" from accepted a join contested c on a._item = c._item and {same}"
         )
+        equal = " and ".join(f"a.{quoted(n)} is not distinct from c.{quoted(n)}" for n, _ in self._columns)
         self._db.execute(
-            "create temp table losers as select l.* exclude (_keep),"
+            "create temp table losers as select a.* exclude (_wins),"
             f" case when {equal} then 'duplicate' else 'conflict' end as _verdict"
-            f" from candidates l join candidates w on w._item = l._item and w._keep = l._keep"
-            f" and {mark % ('w', 'w')} = w._keep and {same.replace('c.', 'w.')}"
-            f" where {mark % ('l', 'l')} <> l._keep"
+            f" from candidates a join candidates c on c._wins and a._item = c._item and {same} where not a._wins"
         )
         return True
 
     # -- counting and writing ------------------------------------------------------------------------------------
 
-    def _count(self, losers: bool, rejected: bool) -> dict[int, Counts]:
-        counts = {i: [0, 0, 0, 0, 0, 0] for i in range(len(self._job.inputs))}  # read acc rej filt dup conf
+    def _count(self, losers: bool, misfits: Sequence[Misfit]) -> dict[int, Counts]:
+        counts = {i: Counts() for i in range(len(self._job.inputs))}
         for item, read, accepted, bad, filtered in self._db.execute(
             "select _item, count(*), count(*) filter (_good and not _filtered), count(*) filter (not _good),"
             " count(*) filter (_good and _filtered) from staged group by _item"
         ).fetchall():
-            counts[item][:4] = [read, accepted, bad, filtered]
-        for (name,) in self._db.execute(
-            "select table_name from duckdb_tables() where temporary and regexp_matches(table_name, '^m[0-9]+$')"
-        ).fetchall():
-            for item, n in self._db.execute(f"select _item, count(*) from {name} group by 1").fetchall():
-                counts[item][0] += n
-                counts[item][2] += n
+            counts[item] += Counts(read=read, accepted=accepted, rejected=bad, filtered=filtered, loaded=accepted)
+        for misfit in misfits:
+            counts[misfit.item] += Counts(read=1, rejected=1)
         if losers:
-            for item, verdict, n in self._db.execute("select _item, _verdict, count(*) from losers group by all").fetchall():
-                counts[item][4 if verdict == "duplicate" else 5] += n
-        return {
-            i: Counts(read, acc, rej, filt, acc - dup - conf, dup, conf)
-            for i, (read, acc, rej, filt, dup, conf) in counts.items()
-        }
+            query = "select _item, _verdict, count(*) from losers group by all"
+            for item, verdict, n in self._db.execute(query).fetchall():
+                counts[item] += Counts(loaded=-n, **{verdict: n})
+        return counts
 
     def _write(self, counts: Mapping[int, Counts], losers: bool, rejected: Sequence[str]) -> list[DataFile]:
         only = {self._job.inputs[0].load: 0} if self._single else None
         files: list[DataFile] = []
         if any(c.loaded for c in counts.values()):
-            keep = ""
-            if losers:
-                keep = (
-                    " anti join losers l on a._item = l._item and a._record = l._record"
-                    " and a._member is not distinct from l._member"
-                )
-            files += self._writer.write("data", self._rows(f"accepted a{keep}"), only)
+            keep = (
+                " anti join losers l on a._item = l._item and a._record = l._record"
+                " and a._member is not distinct from l._member"
+            )
+            files += self._writer.write("data", self._rows(f"accepted a{keep if losers else ''}"), only)
         if losers:
             files += self._writer.write("losers", self._rows("losers a", ", a._verdict"), only)
         if rejected:
-            names = '_item, _member, _record, _source_line, rule, "column", value, reason, raw'
-            union = " union all ".join(f"select {names} from {t}" for t in rejected)
+            union = " union all ".join(f"select {COLUMNS} from {t}" for t in rejected)
             files += self._writer.write("rejected", self._rejected(f"({union}) a"), only)
         return files
 
@@ -374,48 +250,19 @@ class Staging:
         """Messages of `alert` rules, rendered, one per row that fires."""
         found: dict[int, list[dict[str, str]]] = {}
         for rule in (r for r in self._job.contract.rules if r.kind == "alert"):
-            cursor = self._db.execute(f"select * from accepted where {rule.when} order by _item, _record")
+            cursor = self._db.execute(f"select * from accepted where {rule.when} order by {', '.join(PLACE)}")
             names = [d[0] for d in cursor.description or ()]
             for row in cursor.fetchall():
                 values = dict(zip(names, row, strict=True))
                 x = self._job.inputs[values["_item"]]
-                found.setdefault(values["_item"], []).append(
-                    {
-                        "name": f"{rule.name}:{x.key}:{x.version}:{values['_member'] or ''}:{values['_record']}",
-                        "subject": rule.subject.format_map(values),
-                        "body": rule.body.format_map(values),
-                    }
-                )
+                name = f"{rule.name}:{x.key}:{x.version}:{values['_member'] or ''}:{values['_record']}"
+                message = {"subject": rule.subject.format_map(values), "body": rule.body.format_map(values)}
+                found.setdefault(values["_item"], []).append({"name": name, **message})
         return found
 
 
-def _misfit_table(misfits: Sequence[Misfit]) -> pa.Table:
-    n = len(misfits)
-    return pa.table(
-        {
-            "_item": pa.array([m.item for m in misfits], pa.int32()),
-            "_member": pa.array([m.member for m in misfits], pa.string()),
-            "_record": pa.array([m.record for m in misfits], pa.int64()),
-            "rule": pa.array(["shape"] * n, pa.string()),
-            "column": pa.nulls(n, pa.string()),
-            "value": pa.nulls(n, pa.string()),
-            "reason": pa.array([m.reason for m in misfits], pa.string()),
-            "_source_line": pa.array([m.line for m in misfits], pa.int64()),
-            "raw": pa.array([m.raw for m in misfits], pa.string()),
-        }
-    )
-
-
-def _raw_table(raw: Mapping[tuple[int, str | None, int], tuple[int, str]]) -> pa.Table:
-    return pa.table(
-        {
-            "_item": pa.array([k[0] for k in raw], pa.int32()),
-            "_member": pa.array([k[1] for k in raw], pa.string()),
-            "_record": pa.array([k[2] for k in raw], pa.int64()),
-            "_source_line": pa.array([v[0] for v in raw.values()], pa.int64()),
-            "raw": pa.array([v[1] for v in raw.values()], pa.string()),
-        }
-    )
-
-
-__all__ = ["Failure", "Input", "Job", "handle", "json"]
+def reads_lineage(contract: Contract) -> bool:
+    """Whether any expression of the contract looks at where a row comes from."""
+    texts = [t for c in contract.columns for t in (c.sql, c.default_sql, *(sql for _, sql in c.checks)) if t]
+    texts += [r.when for r in contract.rules]
+    return any(re.search(r"\b_(source_file|source_version|source_row|load_id|arrived_at)\b", t) for t in texts)

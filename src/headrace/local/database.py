@@ -87,4 +87,3 @@ class Database:
             )
         if found < STATE_VERSION:
             connection.execute(f"pragma user_version = {STATE_VERSION}")
-

@@ -1,8 +1,8 @@
 """The local target: everything embedded below one folder. Opens a pipeline's ports; the engine takes it from there.
 
-    landing/   objects            ledger.db    ledger and queue        spool/   copies being parsed
-    lake/T/    base of a lake     staged/P/    base without a lake     keyed/   one SQLite file per keyed table
-    catalog.db Iceberg's catalog  logs/        structured logs         locks/   who publishes
+landing/   objects            ledger.db    ledger and queue        spool/   copies being parsed
+lake/T/    base of a lake     staged/P/    base without a lake     keyed/   one SQLite file per keyed table
+catalog.db Iceberg's catalog  logs/        structured logs         locks/   who publishes
 """
 
 from __future__ import annotations
