@@ -1,0 +1,137 @@
+"""Runs every snippet of the documentation, page by page, in a project of its own.
+
+What a fence says behind its language tells what is done with it (CONTRIBUTING.md repeats this):
+
+    ```python file=pipelines.py     is written to that file, as is ```toml, ```csv, ```sql ... with file=
+    ```python                       is run, in the folder of the page's project
+    ```console                      each `$ command` is run; what follows it is what it prints
+    ```console exit=1               the same, for commands that end with that exit code
+    ```python no-run                is only shown, as is ```console no-run; other languages always are
+
+In expected output `...` stands for anything within a line, and a line of `...` for any lines. A page that holds
+`<!-- project: examples/substation_load -->` begins in a copy of that folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted(
+    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
+)
+FENCE = re.compile(r"^( *)```(\w+)([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
+PROJECT = re.compile(r"<!-- project: (\S+) -->")
+
+
+@dataclass(frozen=True)
+class Snippet:
+    language: str
+    words: tuple[str, ...]
+    text: str
+    line: int
+
+    def option(self, name: str) -> str | None:
+        return next((w.partition("=")[2] for w in self.words if w.startswith(f"{name}=")), None)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_snippet_of_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    project = tmp_path / "project"
+    begin = PROJECT.search(text)
+    if begin:
+        shutil.copytree(ROOT / begin[1], project, ignore=shutil.ignore_patterns(".headrace", "__pycache__", "input"))
+    else:
+        project.mkdir()
+    for snippet in snippets(text):
+        where = f"{page.relative_to(ROOT)}:{snippet.line}"
+        if name := snippet.option("file"):
+            (project / name).parent.mkdir(parents=True, exist_ok=True)
+            (project / name).write_text(snippet.text, encoding="utf-8")
+        elif "no-run" in snippet.words:
+            continue
+        elif snippet.language == "python":
+            run([sys.executable, "-c", snippet.text], project, where, 0)
+        elif snippet.language == "console":
+            for command, expected in commands(snippet.text):
+                printed = run(
+                    ["bash", "-c", command], project, f"{where} $ {command}", int(snippet.option("exit") or 0)
+                )
+                assert matches(expected, printed), f"{where} $ {command}\nprinted:\n{printed}\nexpected:\n{expected}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    wrong = [
+        target
+        for target in LINK.findall(text)
+        if "://" not in target and not target.startswith("mailto:") and not (page.parent / target).exists()
+    ]
+    assert not wrong, f"{page.relative_to(ROOT)} leads nowhere: {', '.join(wrong)}"
+
+
+def test_expected_output_is_compared_line_by_line() -> None:
+    assert matches("read ... rows", "read 18,143 rows\n")
+    assert matches("a\n...\nz", "a\nb\nc\nz")
+    assert matches("", "anything")
+    assert not matches("read 1 rows", "read 2 rows")
+    assert not matches("a\nz", "a\nb\nz")
+
+
+def snippets(text: str) -> Iterator[Snippet]:
+    for found in FENCE.finditer(text):
+        indent, language, words, body = found.groups()
+        body = re.sub(f"^{indent}", "", body, flags=re.MULTILINE)
+        yield Snippet(language, tuple(words.split()), body, text.count("\n", 0, found.start()) + 1)
+
+
+def commands(text: str) -> Iterator[tuple[str, str]]:
+    """Each command with what it is expected to print. A line that ends with a backslash goes on."""
+    command, expected = "", list[str]()
+    for line in text.splitlines():
+        if command.endswith("\\"):
+            command = command[:-1] + line.strip()
+        elif line.startswith("$ "):
+            if command:
+                yield command, "\n".join(expected)
+            command, expected = line[2:], []
+        else:
+            expected.append(line)
+    yield command, "\n".join(expected)
+
+
+def run(argv: list[str], directory: Path, where: str, code: int) -> str:
+    """Run with the tested `headrace` first on the path; standard error counts as output, as it does on a screen."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "NO_COLOR": "1", "COLUMNS": "120"}
+    done = subprocess.run(
+        argv, cwd=directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120
+    )
+    assert done.returncode == code, f"{where}\nended with {done.returncode}, not {code}:\n{done.stdout}"
+    return done.stdout
+
+
+def matches(expected: str, printed: str) -> bool:
+    """Whether the output is as expected; nothing expected means that anything will do."""
+    if not expected.strip():
+        return True
+    pattern = ""
+    for line in expected.strip("\n").splitlines():
+        if line.strip() == "...":
+            pattern += r"(?:[^\n]*\n)*?"
+        else:
+            pattern += r"[^\n]*?".join(re.escape(part) for part in line.rstrip().split("...")) + "[ \t]*\n"
+    trimmed = "\n".join(line.rstrip() for line in printed.strip("\n").splitlines()) + "\n"
+    return re.fullmatch(pattern, trimmed) is not None
