@@ -154,8 +154,9 @@ def _key_words(
     if ordered:
         empty = [names[c.header] for c in columns if c.header in ordered and (c.empty or c.header in optional)]
         return [
-            f"{', '.join(names[h] for h in ordered)} tell all {rows:,} rows apart, but {', '.join(empty)} may be empty and",
-            f"a key may not. Derive one: {empty[0]}_key: str = derived(\"coalesce({empty[0]}::VARCHAR, '-')\")",
+            f"{', '.join(names[h] for h in ordered)} tell all {rows:,} rows apart,",
+            f"but {', '.join(empty)} may be empty and a key may not. Derive one, such as",
+            f"{empty[0]}_key: str = derived(\"coalesce({empty[0]}::VARCHAR, '-')\")",
         ]
     if repeated:
         return [f"no key: {repeated:,} of {rows:,} rows repeat an earlier one whole; without a key all of them stay"]

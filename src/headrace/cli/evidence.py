@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import duckdb
 
-DATE_FORMATS = ("%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%d.%m.%Y", "%Y/%m/%d", "%d %b %Y", "%d-%b-%Y")
-TIME_FORMATS = tuple(f"{d} {t}" for d in DATE_FORMATS[:5] for t in ("%H:%M", "%H:%M:%S"))
+from headrace.model.formats import strptime_pattern
+
+DATE_FORMATS = ("DD/MM/YYYY", "MM/DD/YYYY", "DD-MM-YYYY", "DD.MM.YYYY", "YYYY/MM/DD", "DD MMM YYYY", "DD-MMM-YYYY")
+TIME_FORMATS = tuple(f"{d} {t}" for d in DATE_FORMATS[:5] for t in ("HH:mm", "HH:mm:ss"))
 
 _INT = r"[+-]?(0|[1-9]\d{0,17})(\.0+)?"
 _FLOAT = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?"
@@ -25,8 +28,8 @@ _ZONED = _TIME + r"(Z|[+-]\d{2}:?\d{2})"
 class Evidence:
     """What all values of one column are like. `low` and `high` are in the order of the guessed kind, as text.
 
-    `kind` is str, int, float, bool, date, datetime or uuid; `format` the strptime format where it is not ISO;
-    `zoned` says that every time carries an offset; `doubt` names what else the values could be, or what stood in the way.
+    `kind` is str, int, float, bool, date, datetime or uuid; `format` how times are written where it is not ISO;
+    `zoned` says that every time carries an offset; `doubt` names what else the values could be.
     """
 
     header: str
@@ -80,9 +83,10 @@ def _kind(connection: duckdb.DuckDBPyConnection) -> tuple[str, str, str | None, 
         if _all(connection, test):
             return kind, order, None, ""
     for kind, formats in (("date", DATE_FORMATS), ("datetime", TIME_FORMATS)):
-        fits = [f for f in formats if _all(connection, f"try_strptime(v, '{f}') IS NOT NULL")]
+        patterns = {f: strptime_pattern(f, time=kind == "datetime") for f in formats}
+        fits = [f for f in formats if _all(connection, f"try_strptime(v, '{patterns[f]}') IS NOT NULL")]
         if len(fits) == 1:
-            return kind, f"strptime(v, '{fits[0]}')", fits[0], ""
+            return kind, f"strptime(v, '{patterns[fits[0]]}')", fits[0], ""
         if fits:
             return "str", "v", None, f"a {kind}, but every value fits {' and '.join(fits)}: say which with format="
     return "str", "v", None, _nearly(connection)
@@ -117,9 +121,8 @@ def propose_key(
             for c in chosen:
                 possible *= c.distinct + (c.empty > 0)
             rows = columns[0].rows
-            if possible >= rows and _tells_apart(connection, "first_rows", names):
-                if _tells_apart(connection, table, names):
-                    return tuple(names)
+            if possible >= rows and all(_tells_apart(connection, t, names) for t in ("first_rows", table)):
+                return tuple(names)
     return None
 
 
@@ -146,7 +149,7 @@ def _matches(pattern: str) -> str:
     return f"regexp_full_match(v, '{pattern}')"
 
 
-def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...] | tuple[str, ...]:
+def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
     row = connection.execute(query).fetchone()
     assert row is not None
     return row

@@ -90,11 +90,8 @@ def allow(query: str, tables: Mapping[str, Relation]) -> None:
         raise QueryError("HR703", "query", f"{root.this.sql()} is no table", "files cannot be reached from here")
     writes = (exp.DDL, exp.DML, exp.Command, exp.Into, exp.Attach, exp.Copy, exp.Set)
     for node in root.walk():
-        if isinstance(node, (exp.DDL, exp.DML, exp.Command, exp.Into, exp.Attach, exp.Copy, exp.Set)):
-            if not isinstance(node, exp.Query):
-                raise QueryError(
-                    "HR703", "query", f"{node.key.upper()} is not allowed", "queries only read: use SELECT"
-                )
+        if isinstance(node, writes) and not isinstance(node, exp.Query):
+            raise QueryError("HR703", "query", f"{node.key.upper()} is not allowed", "queries only read: use SELECT")
         if isinstance(node, exp.Func):
             _allow_function(node)
         if isinstance(node, exp.Table):

@@ -1,0 +1,97 @@
+"""`sql`, `get` and `explain`: tables answer."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from headrace.cli.options import command, opened
+from headrace.cli.output import Output, count
+
+
+def register(commands: Any, common: argparse.ArgumentParser) -> None:
+    query = command(commands, common, "sql", sql, "ask the standing rows with SQL; it reads and cannot write")
+    query.add_argument("query", metavar="QUERY", help="one SELECT; - reads it from stdin")
+    query.add_argument("--csv", action="store_true", help="print CSV")
+
+    item = command(commands, common, "get", get, "look rows up by key")
+    item.add_argument("table", metavar="TABLE")
+    item.add_argument("key", metavar="KEY", help="partition key: the first column of the record's key")
+    item.add_argument("--at", action="append", metavar="VALUE", help="exact sort key; once per column")
+    item.add_argument("--begins-with", metavar="TEXT", help="what the sort key begins with, e.g. a day")
+    item.add_argument("--from", dest="start", metavar="VALUE", help="lowest sort key, inclusive")
+    item.add_argument("--to", dest="end", metavar="VALUE", help="highest sort key, inclusive")
+    item.add_argument("--limit", type=int, metavar="N")
+
+    about = command(commands, common, "explain", explain, "tell about an error code, a load, a row or an object")
+    about.add_argument(
+        "what", metavar="WHAT", help="HR203 · lv.42 (a load) · lv.42:17 (its record 17) · an object's key"
+    )
+
+
+def sql(arguments: argparse.Namespace, output: Output) -> int:
+    text = sys.stdin.read() if arguments.query == "-" else arguments.query
+    with opened(arguments) as project:
+        answer = project.sql(text)
+        if arguments.csv:
+            _csv(answer.columns, answer)
+        elif output.as_json:
+            output.emit(answer.rows())
+        else:
+            output.table(answer.rows(), answer.columns, plain=True)
+            output.say(count(len(answer), "row"))
+    return 0
+
+
+def _csv(columns: list[str], rows: Any) -> None:
+    import csv
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow(["" if v is None else v for v in row.values()])
+
+
+def get(arguments: argparse.Namespace, output: Output) -> int:
+    with opened(arguments) as project:
+        rows = project.get(
+            arguments.table,
+            arguments.key,
+            at=tuple(arguments.at) if arguments.at else None,
+            begins_with=arguments.begins_with,
+            start=arguments.start,
+            end=arguments.end,
+            limit=arguments.limit,
+        )
+        shown = rows if output.as_json else [{k: v for k, v in r.items() if not k.startswith("_")} for r in rows]
+        output.table(shown, plain=True)
+        if not rows:
+            output.say(f"{arguments.table} has no row of {arguments.key!r} there")
+        elif not output.as_json:
+            output.say(count(len(rows), "row"))
+    return 0
+
+
+def explain(arguments: argparse.Namespace, output: Output) -> int:
+    from headrace.model.codes import is_code
+
+    if is_code(arguments.what):
+        from headrace.model.codes import explain_code
+
+        text = explain_code(arguments.what)
+        code = arguments.what.upper()
+        if output.as_json:
+            output.emit({"what": code, "kind": "code", "facts": {"code": code, "text": text}})
+        else:
+            output.data(f"{code}  {text}")
+        return 0
+    with opened(arguments) as project:
+        found = project.explain(arguments.what)
+        if output.as_json:
+            output.emit({"what": found.what, "kind": found.kind, "facts": found.facts})
+        else:
+            output.data(str(found))
+            for line in found.next:
+                output.say(f"next: {line}")
+    return 0

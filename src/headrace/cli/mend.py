@@ -1,0 +1,113 @@
+"""`replay`, `retract`, `rebuild`, `compact`: changes to what stands, each a revision that can be told afterwards."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from headrace.cli.options import command, confirmed, opened, since
+from headrace.cli.output import Output, count
+from headrace.model.errors import UsageError
+
+
+def register(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = command(
+        commands, common, "replay", replay, "load standing objects again under the present definition", writes=True
+    )
+    parser.add_argument("pipeline", metavar="PIPELINE")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--since", type=since, metavar="TIME", help="loads since 2025-05-01, or '2 hours' back")
+    chosen.add_argument("--file", action="append", metavar="KEY", help="this object; may be repeated")
+    chosen.add_argument("--outdated", action="store_true", help="loads of an older definition")
+    chosen.add_argument("--all", action="store_true", help="every load that stands")
+
+    parser = command(
+        commands, common, "retract", retract, "show retractions that are held, or confirm them", writes=True
+    )
+    parser.add_argument("pipeline", metavar="PIPELINE")
+    parser.add_argument("--confirm", action="store_true", help="take the rows of these objects away")
+
+    parser = command(commands, common, "rebuild", rebuild, "fill a sink again from the staged base", writes=True)
+    parser.add_argument("sink", nargs="+", metavar="[PIPELINE] SINK", help="the sink's table")
+
+    parser = command(commands, common, "compact", compact, "merge small files into large ones", writes=True)
+    parser.add_argument("pipeline", nargs="?", metavar="PIPELINE", help="default: every pipeline")
+
+
+def replay(arguments: argparse.Namespace, output: Output) -> int:
+    if not (arguments.since or arguments.file or arguments.outdated or arguments.all):
+        raise UsageError("HR137", "headrace replay", "which loads?", "say --since, --file, --outdated or --all")
+    with opened(arguments) as project:
+        wanted: dict[str, Any] = {
+            "since": arguments.since,
+            "files": arguments.file or (),
+            "outdated": arguments.outdated,
+        }
+        keys = [load.key for load in project.replayable(arguments.pipeline, **wanted)]
+        if arguments.dry_run or not keys:
+            output.table([{"object": key} for key in keys])
+            output.say(f"{count(len(keys), 'object')} would be loaded again")
+            return 0
+        if arguments.all and not confirmed(arguments, output, f"Load {count(len(keys), 'object')} again?"):
+            return 0
+        from headrace.cli.progress import progress
+
+        with progress(output) as on_progress:
+            project.replay(arguments.pipeline, **wanted, on_progress=on_progress)
+        dead = {x.key: x.cause for x in project.dlq(arguments.pipeline)}
+        output.table(
+            [{"object": k, "state": "dead" if k in dead else "standing", "cause": dead.get(k, "")} for k in keys]
+        )
+        output.say(f"{count(len(keys), 'object')} loaded again; next: headrace history {arguments.pipeline}")
+    return 4 if dead.keys() & set(keys) else 0
+
+
+def retract(arguments: argparse.Namespace, output: Output) -> int:
+    with opened(arguments) as project:
+        held = project.held(arguments.pipeline)
+        output.table([{"object": key} for key in held])
+        if not held:
+            output.say("no retraction is held")
+            return 0
+        if not arguments.confirm or arguments.dry_run:
+            output.say(
+                f"{count(len(held), 'object')} would lose their rows: headrace retract {arguments.pipeline} --confirm"
+            )
+            return 0
+        done = project.retract(arguments.pipeline)
+        output.say(f"{count(done, 'object')} retracted; next: headrace history {arguments.pipeline}")
+    return 0
+
+
+def rebuild(arguments: argparse.Namespace, output: Output) -> int:
+    sink = arguments.sink[-1]
+    with opened(arguments) as project:
+        owners = {s.table: p.name for p in project.pipelines.values() for s in p.sinks}
+        if sink not in owners:
+            from headrace.model.where import meant
+
+            raise UsageError("HR128", sink, "there is no such sink", meant(sink, owners))
+        if arguments.dry_run:
+            output.say(f"would fill {sink} again from the base of {owners[sink]}")
+            return 0
+        if not confirmed(arguments, output, f"Replace everything in {sink} from the base of {owners[sink]}?"):
+            return 0
+        pipeline = project.rebuild(sink)
+        output.say(f"{sink} holds what stands in {pipeline}")
+    return 0
+
+
+def compact(arguments: argparse.Namespace, output: Output) -> int:
+    from headrace.project.tables import ledger_of
+
+    with opened(arguments) as project:
+        names = [arguments.pipeline] if arguments.pipeline else list(project.pipelines)
+        told = []
+        for name in names:
+            ledger = ledger_of(project.home(name))
+            before = len(ledger.files("data"))
+            if not arguments.dry_run:
+                project.compact(name)
+            told.append({"pipeline": name, "files_before": before, "files_after": len(ledger.files("data"))})
+        output.table(told)
+    return 0

@@ -1,0 +1,221 @@
+"""`quarantine` is rows, `dlq` is objects: what was not loaded, why, and the way back."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from headrace.cli.options import add_writes, command, opened
+from headrace.cli.output import Output, count
+from headrace.model.errors import UsageError
+
+
+def register(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = command(commands, common, "quarantine", _usage, "rejected rows: ls, show, export, redrive, correct")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=type(parser))
+    _verb(verbs, common, "ls", quarantine_ls, "how many rows each rule rejected")
+    shown = _verb(verbs, common, "show", quarantine_show, "rejected rows with raw text and reason", filtered=True)
+    shown.add_argument("--limit", type=int, default=20, metavar="N", help="most rows (default: 20)")
+    exported = _verb(
+        verbs, common, "export", quarantine_export, "rejected rows as CSV, to edit and bring back", filtered=True
+    )
+    exported.add_argument("--out", metavar="FILE", help="default: stdout")
+    _verb(
+        verbs,
+        common,
+        "redrive",
+        quarantine_redrive,
+        "load the objects of rejected rows again",
+        filtered=True,
+        writes=True,
+    )
+    corrected = _verb(verbs, common, "correct", quarantine_correct, "bring edited rows of an export back", writes=True)
+    corrected.add_argument("edited", metavar="FILE")
+
+    parser = command(commands, common, "dlq", _usage, "objects that cannot load: ls, show, export, redrive")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=type(parser))
+    _verb(verbs, common, "ls", dlq_ls, "dead objects with their causes")
+    _verb(verbs, common, "show", dlq_show, "one dead object").add_argument("key", metavar="KEY")
+    exported = _verb(verbs, common, "export", dlq_export, "copy dead objects into a folder")
+    exported.add_argument("--out", required=True, metavar="DIR")
+    driven = _verb(verbs, common, "redrive", dlq_redrive, "try dead objects again", writes=True)
+    driven.add_argument("keys", nargs="*", metavar="KEY", help="default: all")
+
+
+def _verb(
+    verbs: Any,
+    common: argparse.ArgumentParser,
+    name: str,
+    function: Any,
+    help: str,
+    *,
+    filtered: bool = False,
+    writes: bool = False,
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(name, parents=[common], help=help, description=f"{help}.")
+    parser.set_defaults(function=function)
+    parser.add_argument("pipeline", metavar="PIPELINE", nargs="?" if name == "ls" else None)
+    if filtered:
+        parser.add_argument("--file", metavar="KEY", help="only this object, or the end of its key")
+        parser.add_argument("--rule", metavar="NAME", help="only what this rule rejected")
+    if writes:
+        add_writes(parser)
+    return parser
+
+
+def _usage(arguments: argparse.Namespace, output: Output) -> int:
+    raise UsageError("HR100", f"headrace {arguments.command}", "a verb is missing", "see --help")
+
+
+def quarantine_ls(arguments: argparse.Namespace, output: Output) -> int:
+    from headrace.project.quarantine import summary
+
+    with opened(arguments) as project:
+        names = [arguments.pipeline] if arguments.pipeline else list(project.pipelines)
+        found = [{"pipeline": n, **row} for n in names for row in summary(project.home(n))]
+        output.table(found)
+        if found:
+            output.say(f"next: headrace quarantine show {found[0]['pipeline']} --rule {found[0]['rule']}")
+        else:
+            output.say("nothing is rejected")
+    return 0
+
+
+def quarantine_show(arguments: argparse.Namespace, output: Output) -> int:
+    with opened(arguments) as project:
+        rows = project.quarantine(arguments.pipeline, file=arguments.file, rule=arguments.rule, limit=arguments.limit)
+        columns = ["_source_file", "_source_row", "_source_line", "rule", "column", "value", "reason", "raw"]
+        output.table(rows, columns, plain=True)
+        if rows:
+            first = rows[0]
+            output.say(f"next: headrace explain {first['_load_id']}:{first['_source_row']}")
+            output.say(f"      headrace quarantine export {arguments.pipeline} --out rejected.csv")
+    return 0
+
+
+def quarantine_export(arguments: argparse.Namespace, output: Output) -> int:
+    from headrace.project.quarantine import export
+
+    with opened(arguments) as project:
+        home = project.home(arguments.pipeline)
+        rows = project.quarantine(arguments.pipeline, file=arguments.file, rule=arguments.rule)
+        if arguments.out is None:
+            export(home, rows, sys.stdout)
+            return 0
+        path = Path(arguments.out)
+        if path.exists():
+            raise UsageError("HR135", str(path), "exists already", "choose another name")
+        with path.open("w", encoding="utf-8", newline="") as out:
+            n = export(home, rows, out)
+    output.say(f"{count(n, 'row')} in {path}; edit, then: headrace quarantine correct {arguments.pipeline} {path}")
+    return 0
+
+
+def quarantine_redrive(arguments: argparse.Namespace, output: Output) -> int:
+    """Load again, under the present definition, every object that has rejected rows."""
+    with opened(arguments) as project:
+        rows = project.quarantine(arguments.pipeline, file=arguments.file, rule=arguments.rule)
+        keys = sorted({row["_source_file"].partition("!")[0] for row in rows})
+        if not arguments.dry_run and keys:
+            project.replay(arguments.pipeline, files=keys)
+            left = len(project.quarantine(arguments.pipeline, file=arguments.file, rule=arguments.rule))
+            output.say(f"{count(len(keys), 'object')} loaded again; rejected rows: {len(rows):,} → {left:,}")
+        output.table([{"object": key} for key in keys])
+    return 0
+
+
+def quarantine_correct(arguments: argparse.Namespace, output: Output) -> int:
+    from headrace.project.quarantine import correct
+
+    with opened(arguments) as project:
+        path = Path(arguments.edited)
+        if not path.is_file():
+            raise UsageError("HR121", str(path), "there is no such file", "check the path")
+        if arguments.dry_run:
+            done = correct(project.home(arguments.pipeline), path, dry_run=True)
+        else:
+            done = project.correct(arguments.pipeline, path)
+        output.table([{"object": key} for key in done.keys])
+        words = "would be corrected" if arguments.dry_run else "corrected and loaded again"
+        output.say(f"{count(done.rows, 'row')} of {count(len(done.keys), 'object')} {words}")
+        if done.skipped:
+            output.say(f"{count(done.skipped, 'row')} left aside: their version does not stand any more")
+        if not arguments.dry_run:
+            output.say(f"next: headrace quarantine ls {arguments.pipeline}")
+    return 0
+
+
+def dlq_ls(arguments: argparse.Namespace, output: Output) -> int:
+    with opened(arguments) as project:
+        dead = project.dlq(arguments.pipeline)
+        told = [
+            {"pipeline": x.pipeline, "object": x.key, "load": x.id, "seen_at": x.seen_at, "cause": x.cause}
+            for x in dead
+        ]
+        output.table(told)
+        if dead:
+            output.say(f"next: headrace dlq show {dead[0].pipeline} {dead[0].key}")
+            output.say(f"      headrace dlq redrive {dead[0].pipeline}")
+        else:
+            output.say("nothing is dead")
+    return 0
+
+
+def dlq_show(arguments: argparse.Namespace, output: Output) -> int:
+    with opened(arguments) as project:
+        load = _dead(project, arguments.pipeline, arguments.key)
+        found = project.explain(load.id)
+        if output.as_json:
+            output.emit(found.facts)
+        else:
+            output.data(str(found))
+            output.say(f"next: headrace explain {load.cause[:5]}")
+    return 0
+
+
+def _dead(project: Any, pipeline: str, key: str) -> Any:
+    dead = {x.key: x for x in project.dlq(pipeline)}
+    if key not in dead:
+        from headrace.model.where import meant
+
+        raise UsageError("HR136", key, "is not dead", meant(key, dead) if dead else "nothing is")
+    return dead[key]
+
+
+def dlq_export(arguments: argparse.Namespace, output: Output) -> int:
+    with opened(arguments) as project:
+        home = project.home(arguments.pipeline)
+        out = Path(arguments.out)
+        copied = []
+        for load in project.dlq(arguments.pipeline):
+            path = out / load.key
+            if path.exists():
+                raise UsageError("HR135", str(path), "exists already", "choose another folder")
+            if home.store.stat(load.key) is None:
+                output.say(f"{load.key} is not in the landing folder any more")
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            home.store.fetch(load.key, path)
+            copied.append({"object": load.key, "file": str(path), "cause": load.cause})
+        output.table(copied)
+    return 0
+
+
+def dlq_redrive(arguments: argparse.Namespace, output: Output) -> int:
+    with opened(arguments) as project:
+        if arguments.keys:
+            keys = [_dead(project, arguments.pipeline, key).key for key in arguments.keys]
+        else:
+            keys = [x.key for x in project.dlq(arguments.pipeline)]
+        if not arguments.dry_run and keys:
+            project.redrive(arguments.pipeline, keys)
+            dead = {x.key: x.cause for x in project.dlq(arguments.pipeline)}
+        else:
+            dead = {}
+        still = [key for key in keys if key in dead]
+        output.table([{"object": k, "state": "dead" if k in dead else "asked", "cause": dead.get(k, "")} for k in keys])
+        if not arguments.dry_run:
+            output.say(f"{count(len(keys) - len(still), 'object')} came to stand, {len(still):,} dead as before")
+    return 4 if still else 0

@@ -1,0 +1,112 @@
+"""`init` and `demo`: from nothing to a first answer."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from headrace.cli.options import command
+from headrace.cli.output import Output
+from headrace.model.errors import UsageError
+
+TOML = """# Places, never logic: what rows look like stands in pipelines.py.
+[project]
+module = "pipelines"
+
+[targets.local]
+kind = "local"
+root = ".headrace"
+"""
+
+PIPELINES = '''"""What arrives, what a row must look like, and where rows go. `headrace check` finds every mistake."""
+
+from datetime import datetime
+
+from headrace import Pipeline, Record, files, keyed, lake
+
+
+class Reading(Record, key=("sensor", "timestamp")):
+    sensor: str
+    timestamp: datetime
+    value: float
+    note: str | None = None  # the header may be absent
+
+
+readings = Pipeline(
+    "readings",
+    source=files("raw/readings/", suffix=".csv"),
+    record=Reading,
+    sinks=[lake("readings"), keyed("readings_by_sensor")],
+)
+'''
+
+GITIGNORE = ".headrace/\n__pycache__/\n"
+
+
+def register(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = command(commands, common, "demo", demo, "load an example and ask it a question, in seconds", writes=True)
+    parser.add_argument("directory", nargs="?", metavar="DIR", help="where to put it (default: a new temporary folder)")
+
+    parser = command(commands, common, "init", init, "begin a project, or draft a Record from files", writes=True)
+    parser.add_argument(
+        "directory", nargs="?", metavar="DIR", help="the project's folder (default: --project, or here)"
+    )
+    parser.add_argument(
+        "--from", dest="files", nargs="+", metavar="FILE", help="scan these files whole, and draft from them"
+    )
+    parser.add_argument("--name", help="the pipeline's name (default: from the files)")
+    parser.add_argument("--print", dest="only_print", action="store_true", help="print the draft, write nothing")
+
+
+def init(arguments: argparse.Namespace, output: Output) -> int:
+    folder = Path(arguments.directory or arguments.project)
+    files = {"headrace.toml": TOML, "pipelines.py": PIPELINES, ".gitignore": GITIGNORE}
+    if not (arguments.only_print or arguments.dry_run):
+        _refuse_existing(folder)
+    if arguments.files:
+        from headrace.cli.scanning import draft_from
+
+        files["pipelines.py"] = draft_from(arguments.files, arguments.name, output)
+    if arguments.only_print:
+        output.data(files["pipelines.py"].rstrip("\n"))
+        return 0
+    if arguments.dry_run:
+        output.table([{"file": str(folder / name)} for name in files if not (folder / name).exists()])
+        return 0
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [name for name, text in files.items() if _write_new(folder / name, text)]
+    output.table([{"file": str(folder / name)} for name in written])
+    where = "" if folder.resolve() == Path.cwd() else f" --project {folder}"
+    if arguments.files:
+        output.say(f"review {folder / 'pipelines.py'}, then: headrace check{where}")
+    else:
+        output.say(f"edit {folder / 'pipelines.py'}, then: headrace check{where}")
+    return 0
+
+
+def _refuse_existing(folder: Path) -> None:
+    for name in ("headrace.toml", "pipelines.py"):
+        if (folder / name).exists():
+            raise UsageError(
+                "HR135",
+                str(folder / name),
+                "exists already; nothing is overwritten",
+                "choose another DIR, or say --print",
+            )
+
+
+def _write_new(path: Path, text: str) -> bool:
+    """Write a file unless it is there (only .gitignore may be); True if it was written."""
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        return False
+    return True
+
+
+def demo(arguments: argparse.Namespace, output: Output) -> int:
+    from headrace.cli.demonstration import run_demo
+
+    return run_demo(arguments, output)

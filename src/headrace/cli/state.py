@@ -1,0 +1,164 @@
+"""`status`, `history`, `show`, `logs` and `doctor`: how things are, and how they came to be so."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headrace.cli.options import command, opened, since
+from headrace.cli.output import Output, size
+
+if TYPE_CHECKING:
+    from headrace.project import Status
+
+POLL = 0.2
+"""Seconds between looks at a log that is followed."""
+
+
+def register(commands: Any, common: argparse.ArgumentParser) -> None:
+    command(commands, common, "status", status, "health now: exit 0 healthy, 1 alarms, 3 a fault")
+
+    parser = command(commands, common, "history", history, "loads as they were first seen, newest last")
+    parser.add_argument("pipeline", nargs="?", metavar="PIPELINE")
+    parser.add_argument("--file", metavar="KEY", help="only this object")
+    parser.add_argument("--since", type=since, metavar="TIME", help="2025-05-01, or '2 hours' back")
+    parser.add_argument("--limit", type=int, default=50, metavar="N", help="the newest N (default: 50; 0: all)")
+
+    parser = command(commands, common, "show", show, "what a pipeline is: with --json its manifest")
+    parser.add_argument("pipeline", metavar="PIPELINE")
+
+    parser = command(commands, common, "logs", logs, "structured log lines")
+    parser.add_argument("--follow", "-f", action="store_true", help="go on as lines come")
+    parser.add_argument("--lines", "-n", type=int, default=50, metavar="N", help="begin with the last N (default: 50)")
+
+    command(commands, common, "doctor", doctor, "what this machine allows, and whether this root is sound")
+
+
+def status(arguments: argparse.Namespace, output: Output) -> int:
+    with opened(arguments) as project:
+        found = project.status()
+    if output.as_json:
+        output.emit(found.public())
+    else:
+        _tell_status(found, output)
+    return found.exit_code
+
+
+def _tell_status(found: Status, output: Output) -> None:
+    columns = ["pipeline", "revision", "standing", "rows", "rejected", "waiting", "dead", "held", "outdated", "stale"]
+    output.table([{c: getattr(p, c) for c in columns} for p in found.pipelines], columns)
+    running = f"process {found.running} works on it" if found.running is not None else "nobody works on it now"
+    disk = ", ".join(f"{name} {size(n)}" for name, n in sorted(found.disk.items(), key=lambda x: -x[1]) if n)
+    output.data(f"target {found.target} at {found.root}: {running}")
+    output.data(f"disk {size(sum(found.disk.values()))}: {disk}" if disk else "disk: nothing yet")
+    for p in found.pipelines:
+        for fault in p.faults:
+            output.data(f"FAULT {p.pipeline}: {fault}")
+        for alarm in p.alarms:
+            output.data(f"ALARM {p.pipeline}: {alarm}")
+        if p.outdated:
+            output.say(
+                f"{p.pipeline}: {p.outdated:,} loads of an older definition: headrace replay {p.pipeline} --outdated"
+            )
+
+
+def history(arguments: argparse.Namespace, output: Output) -> int:
+    from headrace.project.explaining import load_facts
+
+    with opened(arguments) as project:
+        loads = project.history(
+            arguments.pipeline, key=arguments.file, since=arguments.since, limit=arguments.limit or None
+        )
+        facts = [load_facts(x) for x in loads]
+        columns = ["load", "seen_at", "object", "state", "read", "loaded", "rejected", "duplicate", "filtered", "cause"]
+        rows = facts if output.as_json else [{**f, "duplicate": f["duplicate"] + f["conflict"]} for f in facts]
+        output.table(rows, columns)
+        if loads:
+            output.say(f"next: headrace explain {loads[-1].id}")
+        else:
+            output.say("no loads")
+    return 0
+
+
+def show(arguments: argparse.Namespace, output: Output) -> int:
+    from headrace.project.manifest import manifest
+
+    with opened(arguments) as project:
+        told = manifest(project.pipeline(arguments.pipeline))
+    if output.as_json:
+        output.emit(told)
+        return 0
+    source = told["source"]
+    output.data(f"pipeline {told['pipeline']} (contract {told['contract']['digest']})")
+    output.data(f"  source  {source['prefix']}* {', '.join(source['suffix'])}  on_delete={source['on_delete']}"
+                f" same_bytes={source['same_bytes']} after={source['after']}")  # fmt: skip
+    for sink in told["sinks"]:
+        output.data(
+            f"  sink    {sink['kind']} {sink['table']}  {' '.join(sink['partition_by'] or sink['index'])}".rstrip()
+        )
+    output.data(f"  key     {', '.join(told['contract']['key']) or 'none'} ({told['contract']['on_conflict']})")
+    for column in told["contract"]["columns"]:
+        null = " | None" if column["nullable"] else ""
+        computed = f" = {column['sql']}" if column["sql"] else ""
+        output.data(f"  column  {column['name']}: {column['type']['kind']}{null}{computed}")
+    for rule in told["contract"]["rules"]:
+        output.data(f"  rule    {rule['kind']} {rule['name']}: {rule['when']}")
+    return 0
+
+
+def logs(arguments: argparse.Namespace, output: Output) -> int:
+    from headrace import config
+
+    folder = config.read(Path(arguments.project)).target(arguments.target).root / "logs"
+    files = sorted(folder.glob("*.jsonl*"), key=lambda p: p.stat().st_mtime)
+    lines = [line for path in files for line in path.read_text("utf-8", errors="replace").splitlines()]
+    for line in lines[-arguments.lines :] if arguments.lines else []:
+        output.data(line)
+    if not lines:
+        output.say(f"nothing is logged in {folder} yet")
+    if arguments.follow:
+        for line in _followed(folder):
+            output.data(line)
+            import sys
+
+            sys.stdout.flush()
+    return 0
+
+
+def _followed(folder: Path) -> Iterator[str]:
+    """Lines as they are appended to any log, until interrupted. A file that shrank was rotated: begun again."""
+    at = {path: path.stat().st_size for path in folder.glob("*.jsonl")}
+    while True:
+        for path in sorted(folder.glob("*.jsonl")):
+            start = at.get(path, 0)
+            if path.stat().st_size < start:
+                start = 0
+            with path.open("rb") as file:
+                file.seek(start)
+                data = file.read()
+            whole = data.rfind(b"\n") + 1
+            at[path] = start + whole
+            yield from data[:whole].decode("utf-8", "replace").splitlines()
+        time.sleep(POLL)
+
+
+def doctor(arguments: argparse.Namespace, output: Output) -> int:
+    from headrace import config
+    from headrace.engine.settings import Settings
+    from headrace.model.errors import UsageError
+    from headrace.project.health import examine
+
+    try:
+        place = config.read(Path(arguments.project)).target(arguments.target)
+        root, settings = place.root, Settings.from_mapping(place.settings)
+    except UsageError as exc:
+        if exc.code != "HR101":
+            raise
+        root, settings = Path(arguments.project).resolve(), Settings()
+        output.say(f"no project here: looking at the machine alone ({exc.next})")
+    findings = examine(root, settings)
+    output.table([{"what": f.name, "ok": f.ok, "found": f.found, "next": "" if f.ok else f.next} for f in findings])
+    return 0 if all(f.ok for f in findings if f.needed) else 3

@@ -1,0 +1,92 @@
+"""`run` and `up`: files become rows."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from headrace.cli.options import command, opened
+from headrace.cli.output import Output, count
+
+if TYPE_CHECKING:
+    from headrace.project import Project, RunResult
+
+SHOWN = 20
+"""Loads that `run` lists as text; `--json` and `history` tell all."""
+
+
+def register(commands: Any, common: argparse.ArgumentParser) -> None:
+    one = command(commands, common, "run", run, "load files and wait until they stand", writes=True)
+    one.add_argument("pipeline", metavar="PIPELINE")
+    one.add_argument("files", nargs="*", metavar="FILE", help="files or folders; none: what lies in the landing folder")
+    command(commands, common, "up", up, "watch the landing folder and work until interrupted")
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    with opened(arguments) as project:
+        if arguments.dry_run:
+            keys = project.plan(arguments.pipeline, arguments.files) if arguments.files else {}
+            output.table([{"object": key, "file": str(path)} for key, path in keys.items()])
+            return 0
+        from headrace.cli.progress import progress
+
+        with progress(output) as on_progress:
+            result = project.run(arguments.pipeline, arguments.files, on_progress=on_progress)
+        if output.as_json:
+            output.emit(result.public())
+        else:
+            _tell(project, result, output)
+        _tell_failures(arguments.pipeline, result, output)
+    return result.exit_code
+
+
+def _tell(project: Project, result: RunResult, output: Output) -> None:
+    columns = ["object", "state", "read", "loaded", "rejected", "duplicate", "filtered"]
+    shown = result.changed[:SHOWN]
+    output.table([{c: getattr(x, c) for c in columns} for x in shown], columns)
+    if len(result.changed) > SHOWN:
+        output.data(f"… and {len(result.changed) - SHOWN:,} more: headrace history")
+    if unchanged := len(result.loads) - len(result.changed):
+        output.say(f"{count(unchanged, 'file')} unchanged: that version stands already")
+    output.data(result.accounting)
+    output.say(f"{count(len(result.changed), 'load')} in {result.seconds:.1f} s")
+    name = next(iter(result.standing))
+    table = project.pipelines[name].sinks[0].table
+    if result.standing[name]:
+        output.say(f'next: headrace sql "SELECT * FROM {table} LIMIT 10"')
+
+
+def _tell_failures(pipeline: str, result: RunResult, output: Output) -> None:
+    dead = [x for x in result.loads if x.state == "dead"]
+    for x in dead[:SHOWN]:
+        output.say(f"dead {x.object}: {x.cause}")
+    if dead:
+        output.say(f"{count(len(dead), 'object')} cannot load as they are: headrace dlq ls {pipeline}")
+    stuck = [x for x in result.loads if x.state in ("seen", "staged", "decided")]
+    if stuck:
+        output.say(f"{count(len(stuck), 'object')} not settled yet: headrace run {pipeline}, or headrace status")
+    if result.totals["rejected"]:
+        output.say(f"{count(result.totals['rejected'], 'row')} rejected: headrace quarantine ls {pipeline}")
+
+
+def up(arguments: argparse.Namespace, output: Output) -> int:
+    import signal
+    import threading
+
+    from headrace.cli.progress import progress
+
+    stop = threading.Event()
+    received: list[int] = []
+
+    def ask_to_stop(number: int, frame: object) -> None:
+        received.append(number)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask_to_stop)
+    with opened(arguments) as project:
+        output.say(f"watching {project.landing} for {', '.join(project.pipelines)}; Ctrl-C stops")
+        with progress(output) as on_progress:
+            project.up(stop, on_progress=on_progress)
+    output.say("stopped; what was committed stands")
+    return 130 if signal.SIGINT in received else 0

@@ -1,0 +1,20 @@
+"""A project opened at a target: the verbs that the command line, notebooks and servers stand on.
+
+Thin on purpose: each verb finds its homes and calls the engine; deciding happens there. `open_project` is the door.
+"""
+
+from __future__ import annotations
+
+from headrace.project.opened import Project, open_project
+from headrace.project.results import Explanation, LoadResult, PipelineStatus, RunResult, Status, Table
+
+__all__ = [
+    "Explanation",
+    "LoadResult",
+    "PipelineStatus",
+    "Project",
+    "RunResult",
+    "Status",
+    "Table",
+    "open_project",
+]

@@ -1,0 +1,232 @@
+"""`explain`: what is known about a code, a load, a row or an object. It finds; the command line words it.
+
+A row is named `LOAD:RECORD` (`lv.42:17`), `row:TABLE/LOAD/RECORD`, or by a key and record, `raw/prod/lv/a.csv:17`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from headrace.engine.query import Relation, run_sql
+from headrace.model.codes import explain_code, is_code
+from headrace.model.errors import UsageError
+from headrace.model.loads import Load
+from headrace.project.peek import peek
+from headrace.project.results import Explanation
+from headrace.project.tables import ledger_of, relations
+
+if TYPE_CHECKING:
+    from headrace.engine.home import Home
+
+_ROW = re.compile(r"(?:row:)?(?:[\w]+/)?(?P<load>[a-z][a-z0-9_]*\.\d+)[:/](?:(?P<member>.+)[:/])?(?P<record>\d+)")
+_LOAD = re.compile(r"(?:load:)?(?P<load>[a-z][a-z0-9_]*\.\d+)")
+_FILE_ROW = re.compile(r"(?P<file>.+):(?P<record>\d+)")
+
+
+def explain(homes: Mapping[str, Home], what: str) -> Explanation:
+    """Dispatch on what is given. Raises UsageError where it is not known: HR131 code, HR130 load, HR132 other."""
+    if is_code(what):
+        text = explain_code(what)
+        return Explanation(what.upper(), "code", {"code": what.upper(), "text": text}, [f"{what.upper()}  {text}"])
+    if match := _ROW.fullmatch(what):
+        home, load = _load(homes, match["load"])
+        return _row(home, load, match["member"], int(match["record"]))
+    if match := _LOAD.fullmatch(what):
+        return _explain_load(*_load(homes, match["load"]))
+    for home in homes.values():
+        key = _known_key(home, what.removeprefix("file:"))
+        if key is not None:
+            return _object(home, key)
+        if (match := _FILE_ROW.fullmatch(what)) and (key := _known_key(home, match["file"].partition("!")[0])):
+            load = _best(ledger_of(home).history(key))
+            return _row(home, load, match["file"].partition("!")[2] or None, int(match["record"]))
+    raise UsageError(
+        "HR132", what, "is no code, load, row or object known here", "give HR203, lv.42, lv.42:17 or an object's key"
+    )
+
+
+def _load(homes: Mapping[str, Home], id: str) -> tuple[Home, Load]:
+    for home in homes.values():
+        load = ledger_of(home).load(id)
+        if load is not None and load.pipeline in homes:
+            return homes[load.pipeline], load
+    raise UsageError("HR130", id, "there is no such load", "see `headrace history`")
+
+
+def _best(loads: list[Load]) -> Load:
+    """The load that stands, else the newest."""
+    return next((x for x in reversed(loads) if x.state in ("standing", "decided")), loads[-1])
+
+
+def _known_key(home: Home, text: str) -> str | None:
+    """The key that `text` means: a key itself, or a local path that ends in prefix and key."""
+    ledger = ledger_of(home)
+    prefix = home.pipeline.source.prefix
+    at = f"/{text}".rfind("/" + prefix) if prefix else -1
+    for key in (text, text[at:] if at >= 0 else text, prefix + text):
+        if ledger.history(key, limit=1):
+            return key
+    return None
+
+
+def _explain_load(home: Home, load: Load) -> Explanation:
+    facts = load_facts(load)
+    c = load.counts
+    lines = [
+        f"load {load.id} of {load.pipeline}: {load.state}{' (stale: the store holds a newer version)' * load.stale}",
+        f"  object    {load.key}",
+        f"  version   {load.version} ({load.size:,} bytes)",
+        f"  arrived   {load.arrived_at.isoformat()}",
+        f"  contract  {load.contract}" + (" (outdated)" if load.contract != home.contract.digest else ""),
+        f"  rows      read {c.read:,} = accepted {c.accepted:,} + rejected {c.rejected:,} + filtered {c.filtered:,}",
+        f"            accepted {c.accepted:,} ="
+        f" loaded {c.loaded:,} + duplicate {c.duplicate:,} + conflict {c.conflict:,}",
+    ]
+    if load.dialect:
+        lines.append(f"  read as   {', '.join(f'{k}={v!r}' for k, v in load.dialect.items() if v is not None)}")
+    lines += [
+        f"  {what}   {number}" for what, number in (("decided", load.decided), ("retired", load.retired)) if number
+    ]
+    if load.cause:
+        lines.append(f"  cause     {load.cause}")
+    next = [f"headrace explain {load.id}:1"] if c.read else []
+    next += [f"headrace dlq redrive {load.pipeline} {load.key}"] if load.state == "dead" else []
+    next += [f"headrace quarantine show {load.pipeline} --file {load.key}"] if c.rejected else []
+    return Explanation(load.id, "load", facts, lines, next)
+
+
+def load_facts(load: Load) -> dict[str, Any]:
+    """A load as plain data, for `history --json`."""
+    c = load.counts
+    return {
+        "load": load.id,
+        "pipeline": load.pipeline,
+        "object": load.key,
+        "version": load.version,
+        "state": str(load.state),
+        "stale": load.stale,
+        "arrived_at": load.arrived_at,
+        "seen_at": load.seen_at,
+        "size": load.size,
+        "contract": load.contract,
+        "corrections": load.corrections,
+        "read": c.read,
+        "accepted": c.accepted,
+        "rejected": c.rejected,
+        "filtered": c.filtered,
+        "loaded": c.loaded,
+        "duplicate": c.duplicate,
+        "conflict": c.conflict,
+        "decided": load.decided,
+        "retired": load.retired,
+        "seconds": load.seconds,
+        "cause": load.cause,
+    }
+
+
+def _object(home: Home, key: str) -> Explanation:
+    loads = ledger_of(home).history(key)
+    best = _best(loads)
+    stat = home.store.stat(key)
+    there = f"{stat.size:,} bytes, created {stat.created.isoformat()}" if stat else "not there any more"
+    lines = [f"object {key} of {home.name}", f"  store     {there}", f"  stands    {best.id} {best.state}", "  history"]
+    for load in loads:
+        told = f"read {load.counts.read:,} loaded {load.counts.loaded:,} rejected {load.counts.rejected:,}"
+        cause = f"  {load.cause}" if load.cause else ""
+        lines.append(f"    {load.id:12} {load.state:10} {load.version[:12]}  {told}{cause}")
+    facts = {"object": key, "pipeline": home.name, "there": stat is not None, "loads": [load_facts(x) for x in loads]}
+    return Explanation(key, "object", facts, lines, [f"headrace explain {best.id}"])
+
+
+def _row(home: Home, load: Load, member: str | None, record: int) -> Explanation:
+    """One record: what the file says, what became of it, and which row stands for its key."""
+    file = f"{load.key}!{member}" if member else load.key
+    verdict, row = _verdict(home, load, file, record)
+    if member is None and row is not None:
+        file = row["_source_file"]
+    peeked = peek(home, file, load.version, [record]).get(record)
+    raw = peeked.raw if peeked else (row or {}).get("raw")
+    line = peeked.line if peeked else (row or {}).get("_source_line")
+    if row is None and peeked is None:
+        raise UsageError(
+            "HR132", f"{load.id}:{record}", "there is no such record", f"the load has {load.counts.read:,}"
+        )
+    facts = {
+        "file": file,
+        "version": load.version,
+        "load": load.id,
+        "record": record,
+        "line": line,
+        "raw": raw,
+        "cells": peeked.cells if peeked else None,
+        "verdict": verdict,
+        "row": row,
+        "winner": _winner(home, row) if verdict in ("duplicate", "conflict") and row else None,
+        "read_again": peeked is not None,
+    }
+    return Explanation(f"{load.id}:{record}", "row", facts, _row_lines(facts, load), [f"headrace explain {load.id}"])
+
+
+def _row_lines(facts: Mapping[str, Any], load: Load) -> list[str]:
+    lines = [
+        f"record {facts['record']} of {facts['file']}: {facts['verdict']}",
+        f"  version   {facts['version']}",
+        f"  load      {load.id} ({load.state})",
+        f"  line      {facts['line'] if facts['line'] is not None else 'unknown'}",
+    ]
+    source = "" if facts["read_again"] else " (from the rejected rows: the store does not hold this version any more)"
+    if facts["raw"] is not None:
+        lines.append(f"  raw       {facts['raw']}{source}")
+    else:
+        lines.append(
+            "  raw       not kept: the store does not hold this version any more, and the row was not rejected"
+        )
+    if facts["cells"]:
+        lines += ["  cells", *(f"    {k} = {v!r}" for k, v in facts["cells"].items())]
+    row = facts["row"] or {}
+    if facts["verdict"] == "rejected":
+        lines.append(f"  reason    {row['rule']}: {row['reason']} (column {row['column']}, value {row['value']!r})")
+    elif row:
+        lines += ["  row", *(f"    {k} = {v}" for k, v in row.items() if not k.startswith("_"))]
+    if facts["winner"]:
+        w = facts["winner"]
+        lines.append(f"  standing  the row of {w['_source_file']} record {w['_source_row']} (load {w['_load_id']}) won")
+    return lines
+
+
+def _verdict(home: Home, load: Load, file: str, record: int) -> tuple[str, dict[str, Any] | None]:
+    """loaded, duplicate, conflict or rejected with its stored row; else filtered or retired, without one."""
+    table = home.pipeline.sinks[0].table
+    ledger = ledger_of(home)
+    paths = {home.root / f.path for staged in (False, True) for f in ledger.files_of([load.id], staged=staged)}
+    member = f" AND _source_file = {_text(file)}" if "!" in file else ""
+    where = f"_load_id = {_text(load.id)} AND _source_row = {record}{member}"
+    for suffix, verdict in (("", "loaded"), ("__losers", "duplicate"), ("__rejected", "rejected")):
+        relation = relations(home)[table + suffix]
+        kind = {"": "data", "__losers": "losers", "__rejected": "rejected"}[suffix]
+        files = tuple(sorted(p for p in paths if f"/{kind}/" in p.as_posix()))
+        if files:
+            found = run_sql(
+                {"t": Relation(relation.columns, files)}, f"SELECT * FROM t WHERE {where} LIMIT 1"
+            ).to_pylist()
+            if found:
+                return (found[0].get("_verdict") or verdict), found[0]
+    return ("not standing" if load.state not in ("standing", "decided") else "filtered"), None
+
+
+def _winner(home: Home, row: Mapping[str, Any]) -> dict[str, Any] | None:
+    key = home.contract.key
+    if not key:
+        return None
+    tables = relations(home)
+    table = home.pipeline.sinks[0].table
+    tests = " AND ".join(f'"{k}" IS NOT DISTINCT FROM {_text(str(row[k]))}' for k in key)
+    query = f"SELECT _source_file, _source_row, _load_id FROM t WHERE {tests} LIMIT 1"
+    found: list[dict[str, Any]] = run_sql({"t": tables[table]}, query).to_pylist()
+    return found[0] if found else None
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

@@ -1,0 +1,202 @@
+"""How a target is: what stands, what waits, what needs a person, how much disk it uses, and what the machine allows."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sqlite3
+import sys
+import tempfile
+import time
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from headrace.engine.home import Home
+from headrace.engine.settings import Settings
+from headrace.model.errors import HeadraceError
+from headrace.model.pipeline import interval_seconds
+from headrace.project.results import PipelineStatus
+from headrace.project.tables import ledger_of
+
+
+def pipeline_status(home: Home) -> PipelineStatus:
+    """One pipeline's figures, with an alarm for each thing that waits for a person."""
+    ledger = ledger_of(home)
+    states, totals = ledger.states(), ledger.totals()
+    waiting, leased = home.queue.depth(home.name)
+    newest = ledger.history(limit=1)
+    standing = ledger.standing()
+    figures = PipelineStatus(
+        pipeline=home.name,
+        revision=home.ledger.head(),
+        standing=len(standing),
+        rows=totals.loaded,
+        rejected=totals.rejected,
+        waiting=waiting + leased + states.get("staged", 0),
+        dead=states.get("dead", 0),
+        held=len(ledger.held()),
+        outdated=len(ledger.outdated(home.contract.digest)),
+        stale=sum(x.stale for x in standing.values()),
+        last_arrival=newest[-1].seen_at if newest else None,
+        sinks=ledger.sinks(),
+    )
+    alarms = tuple(_alarms(home, figures, totals.read))
+    faults = tuple(_faults(home, figures))
+    return replace(figures, alarms=alarms, faults=faults)
+
+
+def _alarms(home: Home, s: PipelineStatus, read: int) -> list[str]:
+    found = []
+    if s.dead:
+        found.append(f"{s.dead:,} objects cannot load: headrace dlq ls {home.name}")
+    if s.held:
+        found.append(f"{s.held:,} retractions wait for a person: headrace retract {home.name} --confirm")
+    if s.rejected > home.pipeline.tolerate * read:
+        share = s.rejected / read
+        found.append(f"{s.rejected:,} rows rejected ({share:.2%} of what stands): headrace quarantine ls {home.name}")
+    if s.stale:
+        found.append(f"{s.stale:,} objects stand in an older version than the store holds: headrace dlq ls {home.name}")
+    every = home.pipeline.expect_every
+    if every and s.last_arrival and home.clock.now() - s.last_arrival > timedelta(seconds=interval_seconds(every)):
+        found.append(f"nothing arrived since {s.last_arrival.isoformat()}, expected every {every}: headrace history")
+    return found
+
+
+def _faults(home: Home, s: PipelineStatus) -> list[str]:
+    found = []
+    try:
+        next(iter(home.store.list(home.pipeline.source.prefix)), None)
+    except HeadraceError as exc:
+        found.append(str(exc))
+    late = {name: n for name, n in s.sinks.items() if n < s.revision}
+    found += [f"sink {name} is at revision {n} of {s.revision}: headrace run {home.name}" for name, n in late.items()]
+    return found
+
+
+def disk_use(root: Path) -> dict[str, int]:
+    """Bytes below the root, by the folder or file at its top."""
+    used: dict[str, int] = {}
+    for folder, _, names in os.walk(root):
+        top = Path(folder).relative_to(root).parts[:1]
+        for name in names:
+            try:
+                size = os.lstat(os.path.join(folder, name)).st_size
+            except FileNotFoundError:
+                continue  # a file in work was finished or cleared meanwhile
+            part = top[0] if top else name
+            used[part] = used.get(part, 0) + size
+    return dict(sorted(used.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that `doctor` looked at."""
+
+    name: str
+    ok: bool
+    found: str
+    next: str = ""
+    needed: bool = True  # False: worth knowing, but the work can go on without it
+
+
+def examine(root: Path, settings: Settings) -> list[Finding]:
+    """What this machine and this root are like. Writes one small file and removes it, and starts one confined child."""
+    import duckdb
+
+    python = sys.version_info
+    findings = [
+        Finding("python", python >= (3, 11), platform.python_version(), "use Python 3.11 or newer"),
+        Finding("platform", sys.platform in ("linux", "darwin"), platform.platform(), "use Linux or macOS"),
+        Finding("duckdb", int(duckdb.__version__.split(".")[0]) >= 2, duckdb.__version__, "pip install 'duckdb>=2'"),
+        *_libraries(),
+    ]
+    existing = next(p for p in (root, *root.parents) if p.exists())
+    disk = shutil.disk_usage(existing)
+    free = disk.free / 1e9
+    findings.append(Finding("disk", free > 1, f"{free:,.1f} GB free at {existing}", "make room"))
+    findings.append(_fsync(existing))
+    findings += _state(root)
+    return findings + _confinement(existing, settings)
+
+
+def _state(root: Path) -> list[Finding]:
+    """Each state file's own check and the version of its layout; none where there is no root yet."""
+    from headrace.local.database import STATE_VERSION
+
+    findings = []
+    for path in [root / "ledger.db", *sorted((root / "keyed").glob("*.db"))]:
+        if not path.exists():
+            continue
+        try:
+            with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=60)) as db:
+                (sound,) = db.execute("PRAGMA quick_check(1)").fetchone()
+                (version,) = db.execute("PRAGMA user_version").fetchone()
+        except sqlite3.Error as exc:
+            findings.append(Finding(path.name, False, str(exc), "restore a backup of the whole root"))
+            continue
+        known = path.name != "ledger.db" or version <= STATE_VERSION
+        found = f"{'sound' if sound == 'ok' else sound}, state version {version}"
+        findings.append(Finding(path.name, sound == "ok" and known, found, "restore a backup, or upgrade Headrace"))
+    return findings
+
+
+_MEASURES = {
+    "memory": "the child's memory is limited",
+    "privileges": "the child gives up root's privileges",
+    "writes": "the child can write to its folders alone (Landlock)",
+    "leaving": "the child has no network and starts no programs (seccomp)",
+}
+
+
+def _confinement(folder: Path, settings: Settings) -> list[Finding]:
+    from headrace.engine.sandbox import Sandbox
+
+    with tempfile.TemporaryDirectory(prefix="headrace-doctor-") as scratch:
+        try:
+            with Sandbox(settings, writable=[Path(scratch)], preload=[]) as child:
+                child.call("headrace.project.health:answer", {}, 60)
+                granted = child.granted
+        except HeadraceError as exc:
+            return [Finding("sandbox", False, str(exc), "files cannot be read without the child")]
+    missing = "this system does not grant it; limits and DuckDB's own lock remain"
+    return [
+        Finding(f"sandbox {name}", granted.get(name, False), words, missing, needed=False)
+        for name, words in _MEASURES.items()
+    ]
+
+
+def answer(payload: dict[str, Any]) -> dict[str, Any]:
+    """In the child: nothing, to see that it answers."""
+    return {}
+
+
+def _libraries() -> list[Finding]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    findings = []
+    for name in ("pyarrow", "pyiceberg", "msgspec", "fastexcel", "sqlglot", "watchfiles"):
+        try:
+            findings.append(Finding(name, True, version(name)))
+        except PackageNotFoundError:
+            findings.append(Finding(name, False, "not installed", f"pip install {name}"))
+    return findings
+
+
+def _fsync(folder: Path) -> Finding:
+    path = folder / f".doctor-{os.getpid()}.tmp"
+    started = time.perf_counter()
+    try:
+        with path.open("wb") as file:
+            file.write(b"x" * 4096)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as exc:
+        return Finding("fsync", False, f"cannot write below {folder}: {exc}", "check permissions and the disk")
+    finally:
+        path.unlink(missing_ok=True)
+    took = (time.perf_counter() - started) * 1000
+    return Finding("fsync", True, f"{took:.1f} ms for 4 kB")

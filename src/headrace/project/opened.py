@@ -1,0 +1,347 @@
+"""Project: definitions and a target, and what can be done with both. Called through `headrace.project`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from headrace import config
+from headrace.engine.home import Home
+from headrace.engine.settings import Settings
+from headrace.model.errors import UsageError
+from headrace.model.loads import Event, Load
+from headrace.model.where import meant
+from headrace.project.results import Explanation, RunResult, Status, Table
+
+if TYPE_CHECKING:
+    from headrace.engine.query import Relation
+    from headrace.engine.sandbox import Sandbox
+    from headrace.local.target import LocalTarget
+    from headrace.model.pipeline import Pipeline
+    from headrace.project.checking import Against, Checked
+    from headrace.project.quarantine import Corrected
+
+Progress = Callable[[Home, int], None]
+"""Called with a pipeline's home and how many of its loads were just staged."""
+
+
+def open_project(directory: str | Path = ".", target: str = "local") -> Project:
+    """The project that holds `directory`, at one of its targets. Reads definitions; opens state when it is needed.
+
+    Raises DefinitionError with file and line for a definition that says something impossible, UsageError for a folder
+    without a project or an unknown target.
+    """
+    found = config.read(Path(directory))
+    place = found.target(target)
+    settings = Settings.from_mapping(place.settings, f"{config.FILE} [targets.{target}]")
+    return Project(found, place, settings)
+
+
+class Project:
+    """What can be done with a project's pipelines at one target. Close it, or use it as a context manager."""
+
+    def __init__(self, found: config.Config, place: config.TargetConfig, settings: Settings) -> None:
+        self.config, self.place, self.settings = found, place, settings
+        self.pipelines: dict[str, Pipeline] = config.load_pipelines(found)
+
+    # -- places --------------------------------------------------------------------------------------------------
+
+    @property
+    def directory(self) -> Path:
+        """The folder of `headrace.toml`."""
+        return self.config.directory
+
+    @property
+    def root(self) -> Path:
+        """Where the target keeps everything."""
+        return self.place.root
+
+    @property
+    def landing(self) -> Path:
+        """Where files arrive."""
+        return self._target.landing
+
+    @cached_property
+    def _target(self) -> LocalTarget:
+        from headrace.local.target import LocalTarget
+
+        return LocalTarget(self.root, self.settings, project=self.directory)
+
+    @cached_property
+    def homes(self) -> dict[str, Home]:
+        """Every pipeline with its opened ledger, store and sinks."""
+        return {name: self._target.home(pipeline) for name, pipeline in self.pipelines.items()}
+
+    def pipeline(self, name: str) -> Pipeline:
+        """Raises UsageError HR120 for a name that no pipeline has."""
+        if name not in self.pipelines:
+            raise UsageError("HR120", name, "there is no such pipeline", meant(name, self.pipelines))
+        return self.pipelines[name]
+
+    def home(self, name: str) -> Home:
+        self.pipeline(name)
+        return self.homes[name]
+
+    def close(self) -> None:
+        if "_target" in self.__dict__:
+            self._target.close()
+
+    def __enter__(self) -> Project:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    # -- checking ------------------------------------------------------------------------------------------------
+
+    def check(self) -> Checked:
+        """All errors of all definitions, or what they say."""
+        from headrace.project.checking import check
+
+        return check(self.pipelines)
+
+    def check_against(self, pipeline: str, files: Sequence[str | Path]) -> Against:
+        """What a run of these files would do; nothing is kept."""
+        from headrace.project.checking import check_against
+
+        return check_against(self.pipeline(pipeline), files, self.settings, str(self.directory))
+
+    def children(self) -> Sandbox:
+        """A confined child for one worker: it may write below the root and nowhere else."""
+        from headrace.engine.sandbox import Sandbox
+
+        return Sandbox(self.settings, writable=[self.root])
+
+    # -- running -------------------------------------------------------------------------------------------------
+
+    def run(self, pipeline: str, files: Sequence[str | Path] = (), *, on_progress: Progress | None = None) -> RunResult:
+        """Put local files into the landing prefix and work until idle; without files, take what lies there.
+
+        While another process holds the root (`headrace up`), that one does the work and this one waits.
+        """
+        from headrace.project.running import run
+
+        return run(self, self.home(pipeline), files, on_progress)
+
+    def plan(self, pipeline: str, files: Sequence[str | Path]) -> dict[str, Path]:
+        """The key that each file would get. Opens nothing."""
+        from headrace.project.arriving import keys_for
+
+        return keys_for(self.pipeline(pipeline).source, files)
+
+    def up(self, stop: threading.Event | None = None, *, on_progress: Progress | None = None) -> None:
+        """Watch the landing folder and work until `stop` is set. Raises UsageError HR125 if another process does."""
+        from headrace.engine.loop import serve
+        from headrace.project.hold import held
+
+        with held(self.root):
+            serve(list(self.homes.values()), self.children, stop or threading.Event(), on_progress=on_progress)
+
+    def work(self, names: Iterable[str], *, on_progress: Progress | None = None) -> None:
+        """Work until these pipelines are idle, here or in the process that holds the root."""
+        from headrace.project.running import work
+
+        work(self, [self.home(n) for n in names], on_progress)
+
+    # -- asking --------------------------------------------------------------------------------------------------
+
+    def tables(self) -> dict[str, Relation]:
+        """Every relation that `sql` sees."""
+        from headrace.project.tables import relations
+
+        return {name: relation for home in self.homes.values() for name, relation in relations(home).items()}
+
+    def sql(self, query: str) -> Table:
+        """The answer to one read-only statement over the standing rows."""
+        from headrace.engine.query import Limits, run_sql
+
+        limits = Limits(memory=self.settings.memory_limit, threads=self.settings.threads)
+        return Table(run_sql(self.tables(), query, limits))
+
+    def get(
+        self,
+        table: str,
+        key: Any,
+        *,
+        at: Any = None,
+        begins_with: str | None = None,
+        start: Any = None,
+        end: Any = None,
+        limit: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """Items of one partition key in sort order; `start` and `end` are inclusive."""
+        found = self._lookup(table)
+        rows: list[dict[str, Any]] = found.get(
+            table, key, at=at, begins_with=begins_with, start=start, end=end, limit=limit
+        )
+        return rows
+
+    def _lookup(self, table: str) -> Any:
+        from headrace.local.keyed_lookup import KeyedLookup
+        from headrace.model.pipeline import Keyed
+
+        tables = [s.table for p in self.pipelines.values() for s in p.sinks if isinstance(s, Keyed)]
+        if table not in tables:
+            raise UsageError("HR128", table, "there is no such keyed table", meant(table, tables))
+        cache: dict[str, KeyedLookup] = self.__dict__.setdefault("_lookups", {})
+        if table not in cache:
+            cache[table] = KeyedLookup(self.root / "keyed" / f"{table}.db", table)
+        return cache[table]
+
+    def history(
+        self,
+        pipeline: str | None = None,
+        *,
+        key: str | None = None,
+        since: datetime | timedelta | None = None,
+        limit: int | None = None,
+    ) -> list[Load]:
+        """Loads as they were first seen, newest last."""
+        from headrace.project.tables import ledger_of
+
+        homes = [self.home(pipeline)] if pipeline else list(self.homes.values())
+        found: list[Load] = []
+        for home in homes:
+            start = home.clock.now() - since if isinstance(since, timedelta) else since
+            found += ledger_of(home).history(key, start, limit)
+        found.sort(key=lambda x: (x.seen_at is not None, x.seen_at))
+        return found[-limit:] if limit else found
+
+    def explain(self, what: str) -> Explanation:
+        """What is known about an error code, a load, a row or an object."""
+        from headrace.project.explaining import explain
+
+        return explain(self.homes, what)
+
+    def status(self) -> Status:
+        """Health now."""
+        from headrace.project.health import disk_use, pipeline_status
+        from headrace.project.hold import holder
+
+        statuses = tuple(pipeline_status(home) for home in self.homes.values())
+        return Status(self.place.name, str(self.root), holder(self.root), statuses, disk_use(self.root))
+
+    # -- mending -------------------------------------------------------------------------------------------------
+
+    def quarantine(
+        self, pipeline: str, *, file: str | None = None, rule: str | None = None, limit: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Rejected rows, with raw text, rule, column, value, file and record."""
+        from headrace.project.quarantine import rows
+
+        return rows(self.home(pipeline), file=file, rule=rule, limit=limit)
+
+    def correct(self, pipeline: str, path: str | Path, *, on_progress: Progress | None = None) -> Corrected:
+        """Bring edited rows of an export back, and load their objects again with them."""
+        from headrace.project.quarantine import correct
+
+        home = self.home(pipeline)
+        corrected = correct(home, Path(path))
+        home.queue.put([Event(home.name, key, "redrive") for key in corrected.keys])
+        self.work([pipeline], on_progress=on_progress)
+        return corrected
+
+    def dlq(self, pipeline: str | None = None) -> list[Load]:
+        """Objects that cannot load as they are, with their causes."""
+        from headrace.project.tables import ledger_of
+
+        homes = [self.home(pipeline)] if pipeline else self.homes.values()
+        return [load for home in homes for load in ledger_of(home).dead()]
+
+    def redrive(self, pipeline: str, keys: Iterable[str], *, on_progress: Progress | None = None) -> int:
+        """Try objects again, now. Returns how many were asked for."""
+        from headrace.engine.replay import redrive
+
+        asked = redrive(self.home(pipeline), keys)
+        self.work([pipeline], on_progress=on_progress)
+        return asked
+
+    def replay(
+        self,
+        pipeline: str,
+        *,
+        since: datetime | timedelta | None = None,
+        files: Sequence[str] = (),
+        outdated: bool = False,
+        on_progress: Progress | None = None,
+    ) -> int:
+        """Load standing objects again under the present definition, each replacing its old load whole.
+
+        Without `since`, `files` or `outdated` all of them. Returns how many.
+        """
+        from headrace.engine.replay import replay
+
+        loads = self.replayable(pipeline, since=since, files=files, outdated=outdated)
+        asked = replay(self.home(pipeline), loads)
+        self.work([pipeline], on_progress=on_progress)
+        return asked
+
+    def replayable(
+        self,
+        pipeline: str,
+        *,
+        since: datetime | timedelta | None = None,
+        files: Sequence[str] = (),
+        outdated: bool = False,
+    ) -> list[Load]:
+        """Standing loads that `replay` would take. Raises UsageError HR129 for a file that does not stand."""
+        from headrace.project.tables import ledger_of
+
+        home = self.home(pipeline)
+        standing = ledger_of(home).standing()
+        start = home.clock.now() - since if isinstance(since, timedelta) else since
+        for file in files:
+            if file not in standing:
+                raise UsageError("HR129", file, "does not stand", meant(file, standing))
+        return [
+            load
+            for key, load in standing.items()
+            if (not files or key in files)
+            and (start is None or (load.seen_at is not None and load.seen_at >= start))
+            and (not outdated or load.contract != home.contract.digest)
+        ]
+
+    def held(self, pipeline: str) -> list[str]:
+        """Keys whose retraction waits for a person."""
+        from headrace.project.tables import ledger_of
+
+        return ledger_of(self.home(pipeline)).held()
+
+    def retract(self, pipeline: str, *, on_progress: Progress | None = None) -> int:
+        """Confirm the held retractions and carry them out. Returns how many."""
+        from headrace.engine.replay import confirm_retraction
+
+        count = int(confirm_retraction(self.home(pipeline)))
+        self.work([pipeline], on_progress=on_progress)
+        return count
+
+    def rebuild(self, sink: str) -> str:
+        """Fill a sink again from the staged base, without parsing; returns the pipeline's name."""
+        from headrace.engine.replay import rebuild
+
+        home = self._home_of_sink(sink)
+        rebuild(home, sink)
+        return home.name
+
+    def compact(self, pipeline: str) -> Any:
+        """Merge small files of the base into large ones: a revision like any other."""
+        from headrace.engine.compact import compact
+
+        return compact(self.home(pipeline))
+
+    def _home_of_sink(self, table: str) -> Home:
+        owners = {s.table: p.name for p in self.pipelines.values() for s in p.sinks}
+        if table not in owners:
+            raise UsageError("HR128", table, "there is no such sink", meant(table, owners))
+        return self.homes[owners[table]]
+
+    def __repr__(self) -> str:
+        return f"Project({str(self.directory)!r}, target={self.place.name!r}, pipelines={list(self.pipelines)})"
+
+
+__all__ = ["Progress", "Project", "open_project"]

@@ -1,0 +1,128 @@
+"""Single records of an object, read again as they were read when it was loaded: text, line and cells.
+
+Only the version that was loaded is ever shown; once the store holds another one, the answer is empty. Called by
+`explain` and `quarantine export`.
+"""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headrace.engine.home import Home
+from headrace.model.contract import Contract
+from headrace.model.errors import BadObject, InfrastructureError
+from headrace.project.tables import ledger_of
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from headrace.formats.dialect import Dialect
+    from headrace.formats.rows import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Peeked:
+    """One record: the physical line it starts on, its text as in the file, and its cells by header (none if ragged)."""
+
+    line: int
+    raw: str
+    cells: dict[str, str | None]
+
+
+def peek(home: Home, file: str, version: str, records: Sequence[int]) -> dict[int, Peeked]:
+    """Records of `file` (a key, or key!member); empty when the store does not hold that version any more."""
+    from headrace.engine.sandbox import Sandbox
+
+    key, _, member = file.partition("!")
+    load = next((x for x in reversed(ledger_of(home).history(key)) if x.version == version), None)
+    if load is None:
+        return {}
+    home.spool.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home.spool, prefix="peek-") as scratch:
+        copy = Path(scratch) / "object"
+        if not _fetched(home, key, version, copy):
+            return {}
+        payload = {
+            "contract": ledger_of(home).contract(load.contract).to_dict(),
+            "key": key,
+            "member": member or None,
+            "path": str(copy),
+            "scratch": scratch,
+            "dialect": dict(load.dialect),
+            "records": list(records),
+            "memory_limit": home.settings.memory_limit,
+            "threads": home.settings.threads,
+        }
+        with Sandbox(home.settings, writable=[Path(scratch)], preload=[]) as child:
+            answer = child.call(f"{__name__}:handle", payload, home.settings.child_timeout)
+    return {found["record"]: Peeked(found["line"], found["raw"], found["cells"]) for found in answer["records"]}
+
+
+def _fetched(home: Home, key: str, version: str, into: Path) -> bool:
+    try:
+        return home.store.stat(key) is not None and home.store.fetch(key, into)[1] == version
+    except (BadObject, InfrastructureError):
+        return False  # it is being replaced: the version that was asked for is not to be had
+
+
+def handle(payload: dict[str, Any]) -> dict[str, Any]:
+    """In the child: the asked records of one local copy, as {"records": [{record, line, raw, cells}]}."""
+    from headrace.engine.sql import engine_connection
+    from headrace.formats.dialect import Dialect
+    from headrace.formats.open import open_input
+    from headrace.formats.rows import Item
+
+    scratch, member, records = Path(payload["scratch"]), payload["member"], payload["records"]
+    pinned = {0: Dialect.from_dict(payload["dialect"])} if payload["dialect"] else {}
+    item = Item(0, payload["key"], Path(payload["path"]))
+    with engine_connection(payload["memory_limit"], payload["threads"], [scratch], scratch) as db:
+        for rows in open_input(db, Contract.from_dict(payload["contract"]), [item], scratch, pinned):
+            found = _read(db, rows, member, records)
+            if found:
+                return {"records": found}
+    return {"records": []}
+
+
+def _read(
+    db: duckdb.DuckDBPyConnection, rows: Rows, member: str | None, records: Sequence[int]
+) -> list[dict[str, Any]]:
+    cells: dict[int, dict[str, str | None]] = {}
+    if rows.numbered:
+        names = "".join(', "' + h.replace('"', '""') + '"' for h in rows.headers)
+        wanted = ", ".join(str(int(r)) for r in records)
+        found = db.execute(
+            f"SELECT _record{names} FROM {rows.relation}"
+            f" WHERE _member IS NOT DISTINCT FROM ? AND _record IN ({wanted})",
+            [member],
+        ).fetchall()
+        cells = {row[0]: dict(zip(rows.headers, row[1:], strict=True)) for row in found}
+    else:
+        db.execute(f"SELECT count(*) FROM {rows.relation}").fetchall()
+    rows.finish()
+    dialect = rows.dialects.get(0)
+    return [
+        {"record": r, "line": line, "raw": raw, "cells": cells.get(r) or _split(raw, rows.headers, dialect)}
+        for (_, _, r), (line, raw) in rows.raw({(0, member): list(records)}).items()
+    ]
+
+
+def _split(raw: str, headers: Sequence[str], dialect: Dialect | None) -> dict[str, str | None]:
+    """Cells of one record of delimited text; none where their number is not that of the headers."""
+    if dialect is None or dialect.kind != "csv":
+        return {}
+    quote, escape = dialect.quote or None, dialect.escape
+    reader = csv.reader(
+        raw.splitlines(keepends=True),
+        delimiter=dialect.delimiter,
+        quotechar=quote,
+        quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
+        doublequote=escape in ("", quote),
+        escapechar=None if escape in ("", quote) else escape,
+    )
+    parsed = next(reader, [])
+    return dict(zip(headers, parsed, strict=True)) if len(parsed) == len(headers) else {}

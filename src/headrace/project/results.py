@@ -1,0 +1,193 @@
+"""What a project's verbs answer with: small frozen values that print well, in a terminal and in a notebook."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+
+SHOWN = 20
+"""Rows of a table that a notebook or `repr` shows."""
+
+
+class Table:
+    """An answer with rows: as Arrow, Polars, pandas or plain dicts. Times keep their zone, decimals their digits."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    @property
+    def columns(self) -> list[str]:
+        return list(self._table.column_names)
+
+    def arrow(self) -> pa.Table:
+        return self._table
+
+    def polars(self) -> polars.DataFrame:
+        """Needs `pip install headrace[polars]`."""
+        import polars
+
+        frame = polars.from_arrow(self._table)
+        assert isinstance(frame, polars.DataFrame)
+        return frame
+
+    def pandas(self) -> pandas.DataFrame:
+        """Needs `pip install headrace[pandas]`. Columns are backed by Arrow, so that integers with nulls stay exact."""
+        import pandas
+
+        frame: pandas.DataFrame = self._table.to_pandas(types_mapper=pandas.ArrowDtype)
+        return frame
+
+    def rows(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self._table.to_pylist()
+        return rows
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for batch in self._table.to_batches(max_chunksize=10_000):
+            yield from batch.to_pylist()
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def __repr__(self) -> str:
+        lines = ["  ".join(self.columns)]
+        lines += ["  ".join(str(v) for v in row.values()) for row in self._table.slice(0, SHOWN).to_pylist()]
+        return "\n".join([*lines, self._more()])
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{html.escape(c)}</th>" for c in self.columns)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape('' if v is None else str(v))}</td>" for v in row.values()) + "</tr>"
+            for row in self._table.slice(0, SHOWN).to_pylist()
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{self._more()}</p>"
+
+    def _more(self) -> str:
+        n = len(self)
+        return f"{n:,} row{'' if n == 1 else 's'}" + (f", the first {SHOWN} shown" if n > SHOWN else "")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadResult:
+    """One object of a run. `duplicate` holds conflicts too (`rejected` does under `on_conflict="reject"`).
+
+    `state` is `standing`, `dead`, `unchanged` (its version stood already; counted in no total), or where it got stuck.
+    """
+
+    pipeline: str
+    object: str
+    version: str
+    state: str
+    read: int = 0
+    loaded: int = 0
+    rejected: int = 0
+    duplicate: int = 0
+    filtered: int = 0
+    seconds: float = 0.0
+    load: str = ""
+    cause: str = ""
+
+    def public(self) -> dict[str, Any]:
+        """The fields that `--json` promises."""
+        return {k: v for k, v in asdict(self).items() if k not in ("load", "cause")}
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What one `run` did. `exit_code` as in docs/reference/commands.md."""
+
+    loads: tuple[LoadResult, ...]
+    seconds: float
+    exit_code: int
+    standing: Mapping[str, int]  # pipeline → rows loaded that stand now
+
+    @property
+    def changed(self) -> tuple[LoadResult, ...]:
+        return tuple(x for x in self.loads if x.state != "unchanged")
+
+    @property
+    def totals(self) -> dict[str, int]:
+        names = ("read", "loaded", "rejected", "duplicate", "filtered")
+        return {"loads": len(self.changed)} | {n: sum(getattr(x, n) for x in self.changed) for n in names}
+
+    @property
+    def accounting(self) -> str:
+        """`read 18,143 = loaded 18,143 + rejected 0 + duplicate 0 + filtered 0`"""
+        t = self.totals
+        parts = " + ".join(f"{n} {t[n]:,}" for n in ("loaded", "rejected", "duplicate", "filtered"))
+        return f"read {t['read']:,} = {parts}"
+
+    def public(self) -> dict[str, Any]:
+        return {"loads": [x.public() for x in self.loads], "totals": self.totals}
+
+    def __str__(self) -> str:
+        return self.accounting
+
+    def _repr_html_(self) -> str:
+        return (
+            f"<p><b>{html.escape(self.accounting)}</b></p>"
+            + Table(pa.Table.from_pylist([x.public() for x in self.loads]))._repr_html_()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineStatus:
+    """One pipeline's health. `alarms` are sentences that end with the command to type next."""
+
+    pipeline: str
+    revision: int
+    standing: int
+    rows: int
+    rejected: int
+    waiting: int
+    dead: int
+    held: int
+    outdated: int
+    stale: int
+    last_arrival: datetime | None
+    sinks: Mapping[str, int]
+    alarms: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Health now: `exit_code` 0 healthy, 1 alarms, 3 a fault. `disk` is bytes by what they are used for."""
+
+    target: str
+    root: str
+    running: int | None  # process id of `up`
+    pipelines: tuple[PipelineStatus, ...]
+    disk: Mapping[str, int]
+
+    @property
+    def exit_code(self) -> int:
+        if any(p.faults for p in self.pipelines):
+            return 3
+        return 1 if any(p.alarms for p in self.pipelines) else 0
+
+    def public(self) -> dict[str, Any]:
+        words = {0: "healthy", 1: "alarm", 3: "fault"}
+        return {"state": words[self.exit_code], **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What is known about one thing. `facts` for programs, `lines` the same in words, `next` commands to try."""
+
+    what: str
+    kind: str  # code, load, row, object
+    facts: Mapping[str, Any]
+    lines: Sequence[str] = ()
+    next: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)

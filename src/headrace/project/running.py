@@ -1,0 +1,84 @@
+"""One `run`: files into the landing prefix, events into the queue, work until idle, and what came of it.
+
+The work is done here, or by the process that holds the root; either way the answer is read from the ledger.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headrace.engine.home import Home
+from headrace.model.loads import Event, LoadState
+from headrace.project.arriving import exit_code, keys_for, result_of
+from headrace.project.hold import holder
+from headrace.project.results import LoadResult, RunResult
+from headrace.project.tables import ledger_of
+
+if TYPE_CHECKING:
+    from headrace.project.opened import Progress, Project
+
+POLL = 0.05
+"""Seconds between looks at the ledger while another process works."""
+
+
+def run(project: Project, home: Home, files: Sequence[str | Path], on_progress: Progress | None) -> RunResult:
+    """Put, work, tell. Without files the landing prefix is scanned."""
+    from headrace.engine.reconcile import scan
+
+    started = time.perf_counter()
+    before = ledger_of(home).last_seq()
+    if files:
+        keys = keys_for(home.pipeline.source, files)
+        landing = project.landing.resolve()
+        for key, path in keys.items():
+            if path.resolve() != landing / key:
+                home.store.put(key, path)
+        home.queue.put([Event(home.name, key, "created") for key in keys])
+    else:
+        keys = {}
+        scan(home)
+    work(project, [home], on_progress)
+    loads = _results(home, list(keys), before)
+    code = exit_code(loads, home.pipeline.tolerate)
+    standing = {home.name: ledger_of(home).totals().loaded}
+    return RunResult(tuple(loads), time.perf_counter() - started, code, standing)
+
+
+def work(project: Project, homes: Sequence[Home], on_progress: Progress | None) -> None:
+    """Work until idle here; or wait while the process that holds the root does, and take over should it end."""
+    from headrace.engine.loop import work_until_idle
+
+    while holder(project.root) is not None:
+        if all(_idle(home) for home in homes):
+            return
+        time.sleep(POLL)
+    work_until_idle(list(homes), project.children, on_progress)
+
+
+def _idle(home: Home) -> bool:
+    ledger = ledger_of(home)
+    return (
+        home.queue.depth(home.name) == (0, 0)
+        and not ledger.in_state(LoadState.SEEN, LoadState.STAGED, LoadState.DECIDED)
+        and ledger.standing_number() == home.ledger.head()
+    )
+
+
+def _results(home: Home, keys: Sequence[str], before: int) -> list[LoadResult]:
+    """Loads that began in this call, and for each given key without one what it is: unchanged, or dead as before."""
+    ledger = ledger_of(home)
+    newest = {load.key: load for load in ledger.history(after=before)}
+    found = [result_of(load, home.pipeline) for load in newest.values()]
+    standing = ledger.standing()
+    dead = {load.key: load for load in ledger.dead()}
+    for key in keys:
+        if key in newest:
+            continue
+        if key in dead:
+            found.append(result_of(dead[key], home.pipeline))
+        elif key in standing:
+            found.append(result_of(standing[key], home.pipeline, "unchanged"))
+    return sorted(found, key=lambda x: x.object)
