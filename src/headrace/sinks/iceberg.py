@@ -237,7 +237,7 @@ class ReplaceByPath(_OverwriteFiles):
         return self.fetch_manifest_entry(manifest, discard_deleted=True)
 
     def _written(self, entries: list[ManifestEntry]) -> list[ManifestFile]:
-        """New manifests of at most `ENTRIES` each, in the table's one partition spec (another spec is another table)."""
+        """New manifests of at most `ENTRIES` each, in the table's one partition spec."""
         manifests = []
         for start in range(0, len(entries), ENTRIES):
             part = entries[start : start + ENTRIES]

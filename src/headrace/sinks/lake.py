@@ -46,8 +46,9 @@ class State:
 class LakeWriter:
     """`ports.Writer` for one Iceberg table. `root` is where the files of a revision are found.
 
-    `partitions` are (column name, DuckDB type) of the base's Hive folders, `key` the record's key columns (their ranges
-    go into the manifests, so that other engines can pass files by). One process writes at a time. Metadata files that
+    `partitions` are the base's Hive folders as (column name, DuckDB type or SQL that ends in a cast to it); the type is
+    asked only where the name is no column of the row. `key` are the record's key columns: their ranges go into the
+    manifests, so that other engines can pass files by. One process writes at a time. Metadata files that
     nothing refers to any more are deleted `grace_seconds` after they were written, so that a reader who has just looked
     up the table can finish.
     """
@@ -71,9 +72,10 @@ class LakeWriter:
         self._known: dict[str, frozenset[str]] = {}
 
     def number(self) -> int:
-        """The last revision applied; 0 before the first.
+        """The last revision applied; 0 before the first, and for a table that was made below another root.
 
-        Raises InfrastructureError: HR513 if the table's history shows none, HR515 if the table was made elsewhere.
+        Iceberg's paths are absolute: in a copied or moved root the table has to be rebuilt from the base.
+        Raises InfrastructureError (HR513) if the catalog, the metadata or the number in it cannot be read.
         """
         state = self._state()
         return state.number if state else 0
@@ -110,7 +112,7 @@ class LakeWriter:
             raise self._fault("HR512", found, "let the publisher apply the recorded revisions in order")
         with self._settled(revision.number):
             if state is None:
-                self._replace(None, revision.number, revision.added, revision.columns)
+                self._replace(self._pointer(), revision.number, revision.added, revision.columns)
             else:
                 self._commit(state, revision)
         point("lake.after-commit")
@@ -188,7 +190,7 @@ class LakeWriter:
     def _shape(self, columns: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         """Columns of the data files: the row's, the lineage, partition columns that are not the row's own."""
         shape = dict((*columns, *LINEAGE))
-        return list((shape | {n: t for n, t in self.partitions if n not in shape}).items())
+        return [*shape.items(), *((n, text.rpartition("::")[2]) for n, text in self.partitions if n not in shape)]
 
     def _evolve(self, transaction: Transaction, columns: Sequence[tuple[str, str]]) -> None:
         """Add new columns at the end. What an older file lacks is null in it."""
@@ -235,18 +237,17 @@ class LakeWriter:
         point("lake.swept")
 
     def _state(self) -> State | None:
-        """What the catalog says now, or None before the first commit."""
+        """What the catalog says now; None before the first commit, and when it names a table below another root."""
         pointer = self._pointer()
         if pointer is None:
+            return None
+        if not path_of(pointer).is_relative_to(self.folder):
             return None
         try:
             metadata: dict[str, Any] = json.loads(path_of(pointer).read_bytes())
         except (OSError, ValueError) as exc:
             found = f"its metadata {path_of(pointer).name} cannot be read: {exc}"
             raise self._fault("HR513", found, f"run `headrace rebuild {self.table}`") from exc
-        if path_of(metadata["location"]) != self.folder:
-            found = f"it was made at {path_of(metadata['location'])}: the folder was moved or copied"
-            raise self._fault("HR515", found, f"run `headrace rebuild {self.table}`")
         return State(pointer, metadata, self._history(metadata))
 
     def _history(self, metadata: dict[str, Any]) -> int:

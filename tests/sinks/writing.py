@@ -1,0 +1,39 @@
+"""A process of its own that applies revisions, to be killed: `python -m sinks.writing LEDGER`, with tests/ on the path.
+
+`LEDGER` is a pickle of (kind, root, revisions); it says `ready` once everything is imported and then applies them.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from pathlib import Path
+
+from headrace.local.keyed import KeyedWriter
+from headrace.sinks.lake import LakeWriter
+
+KEY = ("asset", "seen")
+PARTITIONS = (("year", "INTEGER", "year(seen)"),)
+
+AnyWriter = KeyedWriter | LakeWriter
+
+
+def open_writer(kind: str, root: Path) -> AnyWriter:
+    if kind == "lake":
+        return LakeWriter(root, root / "catalog.db", "t", [(n, t) for n, t, _ in PARTITIONS], KEY, grace_seconds=0)
+    return KeyedWriter(root, root / "keyed" / "t.db", "t", KEY)
+
+
+def main(ledger: str) -> None:
+    kind, root, revisions = pickle.loads(Path(ledger).read_bytes())
+    writer = open_writer(kind, root)
+    if isinstance(writer, LakeWriter):
+        writer.warm()
+    print("ready", flush=True)
+    for revision in revisions:
+        writer.apply(revision)
+    print("done", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
