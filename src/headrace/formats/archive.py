@@ -1,0 +1,183 @@
+"""From an object's local copy to plain files: gzip, Zstandard and zip undone into scratch, within limits.
+
+Nothing is ever extracted under a name that an archive gives. Called by `open` and `probe` before any parsing.
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import zstandard
+
+from headrace.formats.rows import Item
+from headrace.model.errors import BadObject
+
+CHUNK = 1 << 20
+
+TEXT = (".csv", ".tsv", ".tab", ".txt", ".psv", ".dat")
+JSON = (".json",)
+NDJSON = (".ndjson", ".jsonl", ".jsonlines")
+PARQUET = (".parquet", ".pq")
+EXCEL = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
+KNOWN = TEXT + JSON + NDJSON + PARQUET + EXCEL
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How far an input may expand: beyond `free` bytes at most `ratio` times its size, and `total` in any case."""
+
+    ratio: int = 250
+    free: int = 256 << 20
+    total: int = 64 << 30
+    members: int = 10_000
+
+
+LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One plain file to parse: a whole object, or one member of a zip. `name` has the suffix that tells the format."""
+
+    item: int
+    member: str | None
+    which: str
+    name: str
+    path: Path
+    work: Path  # a name in scratch of its own; what is derived from the file goes to `work` with another suffix
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of the name, in lower case."""
+        return Path(self.name.lower()).suffix
+
+
+def unpack(item: Item, scratch: Path, limits: Limits = LIMITS) -> list[Part]:
+    """The plain files inside an item; the item's own file where nothing is packed.
+
+    Raises BadObject: HR401 unknown suffix, HR402 cut off or damaged, HR403 expands beyond the limits, HR404 a zip
+    that is encrypted or holds nothing readable.
+    """
+    name = item.key.rsplit("/", 1)[-1]
+    lower = name.lower()
+    try:
+        if lower.endswith(".zip"):
+            return list(_members(item, scratch, limits))
+        if lower.endswith((".gz", ".zst")):
+            return [_expanded(item, name.rsplit(".", 1)[0], scratch, limits)]
+    except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError, zipfile.BadZipFile, lzma.LZMAError) as exc:
+        raise BadObject("HR402", item.key, f"compressed data is cut off or damaged ({exc})", _AGAIN) from exc
+    _known(item.key, name)
+    return [Part(item.index, None, item.key, name, item.path, scratch / f"{item.index}.part")]
+
+
+_AGAIN = "upload it again, whole"
+
+
+def _known(which: str, name: str) -> None:
+    if not name.lower().endswith(KNOWN):
+        raise BadObject(
+            "HR401", which, "its suffix names no known format", f"known are {' '.join(KNOWN)}, .gz .zst .zip"
+        )
+
+
+def _expanded(item: Item, name: str, scratch: Path, limits: Limits) -> Part:
+    _known(item.key, name)
+    into = scratch / f"{item.index}.plain"
+    with open(item.path, "rb") as packed, _reader(packed, item.key) as plain:
+        _copy(plain, into, item.key, item.path.stat().st_size, limits)
+    return Part(item.index, None, item.key, name, into, into)
+
+
+@contextmanager
+def _reader(packed: IO[bytes], key: str) -> Iterator[Plain]:
+    if key.lower().endswith(".gz"):
+        with gzip.GzipFile(fileobj=packed) as plain:
+            yield plain
+        return
+    yield _Frames(packed)
+
+
+class Plain(Protocol):
+    """What decompressors have in common."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+class _Frames:
+    """Zstandard frames one after another. A stream reader would take a frame that is cut off for a short file."""
+
+    STEP = 1 << 10  # packed bytes at a time: at most 32 MB come out of that many
+
+    def __init__(self, packed: IO[bytes]) -> None:
+        self._packed, self._frame, self._waiting, self._fed = packed, self._new(), b"", False
+
+    def read(self, size: int, /) -> bytes:
+        """Some bytes (perhaps more than `size`), b"" at the end. EOFError when it ends inside a frame."""
+        while True:
+            data = self._waiting or self._packed.read(self.STEP)
+            if not data:
+                if self._fed:
+                    raise EOFError("ends inside a frame")
+                return b""
+            out: bytes = self._frame.decompress(data)
+            self._waiting, self._fed = b"", True
+            if self._frame.eof:
+                self._waiting, self._frame, self._fed = self._frame.unused_data, self._new(), False
+            if out:
+                return out
+
+    @staticmethod
+    def _new() -> Any:
+        return zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+
+
+def _members(item: Item, scratch: Path, limits: Limits) -> Iterator[Part]:
+    left = limits.total
+    with zipfile.ZipFile(item.path) as archive:
+        infos = [i for i in archive.infolist() if _wanted(i)]
+        if len(archive.infolist()) > limits.members:
+            raise BadObject(
+                "HR403", item.key, f"holds {len(archive.infolist()):,} members", f"at most {limits.members:,}"
+            )
+        if not infos:
+            raise BadObject("HR404", item.key, "holds no member of a known format", f"known are {' '.join(KNOWN)}")
+        for n, info in enumerate(infos):
+            which = f"{item.key}!{info.filename}"
+            if info.flag_bits & 1:
+                raise BadObject("HR404", which, "is encrypted", "pack it without a password")
+            into = scratch / f"{item.index}.{n}.plain"
+            try:
+                with archive.open(info) as plain:
+                    left -= _copy(plain, into, which, info.compress_size, limits, left)
+            except NotImplementedError as exc:
+                raise BadObject("HR404", which, f"uses an unknown compression ({exc})", "pack it with deflate") from exc
+            yield Part(item.index, info.filename, which, info.filename, into, into)
+
+
+def _wanted(info: zipfile.ZipInfo) -> bool:
+    name = info.filename
+    junk = name.startswith("__MACOSX/") or name.rsplit("/", 1)[-1].startswith("._")
+    return not info.is_dir() and not junk and name.lower().endswith(KNOWN)
+
+
+def _copy(plain: Plain, into: Path, which: str, packed: int, limits: Limits, left: int | None = None) -> int:
+    """Copy within limits, which hold for what comes out, never for what a header claims."""
+    allowed = min(left if left is not None else limits.total, max(limits.free, packed * limits.ratio))
+    size = 0
+    with open(into, "wb") as out:
+        while data := plain.read(CHUNK):
+            size += len(data)
+            if size > allowed:
+                found = f"{packed:,} bytes expand to more than {allowed:,}"
+                raise BadObject("HR403", which, found, "if it is no bomb, split it or upload it unpacked")
+            out.write(data)
+    return size

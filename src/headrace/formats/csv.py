@@ -1,0 +1,338 @@
+"""Delimited text into rows of text cells, by DuckDB's reader at full speed and without its sniffer.
+
+One big file is one un-numbered `read_csv`; many small ones of one shape are read together and numbered. A record that
+does not have the header's shape becomes a Misfit, never a shifted row. Called by `open`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice, pairwise
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from headrace.formats import scan
+from headrace.formats.archive import Part
+from headrace.formats.dialect import HEAD, Dialect, decide, names_of, pinned_for, read_columns, records
+from headrace.formats.rows import BadItem, Finish, Group, Misfit, Place, literal, quoted, unique_headers
+from headrace.formats.survey import MONSTER, Survey
+from headrace.formats.text import one_line_end, read_as_utf8
+from headrace.model.contract import Contract
+from headrace.model.errors import BadObject
+from headrace.model.record import squash
+
+BIG = 8 << 20
+"""Bytes from which a file is read on its own, un-numbered: grouping saves only the cost of opening."""
+
+TOGETHER = 64 << 20
+"""Bytes of small files read as one group."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """One text file ready to be read: UTF-8, one kind of line end, its header first. `lines_before` were cut off."""
+
+    part: Part
+    path: Path
+    dialect: Dialect
+    headers: tuple[str, ...]
+    lines_before: int
+    empty: bool
+
+    @property
+    def place(self) -> Place:
+        return self.part.item, self.part.member
+
+    @property
+    def shape(self) -> scan.Shape:
+        return _shape(self.dialect, self.dialect.header, len(self.headers) == 1)
+
+
+def open_csv(
+    connection: duckdb.DuckDBPyConnection,
+    contract: Contract | None,
+    parts: Sequence[Part],
+    pinned: Mapping[int, Dialect],
+) -> list[OneCsv | ManyCsv]:
+    """Rows of the parts, those of one dialect and header together. Raises BadItem for the first unreadable one."""
+    groups: dict[tuple[object, ...], list[Sheet]] = {}
+    for part in parts:
+        try:
+            sheet = prepare(part, contract, pinned_for(part.item, part.member, pinned))
+        except BadObject as exc:
+            raise BadItem(part.item, exc) from exc
+        groups.setdefault(_alike(sheet), []).append(sheet)
+    nulls = contract.null if contract else ("",)
+    found: list[OneCsv | ManyCsv] = []
+    for sheets in groups.values():
+        small = [s for s in sheets if s.path.stat().st_size < BIG]
+        found += [OneCsv(connection, s, nulls) for s in sheets if s.path.stat().st_size >= BIG]
+        for batch in _batches(small):
+            one = len(batch) == 1 and not batch[0].empty
+            found.append(OneCsv(connection, batch[0], nulls) if one else ManyCsv(connection, batch, nulls))
+    return found
+
+
+def _alike(sheet: Sheet) -> tuple[object, ...]:
+    d = sheet.dialect
+    newline = "lf" if d.newline == "mixed" else d.newline
+    return (sheet.headers, d.delimiter, d.quote, d.escape, d.header, newline)
+
+
+def _batches(sheets: Sequence[Sheet]) -> list[list[Sheet]]:
+    batches: list[list[Sheet]] = []
+    size = TOGETHER
+    for sheet in sheets:
+        size += sheet.path.stat().st_size
+        if size > TOGETHER:
+            batches.append([])
+            size = sheet.path.stat().st_size
+        batches[-1].append(sheet)
+    return batches
+
+
+# -- making a file ready ----------------------------------------------------------------------------------------------
+
+
+def prepare(part: Part, contract: Contract | None, pinned: Dialect | None) -> Sheet:
+    """Decide how a part is read and make it so. HR405 encoding, HR406 a monstrous record, HR408 doubled headers."""
+    spec = contract.csv if contract else None
+    declared = pinned.encoding if pinned else spec.encoding if spec else None
+    path, encoding, seen = read_as_utf8(part.path, part.which, part.work, declared)
+    quote = pinned.quote if pinned else '"' if spec is None or spec.quote is None else spec.quote
+    path, newline = one_line_end(path, seen, part.work, quote.encode())
+    head = _head(path)
+    base = Dialect(encoding=encoding, newline=newline)
+    dialect = pinned or decide(head, part.name, contract, base)
+    dialect = replace(dialect, kind="csv", encoding=encoding, newline=newline)
+    found = next(islice(records(head, dialect), dialect.skip, None), None)
+    if found is None:
+        headers = unique_headers([names_of(c)[0] for c in read_columns(contract)] if contract else [])
+        return Sheet(part, path, dialect, headers, 0, empty=True)
+    headers = _headers(part, found, dialect, contract)
+    path, lines = _from_header(path, head, dialect, part.work)
+    sheet = Sheet(part, path, dialect, headers, lines, empty=False)
+    _refuse_monsters(sheet, seen)
+    return sheet
+
+
+def _shape(d: Dialect, header: bool, single: bool) -> scan.Shape:
+    newline = "lf" if d.newline == "mixed" else d.newline
+    return scan.Shape(d.delimiter.encode(), d.quote.encode(), d.escape.encode(), newline, header, single)
+
+
+def _head(path: Path) -> str:
+    with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
+        return file.read(HEAD)
+
+
+def _headers(part: Part, found: list[str], dialect: Dialect, contract: Contract | None) -> tuple[str, ...]:
+    if not dialect.header:
+        names = [names_of(c)[0] for c in read_columns(contract)] if contract else []
+        return unique_headers([names[i] if i < len(names) else "" for i in range(len(found))])
+    if contract is not None:
+        wanted = {squash(n): c.name for c in read_columns(contract) for n in names_of(c)}
+        for position, header in enumerate(found):
+            if header in found[:position] and squash(header) in wanted:
+                text = f"header {header!r} stands twice (columns {found.index(header) + 1} and {position + 1})"
+                raise BadObject("HR408", part.which, f"{text}: both would be {wanted[squash(header)]!r}", "rename one")
+    return unique_headers(found)
+
+
+def _from_header(path: Path, head: str, dialect: Dialect, work: Path) -> tuple[Path, int]:
+    """(the file from its header on, lines cut off before it): DuckDB counts what it skips in its own way."""
+    data = head.encode()
+    mark = 3 if path.open("rb").read(3) == b"\xef\xbb\xbf" else 0
+    shape = _shape(dialect, False, False)
+    start = scan.start_of(data, shape, dialect.skip)
+    if start == 0:
+        return path, 0
+    into = work.with_suffix(".cut")
+    with open(path, "rb") as source, open(into, "wb") as out:
+        source.seek(start + mark)
+        while chunk := source.read(1 << 20):
+            out.write(chunk)
+    return into, data[:start].count(shape.end)
+
+
+def _refuse_monsters(sheet: Sheet, seen: Survey) -> None:
+    """DuckDB loses a record larger than its buffer without a word: refuse the file instead."""
+    at = seen.long_line
+    if at < 0 and seen.gap:
+        at = scan.monster(sheet.path, sheet.shape, MONSTER)
+    if at >= 0:
+        found = f"the record at byte {at:,} is larger than {MONSTER:,} bytes"
+        raise BadObject(
+            "HR406", sheet.part.which, found, "look for a quote that is never closed, or a file without lines"
+        )
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+def _read_csv(paths: Sequence[Path], sheet: Sheet, nulls: Sequence[str], rejects: str, more: str = "") -> str:
+    """The reader, told everything: nothing is sniffed. A cell that is empty is null if the contract says so."""
+    d = sheet.dialect
+    columns = ", ".join(f"{literal(h)}: 'VARCHAR'" for h in sheet.headers)
+    files = ", ".join(literal(str(p)) for p in paths)
+    newline = {"crlf": "\\r\\n", "cr": "\\r"}.get(d.newline, "\\n")
+    return (
+        f"read_csv([{files}], auto_detect=false, header={'true' if d.header else 'false'}, new_line={literal(newline)},"
+        f" delim={literal(d.delimiter)}, quote={literal(d.quote)}, escape={literal(d.escape)},"
+        f" nullstr={literal('' if '' in nulls else _NEVER)}, columns={{{columns}}}, store_rejects=true,"
+        f" rejects_limit=0, rejects_line_size_limit=1, rejects_table={literal(rejects)},"
+        f" rejects_scan={literal(rejects + '_scans')}{more})"
+    )
+
+
+_NEVER = "\x01headrace: no cell holds this\x01"
+
+
+class OneCsv(Group):
+    """One file, un-numbered: its n-th good row is the n-th row of the relation."""
+
+    numbered = False
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, sheet: Sheet, nulls: Sequence[str]) -> None:
+        super().__init__(sheet.headers, {sheet.place: sheet.dialect})
+        self._connection, self._sheet = connection, sheet
+        self.member = sheet.place[1]
+        self._rejects = f"misfits_of_{self.item}_{sheet.part.work.stem.replace('.', '_')}"
+        self.relation = _read_csv([sheet.path], sheet, nulls, self._rejects)
+
+    def finish(self) -> Finish:
+        reasons = _rejected(self._connection, self._rejects).get(str(self._sheet.path), {})
+        misfits = _misfits(self._sheet, reasons)
+        return Finish(misfits, [m.record - 1 - n for n, m in enumerate(misfits)])
+
+    def raw(self, wanted: Mapping[Place, Sequence[int]]) -> dict[tuple[int, str | None, int], tuple[int, str]]:
+        return _raw([self._sheet], wanted)
+
+
+class ManyCsv(Group):
+    """Small files of one shape, read at once into a temporary table and numbered by where each file's rows begin."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, sheets: Sequence[Sheet], nulls: Sequence[str]) -> None:
+        super().__init__(sheets[0].headers, {s.place: s.dialect for s in sheets})
+        self._sheets = sheets
+        table = f"csv_of_{sheets[0].part.item}_{sheets[0].part.work.stem.replace('.', '_')}"
+        full = [s for s in sheets if not s.empty]
+        names = ", ".join(f"t.{quoted(h)}" for h in self.headers)
+        misfits: dict[str, list[Misfit]] = {}
+        if full:
+            reader = _read_csv([s.path for s in full], full[0], nulls, f"{table}_misfits", ", filename='_file'")
+            connection.execute(f"create temp table {table} as select * from {reader}")
+            rejected = _rejected(connection, f"{table}_misfits")
+            misfits = {str(s.path): _misfits(s, rejected.get(str(s.path), {})) for s in full}
+            rows = connection.execute(f"select _file, min(rowid), count(*) from {table} group by 1").fetchall()
+            places = _stretches(full, {file: (first, n) for file, first, n in rows}, misfits)
+        else:
+            cells = ", ".join(f"null::varchar as {quoted(h)}" for h in self.headers)
+            connection.execute(f"create temp table {table} as select {cells} limit 0")
+            places = _stretches([], {}, {})
+        connection.register(f"{table}_stretches", places)
+        self._finish = Finish([m for s in full for m in misfits[str(s.path)]])
+        self.relation = (
+            f"(select {names}, s._item, s._member, t.rowid - s.shift as _record"
+            f" from {table} t asof join {table}_stretches s on t.rowid >= s.start)"
+        )
+
+    def finish(self) -> Finish:
+        return self._finish
+
+    def raw(self, wanted: Mapping[Place, Sequence[int]]) -> dict[tuple[int, str | None, int], tuple[int, str]]:
+        return _raw(self._sheets, wanted)
+
+
+def _stretches(
+    sheets: Sequence[Sheet], rows: Mapping[str, tuple[int, int]], misfits: Mapping[str, Sequence[Misfit]]
+) -> pa.Table:
+    """Where runs of rows begin whose record number is `rowid - shift`: at each file, and behind each misfit."""
+    found: dict[int, tuple[int, str | None, int]] = {}
+    for sheet in sheets:
+        first, n = rows.get(str(sheet.path), (0, 0))
+        if not n:
+            continue
+        found[first] = (*sheet.place, first - 1)
+        for before, misfit in enumerate(misfits[str(sheet.path)]):
+            good = misfit.record - 1 - before
+            if good < n:
+                found[first + good] = (*sheet.place, first - 2 - before)
+    starts = sorted(found)
+    return pa.table(
+        {
+            "start": pa.array(starts, pa.int64()),
+            "_item": pa.array([found[s][0] for s in starts], pa.int32()),
+            "_member": pa.array([found[s][1] for s in starts], pa.string()),
+            "shift": pa.array([found[s][2] for s in starts], pa.int64()),
+        }
+    )
+
+
+# -- misfits and raw text ---------------------------------------------------------------------------------------------
+
+
+def _rejected(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, dict[int, str]]:
+    """Per file: byte position of each rejected record → why, in words."""
+    rows = connection.execute(
+        f"select s.file_path, e.line_byte_position - 1, list(e.error_type::varchar order by e.byte_position),"
+        f" list(e.error_message order by e.byte_position) from {table} e"
+        f" join {table}_scans s using (scan_id, file_id) group by all order by all"
+    ).fetchall()
+    found: dict[str, dict[int, str]] = {}
+    for path, position, kinds, messages in rows:
+        found.setdefault(path, {})[position] = _reason(kinds, messages)
+    return found
+
+
+def _reason(kinds: Sequence[str], messages: Sequence[str]) -> str:
+    told: dict[str, str] = {}
+    for kind, message in zip(kinds, messages, strict=True):
+        match kind:
+            case "TOO MANY COLUMNS" | "MISSING COLUMNS":
+                expected, cells = (int(w) for w in message.replace(":", " ").split() if w.isdigit())
+                told["CELLS"] = f"{cells:,} cells where the header has {expected:,}"
+            case "UNQUOTED VALUE":
+                told[kind] = "a quote is opened or closed inside a cell, or never closed"
+            case "INVALID ENCODING":
+                told[kind] = "holds bytes that are no text in this encoding"
+            case "LINE SIZE OVER MAXIMUM":
+                told = {kind: "the record is larger than 2,000,000 bytes"}
+                break
+            case _:
+                told[kind] = message
+    return "; ".join(told.values())
+
+
+def _misfits(sheet: Sheet, reasons: Mapping[int, str]) -> list[Misfit]:
+    if not reasons:
+        return []
+    positions = sorted(reasons)
+    hits = list(scan.by_offset(sheet.path, sheet.shape, positions))
+    if len(hits) != len(positions) or any(a.record >= b.record for a, b in pairwise(hits)):
+        found = f"{len(positions):,} records were rejected but only {len({h.record for h in hits}):,} can be told apart"
+        raise BadItem(sheet.part.item, BadObject("HR407", sheet.part.which, found, "check its quotes"))
+    return [
+        Misfit(*sheet.place, hit.record, hit.line + sheet.lines_before, _text(hit.text), reasons[position])
+        for hit, position in zip(hits, positions, strict=True)
+    ]
+
+
+def _raw(
+    sheets: Sequence[Sheet], wanted: Mapping[Place, Sequence[int]]
+) -> dict[tuple[int, str | None, int], tuple[int, str]]:
+    found: dict[tuple[int, str | None, int], tuple[int, str]] = {}
+    for sheet in sheets:
+        numbers = sorted({n for n in wanted.get(sheet.place, ()) if n > 0})
+        if numbers and not sheet.empty:
+            for hit in scan.by_record(sheet.path, sheet.shape, numbers):
+                found[(*sheet.place, hit.record)] = (hit.line + sheet.lines_before, _text(hit.text))
+    return found
+
+
+def _text(data: bytes) -> str:
+    """A record as text; bytes that are none stay visible as \\xNN."""
+    return data.decode("utf-8", errors="backslashreplace")

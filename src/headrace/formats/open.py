@@ -1,0 +1,78 @@
+"""The one way into files: local copies in, groups of rows as text out. Format by suffix, all else on evidence.
+
+Runs in the confined child. `engine.stage` calls `open_input`; nothing here knows stores, ledgers or types of columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import duckdb
+
+from headrace.formats.archive import EXCEL, JSON, NDJSON, PARQUET, TEXT, Part, unpack
+from headrace.formats.csv import open_csv
+from headrace.formats.dialect import Dialect
+from headrace.formats.excel import open_excel
+from headrace.formats.json import JsonRows
+from headrace.formats.parquet import open_parquet
+from headrace.formats.rows import BadItem, Group, Item, Rows
+from headrace.model.contract import Contract
+from headrace.model.errors import BadObject
+
+__all__ = ["BadItem", "Item", "Rows", "blame", "open_input"]
+
+
+def open_input(
+    connection: duckdb.DuckDBPyConnection,
+    contract: Contract | None,
+    items: Sequence[Item],
+    scratch: Path,
+    pinned: Mapping[int, Dialect],
+) -> list[Rows]:
+    """Rows of all items, grouped so that each group is one staging query; every item is in at least one group.
+
+    `pinned` holds decisions of an earlier reading by item index: with the same bytes it reads alike. What is unpacked
+    or rewritten lies in `scratch`, which must outlive the rows. Without a contract (`probe`) evidence alone decides.
+    Raises BadItem (codes HR401 to HR416) for an item that can never load; the others are untouched by it.
+    """
+    parts: list[Part] = []
+    for item in items:
+        try:
+            parts += unpack(item, scratch)
+        except BadObject as exc:
+            raise BadItem(item.index, exc) from exc
+    of = {suffixes: [p for p in parts if p.suffix in suffixes] for suffixes in (TEXT, JSON + NDJSON, PARQUET, EXCEL)}
+    rows: list[Group] = []
+    rows += open_csv(connection, contract, of[TEXT], pinned)
+    if of[JSON + NDJSON]:
+        rows.append(JsonRows(connection, contract, of[JSON + NDJSON], pinned))
+    rows += open_parquet(connection, of[PARQUET])
+    rows += open_excel(connection, contract, of[EXCEL], pinned)
+    _tell_decisions(rows)
+    return list(rows)
+
+
+def blame(rows: Rows, items: Sequence[Item], error: duckdb.Error) -> BadItem:
+    """What to raise when reading `rows.relation` failed inside DuckDB: HR407, for the group's first item.
+
+    Only exact for a group of one; of a larger one the caller finds the culprit by halving the batch.
+    """
+    which = next(i.key for i in items if i.index == rows.item)
+    found = f"cannot be read to its end ({str(error).splitlines()[0]})"
+    return BadItem(rows.item, BadObject("HR407", which, found, "check its quotes and line ends, or upload it again"))
+
+
+def _tell_decisions(rows: Sequence[Group]) -> None:
+    """One dialect per item; for a zip one that holds those of all its members, whichever group they went to."""
+    decided: dict[int, dict[str | None, Dialect]] = {}
+    for group in rows:
+        for (item, member), dialect in group.decided.items():
+            decided.setdefault(item, {})[member] = dialect
+    for group in rows:
+        group.dialects = {item: _whole(decided[item]) for item, _ in group.decided}
+
+
+def _whole(members: Mapping[str | None, Dialect]) -> Dialect:
+    alone = members.get(None)
+    return alone or Dialect(kind="zip", members={name: d for name, d in members.items() if name is not None})

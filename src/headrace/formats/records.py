@@ -1,0 +1,280 @@
+"""From JSON bytes to columns of literals, record by record. Not for choosing files or naming errors: see `json`.
+
+Flat records of one set of keys take a fast way through generated structs; it is left for the careful one as soon as
+counting cannot prove that nothing was missed: a doubled key, an unknown one, a nested object.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import repeat
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from headrace.formats.cells import column
+from headrace.formats.dialect import names_of, read_columns
+from headrace.model.contract import Contract
+from headrace.model.record import squash
+
+ABSENT = msgspec.Raw(b"")
+"""Stands for a key that a record lacks: no JSON value has no bytes."""
+Raw = msgspec.Raw
+
+_object = msgspec.json.Decoder(dict[str, Raw])
+_array = msgspec.json.Decoder(list[Raw])
+
+
+class NotARow(Exception):
+    """This record has not the shape of a row; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One column to read: its header in the relation, the keys that may hold it, or a JSON Pointer's steps."""
+
+    header: str
+    keys: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
+
+
+def wanted_of(contract: Contract) -> tuple[Wanted, ...]:
+    """What the contract reads: a column with a path goes by the path, others by their names."""
+    found: dict[str, Wanted] = {}
+    for c in read_columns(contract):
+        if c.path is not None:
+            found[c.path] = Wanted(c.path, steps=pointer(c.path))
+        else:
+            found[names_of(c)[0]] = Wanted(names_of(c)[0], keys=names_of(c))
+    return tuple(found.values())
+
+
+def pointer(path: str) -> tuple[str, ...]:
+    """The steps of a JSON Pointer (RFC 6901)."""
+    return tuple(step.replace("~1", "/").replace("~0", "~") for step in path.split("/")[1:])
+
+
+@dataclass(slots=True)
+class Columns:
+    """Rows gathered so far: literals by header, and where each row came from. `extras`: keep unwanted keys too."""
+
+    wanted: tuple[Wanted, ...]
+    extras: bool
+    cells: dict[str, list[bytes | None]] = field(default_factory=dict)
+    items: list[int] = field(default_factory=list)
+    members: list[str | None] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    _shapes: dict[tuple[str, ...], _Shape | None] = field(default_factory=dict)
+    _last: _Shape | None = None
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def take(self) -> pa.Table:
+        """What was gathered, as text columns with _item, _member and _record; the gathering starts again."""
+        n = len(self)
+        self._pad(n)
+        arrays = {header: column(values) for header, values in self.cells.items()}
+        for w in self.wanted:
+            arrays.setdefault(w.header, pa.nulls(n, pa.string()))
+        places = {
+            "_item": pa.array(self.items, pa.int32()),
+            "_member": pa.array(self.members, pa.string()),
+            "_record": pa.array(self.numbers, pa.int64()),
+        }
+        self.cells, self.items, self.members, self.numbers = {}, [], [], []
+        return pa.table({**arrays, **places})
+
+    def add_alike(
+        self, data: bytes, many: bool, expected: int | None, place: tuple[int, str | None], first: int
+    ) -> int:
+        """Add all records of `data` (an array, or one object), the fast way; -1 if they are not plain enough for it.
+
+        Raises msgspec.DecodeError for invalid JSON and RecursionError for JSON that is nested too deep.
+        """
+        if b" :" in data or b"\n:" in data or b"\t:" in data or b"\r:" in data:
+            return -1  # keys could not be counted
+        for shape in (self._last, None):
+            shape = shape or self._shape_of(data, many)
+            if shape is None:
+                return -1
+            try:
+                rows = shape.many.decode(data) if many else [shape.one.decode(data)]
+            except msgspec.ValidationError:
+                continue
+            n = len(rows)
+            cells = [(header, list(map(bytes, map(get, rows)))) for header, get in shape.getters]
+            absent = sum(values.count(b"") for _, values in cells)
+            keys = data.count(b'":')
+            if keys == n * len(cells) - absent and data.count(b"{") == n and expected in (None, n):
+                self._last = shape
+                self._extend(cells, absent > 0)
+                self._place(place, range(first, first + n))
+                return n
+        return -1
+
+    def add(self, record: bytes, place: tuple[int, str | None], number: int) -> None:
+        """Add one record the careful way. Raises NotARow; nothing was added then."""
+        values = _members(record)
+        bound = self._bind(values)
+        n = len(self)
+        for w in self.wanted:
+            value = _at(values, w.steps) if w.steps else values.get(bound.get(w.header, ""), None)
+            self._append(w.header, None if value is None else bytes(value), n)
+        if self.extras:
+            for key in self._unwanted(values, bound):
+                self._append(key, bytes(values[key]), n)
+        self._place(place, [number])
+
+    # -- the fast way ----------------------------------------------------------------------------------------------
+
+    def _shape_of(self, data: bytes, many: bool) -> _Shape | None:
+        first = _array.decode(data)[:1] if many else [Raw(data)]
+        if not first:
+            return _Shape((), {})
+        try:
+            values = _object.decode(first[0])
+            keys = tuple(values)
+            if keys not in self._shapes:
+                self._shapes[keys] = self._make(values)
+            return self._shapes[keys]
+        except (msgspec.ValidationError, NotARow):
+            return None
+
+    def _make(self, values: Mapping[str, Raw]) -> _Shape | None:
+        bound = self._bind(values)
+        headers: dict[str, str] = {}
+        for w in self.wanted:
+            key = w.steps[0] if len(w.steps) == 1 else bound.get(w.header)
+            if len(w.steps) > 1:
+                return None
+            if key in values:
+                headers[w.header] = str(key)
+        if self.extras:
+            headers.update({key: key for key in self._unwanted(values, bound)})
+        return _Shape(tuple(values), headers)
+
+    def _extend(self, fresh: Sequence[tuple[str | None, list[bytes]]], absent: bool) -> None:
+        n = len(self)
+        for header, values in fresh:
+            if header is None:
+                continue
+            cells = self.cells.setdefault(header, [])
+            cells.extend(repeat(None, n - len(cells)))
+            cells.extend((v or None for v in values) if absent else values)
+
+    # -- shared ----------------------------------------------------------------------------------------------------
+
+    def _bind(self, values: Mapping[str, Raw]) -> dict[str, str]:
+        """Header → key, matched by letters and digits. The first name found wins; two keys for it are a misfit."""
+        folded: dict[str, list[str]] = {}
+        for key in values:
+            folded.setdefault(squash(key), []).append(key)
+        bound: dict[str, str] = {}
+        for w in self.wanted:
+            for name in w.keys:
+                fits = folded.get(squash(name), [])
+                if len(fits) > 1:
+                    raise NotARow(f"keys {' and '.join(map(repr, fits))} both fit column {w.header!r}")
+                if fits:
+                    bound[w.header] = fits[0]
+                    break
+        return bound
+
+    def _unwanted(self, values: Mapping[str, Raw], bound: Mapping[str, str]) -> list[str]:
+        used = {*bound.values(), *(w.steps[0] for w in self.wanted if w.steps)}
+        return [key for key in values if key not in used]
+
+    def _append(self, header: str, value: bytes | None, n: int) -> None:
+        cells = self.cells.setdefault(header, [])
+        cells.extend(repeat(None, n - len(cells)))
+        cells.append(value)
+
+    def _pad(self, n: int) -> None:
+        for cells in self.cells.values():
+            cells.extend(repeat(None, n - len(cells)))
+
+    def _place(self, place: tuple[int, str | None], numbers: Iterable[int]) -> None:
+        before = len(self.numbers)
+        self.numbers.extend(numbers)
+        n = len(self.numbers) - before
+        self.items.extend(repeat(place[0], n))
+        self.members.extend(repeat(place[1], n))
+
+
+class _Shape:
+    """Decoders for records of one set of keys."""
+
+    def __init__(self, keys: tuple[str, ...], headers: Mapping[str, str]) -> None:
+        names = {key: f"f{i}" for i, key in enumerate(keys)}
+        row = msgspec.defstruct(
+            "Row", [(n, Raw, ABSENT) for n in names.values()], rename={n: k for k, n in names.items()}, gc=False
+        )
+        self.many, self.one = msgspec.json.Decoder(list[row]), msgspec.json.Decoder(row)  # type: ignore[valid-type]
+        by_key = {key: header for header, key in headers.items()}
+        self.getters = [(by_key.get(key), attrgetter(name)) for key, name in names.items()]
+        """(header or None for a key that nobody wants, how to get its value) for every key."""
+
+
+# -- one record at a time ----------------------------------------------------------------------------------------------
+
+
+def _members(record: bytes) -> dict[str, Raw]:
+    try:
+        values = _object.decode(record)
+    except msgspec.ValidationError as exc:
+        raise NotARow("is no object") from exc
+    if doubled := doubled_key(record):
+        raise NotARow(f"key {doubled!r} stands twice in one object")
+    return values
+
+
+class _Doubled(Exception):
+    pass
+
+
+def doubled_key(document: bytes) -> str | None:
+    """The first key that stands twice in one object, at any depth, of a document known to be valid."""
+    if document.count(b'":') + document.count(b" :") + document.count(b"\t:") < 2 and b"\n:" not in document:
+        return None
+    try:
+        _pairs_decoder.decode(document.decode())
+    except _Doubled as exc:
+        return str(exc)
+    except RecursionError as exc:
+        raise NotARow("is nested too deep") from exc
+    return None
+
+
+def _no_double(pairs: list[tuple[str, Any]]) -> None:
+    if len(pairs) > 1 and len({key for key, _ in pairs}) < len(pairs):
+        seen: set[str] = set()
+        raise _Doubled(next(key for key, _ in pairs if key in seen or seen.add(key)))  # type: ignore[func-returns-value]
+
+
+def _nothing(_: str) -> None:
+    return None  # numbers are not looked at here: 5,000 digits would be an error to int()
+
+
+_pairs_decoder = json.JSONDecoder(object_pairs_hook=_no_double, parse_int=_nothing, parse_float=_nothing)
+
+
+def _at(values: Mapping[str, Raw], steps: Sequence[str]) -> Raw | None:
+    """The value a pointer leads to, or None where the way ends."""
+    value = values.get(steps[0])
+    for step in steps[1:]:
+        if value is None:
+            return None
+        start = bytes(value)[:1]
+        if start == b"{":
+            value = _object.decode(value).get(step)
+        elif start == b"[" and step.isdigit():
+            inside = _array.decode(value)
+            value = inside[int(step)] if int(step) < len(inside) else None
+        else:
+            return None
+    return value

@@ -1,0 +1,139 @@
+"""What reading hands to staging: relations of text cells, structural misfits, and the way back to raw text.
+
+Not for parsing itself (see csv, json, parquet, excel). Called by `engine.stage`, `engine.corrections` and `open`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from headrace.formats.dialect import Dialect
+from headrace.model.errors import BadObject
+
+Place = tuple[int, str | None]
+"""(item, member): one file, or one member of an archive."""
+
+RESERVED = ("_item", "_member", "_record")
+"""Columns that a numbered relation adds; a header of that name is renamed like a duplicate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One input of a batch: its position in it, the object's key (whose suffix names the format), the local copy."""
+
+    index: int
+    key: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """A record that does not have the shape of a row. It counts as read and rejected; its text is kept.
+
+    `record` counts from 1 within the file or member, header not counted; `line` is the physical line it starts on.
+    """
+
+    item: int
+    member: str | None
+    record: int
+    line: int
+    raw: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """What is known once all rows were read. `skipped_before[i]` good rows precede `misfits[i]` (un-numbered only).
+
+    So the n-th good row (from 0) is record `n + 1 + (how many of skipped_before are <= n)`.
+    """
+
+    misfits: list[Misfit] = field(default_factory=list)
+    skipped_before: list[int] = field(default_factory=list)
+
+
+class BadItem(BadObject):
+    """One input of a batch can never load as it is. `index` tells which; the others are fine without it."""
+
+    def __init__(self, index: int, error: BadObject) -> None:
+        self.index, self.error = index, error
+        super().__init__(error.code, error.which, error.found, error.next)
+
+
+class Rows(Protocol):
+    """Rows of one or many inputs that share a format, a dialect and headers: one staging query.
+
+    `relation` goes after FROM and yields one VARCHAR column per header; when `numbered` also `_item` INTEGER,
+    `_member` VARCHAR (null unless from a zip) and `_record` BIGINT. Not numbered only for one big CSV, where the n-th
+    row staged is the n-th row read, of `item` and `member`. Reading it may raise duckdb.Error: see `blame`.
+    """
+
+    @property
+    def headers(self) -> tuple[str, ...]: ...
+    @property
+    def relation(self) -> str: ...
+    @property
+    def numbered(self) -> bool: ...
+    @property
+    def item(self) -> int: ...
+    @property
+    def member(self) -> str | None: ...
+    @property
+    def dialects(self) -> Mapping[int, Dialect]: ...
+
+    def finish(self) -> Finish:
+        """Called once, after `relation` was read to its end on the same connection."""
+        ...
+
+    def raw(self, wanted: Mapping[Place, Sequence[int]]) -> Mapping[tuple[int, str | None, int], tuple[int, str]]:
+        """(item, member, record) → (physical line it starts on, its text as in the file, without the line end).
+
+        Records that do not exist are left out. Reads the local copies again: they must still be there.
+        """
+        ...
+
+
+class Group:
+    """What all implementations of Rows share. `decided` holds a dialect per file or member; `open` makes `dialects`."""
+
+    numbered = True
+    member: str | None = None
+
+    def __init__(self, headers: tuple[str, ...], decided: Mapping[Place, Dialect]) -> None:
+        self.headers, self.decided = headers, decided
+        self.item = next(iter(decided))[0]
+        self.relation = ""
+        self.dialects: Mapping[int, Dialect] = {item: d for (item, _), d in decided.items()}
+
+    def finish(self) -> Finish:
+        return Finish()
+
+    def raw(self, wanted: Mapping[Place, Sequence[int]]) -> Mapping[tuple[int, str | None, int], tuple[int, str]]:
+        raise NotImplementedError
+
+
+def unique_headers(found: Sequence[str]) -> tuple[str, ...]:
+    """Names that differ without case: a repeated one becomes `name_2`, a blank one `column_7` (position from 1)."""
+    seen: set[str] = set(RESERVED)
+    names: list[str] = []
+    for position, text in enumerate(found, 1):
+        base = text if text.strip() else f"column_{position}"
+        name, n = base, 2
+        while name.casefold() in seen:
+            name, n = f"{base}_{n}", n + 1
+        seen.add(name.casefold())
+        names.append(name)
+    return tuple(names)
+
+
+def quoted(name: str) -> str:
+    """A SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A SQL string."""
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,286 @@
+"""From byte positions and record numbers back to lines and raw text, in one fast pass over a text file.
+
+DuckDB numbers neither: it names the byte where a rejected record starts, and rows by their order. This pass knows
+records as DuckDB's reader does (a quote opens only at the start of a cell, a blank line is no record) and looks
+closely only at blocks where counting line ends would be wrong. Called by `csv` when something was rejected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the pass must know of a dialect. `single`: one column, so that a blank line is a record (an empty cell)."""
+
+    delimiter: bytes
+    quote: bytes
+    escape: bytes
+    newline: str  # "lf", "crlf" or "cr"
+    header: bool
+    single: bool
+
+    @property
+    def end(self) -> bytes:
+        return b"\r" if self.newline == "cr" else b"\n"
+
+
+class Hit(NamedTuple):
+    """A record found: its number from 1, the line it starts on, its first byte, its bytes without the line end."""
+
+    record: int
+    line: int
+    offset: int
+    text: bytes
+
+
+class _Line(NamedTuple):
+    start: int
+    text: bytes
+    lines: int  # physical lines it spans
+
+
+def by_record(path: Path, shape: Shape, wanted: Sequence[int]) -> Iterator[Hit]:
+    """The records with these numbers (ascending, distinct); those that do not exist are left out."""
+    todo = 0
+    for block in _blocks(path, shape):
+        if todo == len(wanted):
+            return
+        if wanted[todo] <= block.record + block.records:
+            for hit in block.hits():
+                if todo < len(wanted) and hit.record == wanted[todo]:
+                    yield hit
+                    todo += 1
+
+
+def by_offset(path: Path, shape: Shape, wanted: Sequence[int]) -> Iterator[Hit]:
+    """For each byte position (ascending): the first record that ends behind it. Blank lines are passed over."""
+    todo = 0
+    for block in _blocks(path, shape):
+        if todo == len(wanted):
+            return
+        if wanted[todo] < block.offset + len(block.data):
+            for hit in block.hits():
+                while todo < len(wanted) and wanted[todo] < hit.offset + len(hit.text) + 1:
+                    yield hit
+                    todo += 1
+                if todo == len(wanted):
+                    return
+
+
+def count(path: Path, shape: Shape) -> int:
+    """How many records the file holds, header not counted."""
+    total = 0
+    for block in _blocks(path, shape):
+        total = block.record + block.records
+    return max(total, 0)
+
+
+class _Block:
+    """Whole records from one stretch of the file. `record`, `line` and `offset` say what came before it."""
+
+    def __init__(self, data: bytes, shape: Shape, record: int, line: int, offset: int, plain: bool) -> None:
+        self.data, self._shape = data, shape
+        self.record, self.line, self.offset = record, line, offset
+        self._plain = plain
+        self._found: list[_Line] | None = None
+        end = shape.end
+        self.lines = data.count(end) + (0 if data.endswith(end) else 1)
+        blank = data.startswith((end, b"\r\n")) or end + end in data or b"\n\r\n" in data
+        self.records = self.lines if plain and not (blank and not shape.single) else self._count()
+
+    def hits(self) -> Iterator[Hit]:
+        record, line = self.record, self.line
+        for found in self._logical():
+            if self._is_record(found, record):
+                record += 1
+                if record > 0:
+                    yield Hit(record, line + 1, self.offset + found.start, found.text)
+            line += found.lines
+
+    def _count(self) -> int:
+        n = 0
+        for found in self._logical():
+            n += self._is_record(found, self.record + n)
+        return n
+
+    def _is_record(self, found: _Line, record: int) -> bool:
+        return bool(found.text) or (self._shape.single and record >= 0)
+
+    def _logical(self) -> list[_Line]:
+        if self._found is None:
+            self._found = list(_split(self.data, self._shape) if self._plain else _walk(self.data, self._shape, True))
+        return self._found
+
+
+def _blocks(path: Path, shape: Shape) -> Iterator[_Block]:
+    record, line, offset = (-1 if shape.header else 0), 0, 0
+    rest = b""
+    with open(path, "rb", buffering=0) as file:
+        if file.read(3) == b"\xef\xbb\xbf":
+            offset = 3
+        else:
+            file.seek(0)
+        while True:
+            fresh = file.read(max(BLOCK, len(rest)))  # a record larger than a block doubles it
+            buffer = rest + fresh
+            if not buffer:
+                return
+            cut, plain = _cut(buffer, shape, not fresh)
+            if cut:
+                block = _Block(buffer[:cut], shape, record, line, offset, plain)
+                yield block
+                record, line, offset = record + block.records, line + block.lines, offset + cut
+            rest = buffer[cut:]
+            if not fresh:
+                return
+
+
+def _cut(buffer: bytes, shape: Shape, last: bool) -> tuple[int, bool]:
+    """(end of the last whole record, whether each line up to there is a record)."""
+    end, quote = shape.end, shape.quote
+    if not quote or quote not in buffer:
+        return (len(buffer) if last else buffer.rfind(end) + 1), True
+    if shape.escape == quote:
+        pieces = buffer.split(quote)
+        if _regular(pieces, shape):
+            cut = len(buffer) if last else _last_end(pieces, end)
+            return cut, not any(end in inside for inside in pieces[1::2])
+    if last:
+        return len(buffer), False
+    cut = 0
+    for found in _walk(buffer, shape, False):
+        cut = found.start + len(found.text) + (2 if buffer[found.start + len(found.text)] == 13 and end == b"\n" else 1)
+    return cut, False
+
+
+def _last_end(pieces: Sequence[bytes], end: bytes) -> int:
+    """Byte behind the last line end that is outside quotes, given a text split at its quotes."""
+    for i in range((len(pieces) - 1) // 2 * 2, -1, -2):
+        if (at := pieces[i].rfind(end)) >= 0:
+            return sum(map(len, pieces[:i])) + i + at + 1
+    return 0
+
+
+def _regular(pieces: Sequence[bytes], shape: Shape) -> bool:
+    """Whether every quote opens at the start of a cell or closes at the end of one, so that parity tells them apart.
+
+    `pieces` is a text that begins with a record, split at its quotes: every other piece is outside of them.
+    """
+    edge = (shape.delimiter, b"\n", b"\r")
+    outside = pieces[::2]
+    closed = len(pieces) % 2 == 1
+    first = outside[0].rstrip(b" ")
+    if first and not first.endswith(edge):
+        return False
+    if closed and len(outside) > 1:
+        last = outside[-1].lstrip(b" ")
+        if last and not last.startswith(edge):
+            return False
+    for piece in outside[1:-1] if closed else outside[1:]:
+        if piece and not (piece.startswith(edge) and piece.endswith(edge)):
+            bare = piece.strip(b" ")
+            if not (bare.startswith(edge) and bare.endswith(edge)):
+                return False
+    return True
+
+
+def _split(data: bytes, shape: Shape) -> Iterator[_Line]:
+    end, start, crlf = shape.end, 0, shape.newline == "crlf"
+    lines = data.split(end)
+    if not lines[-1]:
+        lines.pop()
+    for text in lines:
+        yield _Line(start, text[:-1] if crlf and text.endswith(b"\r") else text, 1)
+        start += len(text) + 1
+
+
+def _walk(data: bytes, shape: Shape, last: bool) -> Iterator[_Line]:
+    """Record by record, cell by cell. Stops before a record that is not whole unless this is the last block."""
+    position = 0
+    while position < len(data):
+        end = _record_end(data, position, shape)
+        if end < 0:
+            if not last:
+                return
+            end = len(data)
+        text = data[position:end]
+        spans = text.count(shape.end) + 1
+        yield _Line(position, text[:-1] if shape.newline == "crlf" and text.endswith(b"\r") else text, spans)
+        position = end + 1
+
+
+def _record_end(data: bytes, position: int, shape: Shape) -> int:
+    """Where the line end is that closes the record starting here; -1 when it is not in `data`."""
+    end, quote, delimiter = shape.end, shape.quote, shape.delimiter
+    while True:
+        line_end = data.find(end, position)
+        if not quote or data.find(quote, position, line_end if line_end >= 0 else len(data)) < 0:
+            return line_end
+        start = position
+        while data.startswith(b" ", start):
+            start += 1
+        if not data.startswith(quote, start):
+            at = data.find(delimiter, position, line_end if line_end >= 0 else len(data))
+            if at < 0:
+                return line_end
+            position = at + len(delimiter)
+            continue
+        close = _closing(data, start + 1, shape)
+        if close < 0:
+            return -1
+        after = close + 1
+        while data.startswith(b" ", after):
+            after += 1
+        if data.startswith(delimiter, after):
+            position = after + len(delimiter)
+        elif data.startswith(end, after):
+            return after
+        else:  # a line end of two bytes, or text behind the quote: DuckDB rejects that up to the end of the line
+            return data.find(end, after)
+
+
+def _closing(data: bytes, position: int, shape: Shape) -> int:
+    quote, escape = shape.quote, shape.escape
+    while True:
+        at = data.find(quote, position)
+        if at < 0:
+            return -1
+        if escape != quote and escape:
+            slip = data.find(escape, position, at)
+            if slip >= 0:
+                position = slip + 2
+                continue
+        elif data.startswith(quote, at + 1):
+            position = at + 2
+            continue
+        return at
+
+
+def start_of(data: bytes, shape: Shape, skip: int) -> int:
+    """Where the record begins that has `skip` records before it, blank lines passed over."""
+    for found in _walk(data, shape, True):
+        if found.text:
+            if not skip:
+                return found.start
+            skip -= 1
+    return 0
+
+
+def monster(path: Path, shape: Shape, limit: int) -> int:
+    """Where the first record of more than `limit` bytes begins, or -1. Stops there, so memory stays bounded."""
+    rest, offset = b"", 0
+    with open(path, "rb", buffering=0) as file:
+        while fresh := file.read(BLOCK):
+            buffer = rest + fresh
+            cut, _ = _cut(buffer, shape, False)
+            offset, rest = offset + cut, buffer[cut:]
+            if len(rest) > limit:
+                return offset
+    return -1
