@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import subprocess
+import tempfile
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from headrace.local.store import SENTINEL, FolderStore, _copy
 from headrace.model.errors import BadObject, HeadraceError, InfrastructureError, ObjectMoving, StoreUnavailable
 
 as_root = os.geteuid() == 0
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -181,6 +185,17 @@ def test_an_unmounted_folder_is_a_fault_and_never_empty(store: FolderStore, spoo
                 action()
 
 
+def test_a_landing_folder_that_vanished_is_not_made_again(store: FolderStore) -> None:
+    drop(store, "a.csv")
+    shutil.rmtree(store.root)
+    again = FolderStore.create(store.root)
+    with pytest.raises(StoreUnavailable, match="HR301"):
+        keys(again)
+    store.root.mkdir()
+    (store.root / SENTINEL).touch()  # what the message says to do
+    assert keys(FolderStore.create(store.root)) == []
+
+
 def test_a_folder_that_goes_while_it_is_listed_is_a_fault(store: FolderStore) -> None:
     for n in range(5):
         drop(store, f"{n}/a.csv")
@@ -191,18 +206,81 @@ def test_a_folder_that_goes_while_it_is_listed_is_a_fault(store: FolderStore) ->
         list(listing)
 
 
-@pytest.mark.skipif(as_root, reason="root may read everything")
-def test_an_unreadable_object_is_a_fault_and_an_unreadable_folder_too(store: FolderStore, spool: Path) -> None:
+@pytest.fixture
+def unprivileged() -> Iterator[Path]:
+    """A folder of a user whom permissions bind: for root they mean nothing, so it becomes nobody for a moment."""
+    folder = Path(tempfile.mkdtemp())
+    if as_root:
+        os.chown(folder, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+    yield folder
+    if as_root:
+        os.seteuid(0)
+    subprocess.run(["chmod", "-R", "u+rwx", str(folder)], check=True)
+    shutil.rmtree(folder)
+
+
+def test_an_unreadable_object_is_a_fault_and_an_unreadable_folder_too(unprivileged: Path) -> None:
+    store = FolderStore.create(unprivileged / "landing")
     path = drop(store, "sub/a.csv")
     path.chmod(0)
     with pytest.raises(InfrastructureError, match="HR303"):
-        store.fetch("sub/a.csv", spool)
+        store.fetch("sub/a.csv", unprivileged / "copy")
     path.parent.chmod(0)
-    try:
+    with pytest.raises(InfrastructureError, match="HR303"):
+        store.stat("sub/a.csv")
+    with pytest.raises(StoreUnavailable, match="HR301"):
+        keys(store)
+    path.parent.chmod(0o700)
+    store.root.chmod(0)  # the landing folder itself is forbidden
+    for action in (lambda: store.stat("sub/a.csv"), lambda: keys(store)):
         with pytest.raises(StoreUnavailable, match="HR301"):
-            keys(store)
-    finally:
-        path.parent.chmod(0o700)
+            action()
+    store.root.chmod(0o500)
+    with pytest.raises(InfrastructureError, match="HR304"):
+        store.put("new/b.csv", store.root / SENTINEL)
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Path]:
+    """A folder that is a file system of its own, of 2 MB."""
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if not as_root or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount")
+    yield folder
+    subprocess.run(["umount", str(folder)], capture_output=True, check=False)
+
+
+def test_a_disk_that_is_unmounted_is_a_fault_and_its_return_ends_it(mounted: Path, spool: Path) -> None:
+    store = FolderStore.create(mounted)
+    drop(store, "a.csv")
+    away = mounted.with_name("away")
+    away.mkdir()
+    subprocess.run(["mount", "--move", str(mounted), str(away)], capture_output=True, check=False)
+    if (mounted / SENTINEL).exists():  # shared mounts cannot be moved
+        subprocess.run(["umount", str(mounted)], check=True)
+    for action in (lambda: store.stat("a.csv"), lambda: keys(store), lambda: store.fetch("a.csv", spool)):
+        with pytest.raises(StoreUnavailable, match="HR301"):
+            action()
+    with pytest.raises(StoreUnavailable, match="HR301"):
+        keys(FolderStore.create(mounted))  # a new process does not take the bare mount point for the folder
+    if subprocess.run(["mount", "--move", str(away), str(mounted)], capture_output=True, check=False).returncode == 0:
+        assert keys(store) == ["a.csv"]
+    subprocess.run(["umount", str(away)], capture_output=True, check=False)
+
+
+def test_a_full_disk_is_a_fault_and_leaves_nothing_half_written(mounted: Path, store: FolderStore, spool: Path) -> None:
+    spool.write_bytes(b"x" * 3_000_000)
+    full = FolderStore.create(mounted / "landing")
+    with pytest.raises(InfrastructureError, match=r"HR304 big\.csv: No space left"):
+        full.put("big.csv", spool)
+    assert keys(full) == [] and [p.name for p in full.root.iterdir()] == [SENTINEL]
+    (mounted / "spool").mkdir()
+    (store.root / "big.csv").write_bytes(spool.read_bytes())
+    with pytest.raises(InfrastructureError, match=r"HR304 big\.csv: no space"):
+        store.fetch("big.csv", mounted / "spool/copy")
 
 
 def test_a_file_that_grows_while_it_is_copied_is_not_used(store: FolderStore, spool: Path) -> None:

@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
-from headrace.engine import log
+from headrace.engine.log import log
+from headrace.local.clock import SystemClock
 from headrace.model.errors import InfrastructureError
 from headrace.ports import Clock
 
@@ -23,9 +24,9 @@ from headrace.ports import Clock
 class FileNotifier:
     """headrace.ports.Notifier that appends to a file. A message that `send` returned from is on the disk."""
 
-    def __init__(self, path: Path, clock: Clock, stream: TextIO | None = None) -> None:
+    def __init__(self, path: Path, clock: Clock | None = None, stream: TextIO | None = None) -> None:
         self.path = path
-        self._clock = clock
+        self._clock: Clock = clock or SystemClock()
         self._stream = stream
 
     def send(self, subject: str, body: str, attributes: Mapping[str, str]) -> None:
@@ -37,7 +38,7 @@ class FileNotifier:
         except OSError as exc:
             found = exc.strerror or str(exc)
             raise InfrastructureError("HR307", str(self.path), found, "free space on the disk") from exc
-        log.event("notified", logging.WARNING, subject=subject, **attributes)
+        log("notified", logging.WARNING, subject=subject, **attributes)
         print(f"! {subject}: {body}" if body else f"! {subject}", file=self._stream or sys.stderr)
 
     def _append(self, data: bytes) -> None:

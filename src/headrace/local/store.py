@@ -68,12 +68,19 @@ class FolderStore:
 
     @staticmethod
     def create(root: Path, clock: Clock | None = None) -> FolderStore:
-        """Make the landing folder with its sentinel, durably. Harmless if it is there."""
-        with _writing(str(root)):
-            _make_folders(root)
-            if not (root / SENTINEL).exists():
+        """Make the landing folder with its sentinel, durably, the first time; harmless from then on.
+
+        That it was made is noted beside it: should it vanish later, or be a bare mount point, it is not made again, as
+        an empty folder in its place would look like a deletion of everything.
+        """
+        made = root.with_name(f".{root.name}-made")
+        if not made.exists():
+            with _writing(str(root)):
+                _make_folders(root)
                 (root / SENTINEL).write_text("Headrace watches this folder. Do not delete this file.\n")
                 _sync(root)
+                made.touch()
+                _sync(root.parent)
         return FolderStore(root, clock)
 
     def stat(self, key: str) -> Stat | None:
@@ -177,7 +184,8 @@ class FolderStore:
         found = exc.strerror or str(exc)
         if isinstance(exc, FileNotFoundError):
             found = f"{SENTINEL} is not there" if self.root.exists() else "the landing folder is not there"
-        return StoreUnavailable("HR301", str(self.root), found, "mount or restore it; nothing is taken for deleted")
+        advice = f"mount or restore it, or put an empty {SENTINEL} there if this is it; nothing is taken for deleted"
+        return StoreUnavailable("HR301", str(self.root), found, advice)
 
     def _path(self, key: str) -> Path:
         parts = key.split("/")
