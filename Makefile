@@ -25,6 +25,7 @@ dev: $(DEV)
 
 demo: $(CORE)
 	@$(BIN)/headrace demo
+	@echo "(\`. .venv/bin/activate\` puts headrace on your path)"
 
 test: $(DEV)
 	$(BIN)/python -m pytest -n 2 -m "not soak" $(ARGS)
