@@ -21,7 +21,7 @@ def events_csv(rows: int) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
         with duckdb.connect() as connection:
-            connection.execute("SET threads = 2")
+            connection.execute("SET threads = 2; SET enable_progress_bar = false")
             query = EVENTS.read_text(encoding="utf-8").replace("$rows", str(rows))
             connection.execute(f"COPY ({query}) TO '{part}' (FORMAT csv, HEADER true)")
         part.rename(path)
