@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_an_event_is_one_line_of_json_with_its_fields(folder: Path) -> None:
-    log.log("staged", load="lv.1", rows=3, path=Path("a/b"))
+    log.event("staged", load="lv.1", rows=3, path=Path("a/b"))
     with pytest.raises(ZeroDivisionError), log.timed("publish", pipeline="lv") as fields:
         fields["revision"] = 7
         _ = 1 / 0
@@ -45,16 +45,16 @@ def test_an_event_is_one_line_of_json_with_its_fields(folder: Path) -> None:
 
 
 def test_nothing_is_written_unless_it_was_asked_for(tmp_path: Path) -> None:
-    log.log("unheard")
+    log.event("unheard")
     handler = log.configure(tmp_path, Settings())
     log.stop(handler)
-    log.log("unheard")
+    log.event("unheard")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_log_is_rotated_by_size_and_the_oldest_go(folder: Path) -> None:
     for n in range(1000):
-        log.log("tick", n=n, filler="x" * 50)
+        log.event("tick", n=n, filler="x" * 50)
     names = {path.name for path in folder.iterdir()}
     assert {f"{log.NAME}.{n}" for n in (1, 2, 3)} <= names <= {log.NAME, *(f"{log.NAME}.{n}" for n in (1, 2, 3))}
     numbers = [entry["n"] for entry in log.read(folder)]
@@ -68,7 +68,7 @@ from headrace.engine import log
 from headrace.engine.settings import Settings
 handler = log.configure(Path(sys.argv[1]), Settings(log_bytes=10_000, keep_logs=1000))
 for n in range(500):
-    log.log("tick", who=sys.argv[2], n=n, filler="x" * 100)
+    log.event("tick", who=sys.argv[2], n=n, filler="x" * 100)
 log.stop(handler)
 """
 
@@ -83,7 +83,7 @@ def test_two_processes_lose_no_line_and_tear_none_while_the_log_is_rotated(tmp_p
 
 def test_an_application_sees_the_records_through_logging(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "headrace"):
-        log.log("staged", rows=3)
+        log.event("staged", rows=3)
     assert [record.getMessage() for record in caplog.records] == ["staged"]
 
 

@@ -361,6 +361,20 @@ def test_puts_are_whole_and_their_times_strictly_increase(tmp_path: Path, spool:
     assert sorted(p.name for p in store.root.rglob("*") if p.is_file()) == [SENTINEL, "a.csv", "a.csv"]
 
 
+def test_many_puts_keep_their_order_and_stand_or_fall_together(store: FolderStore, tmp_path: Path) -> None:
+    for n in range(30):
+        (tmp_path / f"s{n}").write_text(str(n))
+    items = [(f"f{n % 3}/{29 - n:02}.csv", tmp_path / f"s{n}") for n in range(30)]
+    stats = store.put_many(iter(items))
+    assert [s.key for s in stats] == [key for key, _ in items]
+    assert [s.created for s in stats] == sorted({s.created for s in stats})
+    assert list(store.list("")) == sorted(stats, key=lambda s: s.key)
+    with pytest.raises(HeadraceError, match="HR304"):
+        store.put_many([("new.csv", tmp_path / "s1"), ("other.csv", tmp_path / "no such file")])
+    assert len(keys(store)) == 30 and len(list(store.root.rglob(".*"))) == 1
+    assert store.put_many([]) == []
+
+
 def test_a_put_that_fails_leaves_nothing_behind(store: FolderStore, tmp_path: Path) -> None:
     with pytest.raises(HeadraceError, match="HR304"):
         store.put("a.csv", tmp_path / "no such file")

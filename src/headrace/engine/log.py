@@ -24,8 +24,8 @@ _logger = logging.getLogger("headrace")
 _logger.addHandler(logging.NullHandler())  # a library is silent until it is asked to speak
 
 
-def log(what: str, level: int = logging.INFO, **fields: Any) -> None:
-    """Record that something happened: `log("staged", load=…, rows=…)`. Costs a comparison when nobody listens."""
+def event(what: str, level: int = logging.INFO, **fields: Any) -> None:
+    """Record that something happened: `event("staged", load=…, rows=…)`. Costs a comparison when nobody listens."""
     if _logger.isEnabledFor(level):
         _logger.log(level, what, extra={"fields": fields})
 
@@ -37,9 +37,9 @@ def timed(what: str, **fields: Any) -> Iterator[dict[str, Any]]:
     try:
         yield fields
     except BaseException as exc:
-        log(what, logging.ERROR, **fields, seconds=round(time.perf_counter() - started, 4), error=str(exc))
+        event(what, logging.ERROR, **fields, seconds=round(time.perf_counter() - started, 4), error=str(exc))
         raise
-    log(what, **fields, seconds=round(time.perf_counter() - started, 4))
+    event(what, **fields, seconds=round(time.perf_counter() - started, 4))
 
 
 def configure(folder: Path, settings: Settings, level: int = logging.INFO) -> logging.Handler:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
-from headrace.engine.log import log
+from headrace.engine import log
 from headrace.local.clock import SystemClock
 from headrace.model.errors import InfrastructureError
 from headrace.ports import Clock
@@ -38,7 +38,7 @@ class FileNotifier:
         except OSError as exc:
             found = exc.strerror or str(exc)
             raise InfrastructureError("HR307", str(self.path), found, "free space on the disk") from exc
-        log("notified", logging.WARNING, subject=subject, **attributes)
+        log.event("notified", logging.WARNING, subject=subject, **attributes)
         print(f"! {subject}: {body}" if body else f"! {subject}", file=self._stream or sys.stderr)
 
     def _append(self, data: bytes) -> None:
