@@ -18,10 +18,7 @@ def lake_rows(world: World) -> list[tuple[Any, ...]]:
     from pyiceberg.catalog.sql import SqlCatalog
     from pyiceberg.exceptions import NoSuchTableError
 
-    import headrace.sinks.lake as lake
-
-    catalog = lake.open_catalog(world.root / "catalog.db", world.root)
-    assert isinstance(catalog, SqlCatalog)
+    catalog = SqlCatalog("headrace", uri=f"sqlite:///{world.root / 'catalog.db'}", warehouse=world.root.as_uri())
     try:
         table = catalog.load_table("lake.items")
     except NoSuchTableError:
@@ -36,7 +33,7 @@ def keyed_rows(world: World) -> list[tuple[Any, ...]]:
     if not (world.root / "keyed" / "by_key.db").exists():
         return []
     with sqlite3.connect(f"file:{world.root / 'keyed' / 'by_key.db'}?mode=ro", uri=True) as db:
-        keys = [k for (k,) in db.execute("select pk from items")]
+        keys = [k for (k,) in db.execute("select k from items")]
     return [(r["k"], r["v"], r["_source_file"], r["_source_row"]) for k in keys for r in writer.get("by_key", k)]
 
 

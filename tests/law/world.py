@@ -101,7 +101,7 @@ class World:
         self.root, self.random = root, Random(seed)
         self.policies = Policies.drawn(self.random)
         self.most = 100
-        self.clock = ManualClock(START + timedelta(days=30))
+        self.clock = ManualClock(datetime.now(UTC) + timedelta(days=1))  # so that no file looks fresh
         self.times: dict[tuple[str, str], set[datetime]] = {}
         self.ticks = 0
         self.late: list[Event] = []

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from headrace.engine.base import BaseWriter, file_list, key_columns, quoted
 from headrace.engine.home import Home
-from headrace.engine.sql import engine_connection
+from headrace.engine.sql import engine_connection, scalar
 from headrace.model.contract import LINEAGE
 from headrace.model.loads import Counts, DataFile, Load, Shape
 
@@ -152,8 +152,7 @@ class Contest:
             f" union select {key} from (select distinct {key} from ({staged})) a {self._semi('a', f'({data})')}"
             f" union select {key} from ({losers}) a {self._semi('a', f'(from ({staged}) union all by name ({going}))')}"
         )
-        (any_contested,) = self._one("select count(*) from contested")
-        if not any_contested:
+        if not scalar(self._db, "select count(*) from contested"):
             return False
         members = " union all by name ".join(
             f"(select * from ({rows}) a {self._semi('a', 'contested')})"
@@ -173,8 +172,7 @@ class Contest:
             f" from placed r join (from placed where _place = 1) w on {same}"
         )
         self._db.execute("create temp table changed as select * from ranked where _now <> _before")
-        (n,) = self._one("select count(*) from changed")
-        return bool(n)
+        return scalar(self._db, "select count(*) from changed") > 0
 
     def _semi(self, left: str, right: str) -> str:
         same = " and ".join(f"{left}.{quoted(n)} is not distinct from k_.{quoted(n)}" for n in self._files.key)
@@ -243,11 +241,6 @@ class Contest:
         self._db.register(f"{name}_", pa.table({"load": pa.array(sorted(loads), pa.string())}))
         self._db.execute(f"create temp table {name} as select * from {name}_")
         self._db.unregister(f"{name}_")
-
-    def _one(self, query: str) -> tuple[int]:
-        row = self._db.execute(query).fetchone()
-        assert row is not None
-        return (int(row[0]),)
 
 
 def _meets(file: DataFile, bounds: Sequence[tuple[object, object]]) -> bool:

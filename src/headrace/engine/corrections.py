@@ -54,11 +54,11 @@ def corrected(db: duckdb.DuckDBPyConnection, n: int, rows: Rows, corrections: Co
         db.execute(f"create temp table plain{n} as select * from {rows.relation}")
         finish = rows.finish()
         misfits = list(finish.misfits)
-        db.register(f"skips_{n}", pa.table({"at": pa.array(finish.skipped_before, pa.int64())}))
+        db.register(f"skips_{n}", pa.table({"place": pa.array(finish.skipped_before, pa.int64())}))
         member = "null" if rows.member is None else "'" + rows.member.replace("'", "''") + "'"
         db.execute(
             f"create temp table text{n} as select t.*, {rows.item}::integer as _item, {member}::varchar as _member,"
-            f" t.rowid + 1 + (select count(*) from skips_{n} s where s.at <= t.rowid) as _record from plain{n} t"
+            f" t.rowid + 1 + (select count(*) from skips_{n} s where s.place <= t.rowid) as _record from plain{n} t"
         )
     raw: dict[tuple[int, str, int], str] = {}
     for item in [i for i in corrections if i in rows.dialects]:

@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
+from headrace.engine import log
 from headrace.engine.compact import compact, crowded
 from headrace.engine.home import Home
 from headrace.engine.ingest import Child, ingest
-from headrace.engine.log import log
 from headrace.engine.publish import publish
 from headrace.engine.reconcile import scan
 from headrace.engine.retain import prune
@@ -92,7 +92,8 @@ class Loop:
         child = self._make_child()
         try:
             while not self._stopping.is_set():
-                if not any([self._work_on(home, child) for home in self._homes]):
+                worked = [self._work_on(home, child) for home in self._homes]
+                if not any(worked):
                     with self._work:
                         self._work.wait(TICK)
         finally:
@@ -110,11 +111,11 @@ class Loop:
                 staged = ingest(home, child, leases)
                 self._failures.pop(f"ingest {home.name}", None)
             except InfrastructureError as exc:
-                log("ingest.failed", pipeline=home.name, error=str(exc))
+                log.event("ingest.failed", pipeline=home.name, error=str(exc))
                 self._failures[f"ingest {home.name}"] = exc
                 self._stopping.wait(TICK)
                 return False
-            log("ingest.staged", pipeline=home.name, events=len(leases), loads=staged)
+            log.event("ingest.staged", pipeline=home.name, events=len(leases), loads=staged)
             if self._on_progress is not None:
                 self._on_progress(home, staged)
             return True
@@ -151,7 +152,7 @@ class Loop:
             self._failures[name] = exc
             return False
         except InfrastructureError as exc:
-            log("publish.failed", pipeline=home.name, error=str(exc))
+            log.event("publish.failed", pipeline=home.name, error=str(exc))
             tries = backoff.fail(home.settings)
             if tries >= home.settings.max_receives:
                 self._failures[name] = exc
@@ -165,7 +166,7 @@ class Loop:
         """A bug ends the process with its trace, never a thread in silence."""
         try:
             body()
-        except BaseException as exc:  # noqa: BLE001  # handed to whoever stops the loop
+        except BaseException as exc:  # handed to whoever stops the loop
             self._crashed = exc
             self._stopping.set()
 
@@ -242,7 +243,7 @@ def serve(
                 try:
                     scan(home)
                 except InfrastructureError as exc:
-                    log("scan.failed", pipeline=home.name, error=str(exc))
+                    log.event("scan.failed", pipeline=home.name, error=str(exc))
             loop.wake()
             stop.wait(homes[0].settings.scan_every)
     finally:

@@ -11,6 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from headrace.contract.query import StageQuery
+from headrace.engine.sql import scalar
 from headrace.formats.rows import Misfit, Rows
 
 RAW_CHUNK = 200_000
@@ -24,8 +25,7 @@ def gather_rejected(
 ) -> list[str]:
     """Names of tables with `COLUMNS` for group `n`, staged as `s<n>`; none where nothing was rejected."""
     found: list[str] = []
-    bad = db.execute(f"select count(*) from s{n} where _bad <> 0").fetchone()
-    if bad and bad[0]:
+    if scalar(db, f"select count(*) from s{n} where _bad <> 0"):
         db.execute(
             f"create temp table b{n} as select _item, _member, _record, {query.rejected} from s{n} where _bad <> 0"
         )

@@ -51,3 +51,8 @@ def _open(memory_limit: str, threads: int, folders: Sequence[Path], scratch: Pat
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
     return connection
+
+
+def scalar(db: duckdb.DuckDBPyConnection, query: str) -> int:
+    """The one number a query yields, fetched to its end: a result left open would block the connection."""
+    return int(db.execute(query).fetchall()[0][0])

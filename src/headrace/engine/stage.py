@@ -22,7 +22,7 @@ from headrace.engine.corrections import corrected
 from headrace.engine.faults import point
 from headrace.engine.job import Job
 from headrace.engine.rejects import COLUMNS, gather_rejected
-from headrace.engine.sql import engine_connection
+from headrace.engine.sql import engine_connection, scalar
 from headrace.engine.steps import run_steps
 from headrace.formats.dialect import Dialect
 from headrace.formats.open import open_input
@@ -137,10 +137,10 @@ class Staging:
         """Give the rows of one big file their record numbers: the n-th row, plus the misfits before it."""
         record, source = "t.rowid + 1", f"t{n} t"
         if skipped_before:
-            gaps = {"at": pa.array(skipped_before, pa.int64()), "n": range(1, len(skipped_before) + 1)}
+            gaps = {"place": pa.array(skipped_before, pa.int64()), "n": range(1, len(skipped_before) + 1)}
             self._db.register(f"gaps_{n}", pa.table(gaps))
-            self._db.execute(f"create temp table gaps{n} as select at, max(n) as n from gaps_{n} group by at")
-            source += f" asof left join gaps{n} g on t.rowid >= g.at"
+            self._db.execute(f"create temp table gaps{n} as select place, max(n) as n from gaps_{n} group by place")
+            source += f" asof left join gaps{n} g on t.rowid >= g.place"
             record += " + coalesce(g.n, 0)"
         member = literal(rows.member) if rows.member else "null"
         # A view: the rows stay where they were staged, and their numbers cost nothing until they are read.
@@ -172,8 +172,7 @@ class Staging:
             f"create temp table contested as select _item, {names}, {'max' if last else 'min'}({at}) as _keep"
             " from accepted group by all having count(*) > 1"
         )
-        found = self._db.execute("select count(*) from contested").fetchone()
-        if not found or not found[0]:
+        if not scalar(self._db, "select count(*) from contested"):
             return False
         same = " and ".join(f"a.{quoted(n)} is not distinct from c.{quoted(n)}" for n in self._key)
         self._db.execute(

@@ -141,7 +141,7 @@ class SqliteLedger(History):
             taken = {s.load for s in staged if self._stage_one(db, s)}
             for file in files:
                 if not taken.issuperset(file.loads) and not taken.isdisjoint(file.loads):
-                    raise LeaseLost("HR521", file.path, "another worker staged part of this batch", "nothing to do")
+                    raise LeaseLost("HR525", file.path, "another worker staged part of this batch", "nothing to do")
                 self._insert_file(db, file, doomed=taken.isdisjoint(file.loads))
             self._acknowledge(db, leases)
 
@@ -243,7 +243,7 @@ class SqliteLedger(History):
         d, n, now = decision, decision.number, self._clock.now()
         with self._db.transaction() as db:
             if n != self._head(db) + 1:
-                raise RevisionRefused("HR522", self.pipeline, f"revision {n} is not the next one", "start again")
+                raise RevisionRefused("HR526", self.pipeline, f"revision {n} is not the next one", "start again")
             db.execute(
                 "insert into revisions values (?, ?, ?, ?, ?)",
                 (self.pipeline, n, text_of(now), d.reason, _shape_text(d.shape)),
@@ -357,7 +357,7 @@ class SqliteLedger(History):
             "select * from revisions where pipeline = ? and number = ?", (self.pipeline, number)
         ).fetchone()
         if row is None:
-            raise InfrastructureError("HR523", self.pipeline, f"revision {number} is not in the ledger")
+            raise InfrastructureError("HR527", self.pipeline, f"revision {number} is not in the ledger")
         asked = (self.pipeline, number)
         return Revision(
             pipeline=self.pipeline,

@@ -106,7 +106,7 @@ class History:
     def contract(self, digest: str) -> Contract:
         row = self._db.connection().execute("select body from contracts where digest = ?", (digest,)).fetchone()
         if row is None:
-            raise InfrastructureError("HR524", digest, "this contract is not in the ledger", "restore a backup")
+            raise InfrastructureError("HR528", digest, "this contract is not in the ledger", "restore a backup")
         return Contract.from_dict(json.loads(row[0]))
 
     # -- files and revisions -------------------------------------------------------------------------------------

@@ -24,6 +24,9 @@ from headrace.model.pipeline import Keyed, Lake, Pipeline
 from headrace.ports import Clock, Writer
 from headrace.sinks.lake import LakeWriter
 
+PATIENCE = 30.0
+"""Seconds to wait for another publisher of the same pipeline to finish its revision."""
+
 
 class LocalTarget:
     """One root. Safe to open in several processes; only the holder of the root's lock works on it."""
@@ -60,13 +63,13 @@ class LocalTarget:
             queue=self.queue,
             ledger=ledger,
             writers={s.table: self._writer(pipeline, s) for s in pipeline.sinks},
-            notifier=FileNotifier(self.root / "logs" / "notifications.jsonl"),
+            notifier=FileNotifier(self.root / "logs" / "notifications.jsonl", self.clock),
             root=self.root,
             base=f"lake/{lakes[0].table}" if lakes else f"staged/{pipeline.name}",
             project=str(self._project),
             settings=self.settings,
             clock=self.clock,
-            lock=lambda: exclusive(self.root / "locks" / f"{pipeline.name}.lock"),
+            lock=lambda: exclusive(self.root / "locks" / f"{pipeline.name}.lock", wait=PATIENCE),
         )
         self._homes[pipeline.name] = home
         return home
@@ -74,7 +77,7 @@ class LocalTarget:
     def _writer(self, pipeline: Pipeline, sink: Lake | Keyed) -> Writer:
         key = pipeline.record.__options__.key
         if isinstance(sink, Lake):
-            return LakeWriter(self.root, self.root / "catalog.db", sink.table, partitions(pipeline))
+            return LakeWriter(self.root, self.root / "catalog.db", sink.table, partitions(pipeline), key)
         return KeyedWriter(self.root, self.root / "keyed" / f"{sink.table}.db", sink.table, key, sink.index)
 
     def close(self) -> None:
