@@ -24,7 +24,8 @@ import secrets
 import stat as modes
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -134,7 +135,7 @@ class FolderStore:
         """Store a copy durably, whole or not at all. Creation times of one store's puts strictly increase."""
         return self.put_many([(key, source)])[0]
 
-    def put_many(self, items: Iterable[tuple[str, Path]]) -> list[Stat]:
+    def put_many(self, items: Iterable[tuple[str, Path]]) -> Sequence[Stat]:
         """`put` for many, with creation times in their order; syncs them side by side, which is five times as fast.
 
         Each object is whole or not there; if one fails, none was stored unless the disk failed between two renames.
@@ -160,7 +161,7 @@ class FolderStore:
         with _writing("landing"):
             for folder in {path.parent for _, _, path in ready}:
                 _sync(folder)
-            return [_stat(key, os.stat(path)) for key, _, path in ready]  # renaming moves ctime, so only now
+            return [self._stat(key, os.stat(path)) for key, _, path in ready]  # renaming moves ctime, so only now
 
     def _free(self, key: str) -> Path:
         """Where an object of this key is to be written; refuses what would not be seen, or seen outside."""
