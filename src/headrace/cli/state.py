@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.cli.options import command, opened, since
-from headrace.cli.output import Output, size
+from headrace.cli.output import Output, size, to_json
 
 if TYPE_CHECKING:
     from headrace.project import Status
@@ -111,38 +114,46 @@ def show(arguments: argparse.Namespace, output: Output) -> int:
 
 def logs(arguments: argparse.Namespace, output: Output) -> int:
     from headrace import config
+    from headrace.engine import log
 
     folder = config.read(Path(arguments.project)).target(arguments.target).root / "logs"
-    files = sorted(folder.glob("*.jsonl*"), key=lambda p: p.stat().st_mtime)
-    lines = [line for path in files for line in path.read_text("utf-8", errors="replace").splitlines()]
-    for line in lines[-arguments.lines :] if arguments.lines else []:
-        output.data(line)
-    if not lines:
+    last = deque(log.read(folder), maxlen=arguments.lines)
+    follow = _followed(folder / log.NAME) if arguments.follow else iter(())  # before printing, so as to miss nothing
+    for record in last:
+        output.data(_line(record, output.as_json))
+    if not last:
         output.say(f"nothing is logged in {folder} yet")
-    if arguments.follow:
-        for line in _followed(folder):
-            output.data(line)
-            import sys
-
-            sys.stdout.flush()
+    for record in follow:
+        output.data(_line(record, output.as_json))
+        sys.stdout.flush()
     return 0
 
 
-def _followed(folder: Path) -> Iterator[str]:
-    """Lines as they are appended to any log, until interrupted. A file that shrank was rotated: begun again."""
-    at = {path: path.stat().st_size for path in folder.glob("*.jsonl")}
-    while True:
-        for path in sorted(folder.glob("*.jsonl")):
-            start = at.get(path, 0)
-            if path.stat().st_size < start:
-                start = 0
-            with path.open("rb") as file:
-                file.seek(start)
-                data = file.read()
-            whole = data.rfind(b"\n") + 1
-            at[path] = start + whole
-            yield from data[:whole].decode("utf-8", "replace").splitlines()
-        time.sleep(POLL)
+def _line(record: Mapping[str, Any], as_json: bool) -> str:
+    if as_json:
+        return to_json(record)
+    rest = " ".join(f"{k}={v}" for k, v in record.items() if k not in ("at", "level", "event", "trace"))
+    return f"{record.get('at')}  {record.get('level', ''):7}  {record.get('event')}  {rest}".rstrip()
+
+
+def _followed(path: Path) -> Iterator[dict[str, Any]]:
+    """Records as they are appended, until interrupted. A file that shrank was rotated: the new one is read whole."""
+    at = path.stat().st_size if path.exists() else 0
+
+    def lines() -> Iterator[dict[str, Any]]:
+        nonlocal at
+        while True:
+            size = path.stat().st_size if path.exists() else 0
+            if size != at:
+                with path.open("rb") as file:
+                    file.seek(at if size > at else 0)
+                    data = file.read()
+                whole = data[: data.rfind(b"\n") + 1]
+                at = (at if size > at else 0) + len(whole)
+                yield from (json.loads(line) for line in whole.splitlines())
+            time.sleep(POLL)
+
+    return lines()
 
 
 def doctor(arguments: argparse.Namespace, output: Output) -> int:

@@ -6,7 +6,246 @@ import re
 
 from headrace.model.errors import UsageError
 
-CODES: dict[str, str] = {}
+CODES: dict[str, str] = {
+    "HR100": (
+        "The words of the command do not fit together: an option or a name is missing or unknown. `headrace "
+        "COMMAND --help` lists what it takes."
+    ),
+    "HR101": (
+        "No headrace.toml was found in this folder or above it. Go into the project's folder, say --project DIR, "
+        "or begin one with `headrace init`."
+    ),
+    "HR102": "headrace.toml is not valid TOML. The message names the line.",
+    "HR103": (
+        "headrace.toml holds a section or key that is not known, or a value of the wrong kind. It says where a "
+        "project's pipelines and targets are, and nothing else."
+    ),
+    "HR104": (
+        "The module named by [project] module is not in the project's folder, or has the name of a standard "
+        "module of Python."
+    ),
+    "HR105": "headrace.toml has no target of this name. --target takes the NAME of a [targets.NAME].",
+    "HR106": 'The target is of a kind that this version cannot open. Use kind = "local".',
+    "HR107": "Python cannot read the definition module: a syntax error at the named line.",
+    "HR108": (
+        "The definition module raised an exception while it was imported, at the named line. Importing it must "
+        "only define things."
+    ),
+    "HR109": "The definition module declares no pipeline. Assign a Pipeline(…) to a name at its top level.",
+    "HR110": "[targets.NAME] holds a setting that does not exist. The message suggests the nearest.",
+    "HR111": "A setting has a value that it cannot have, such as a size without a unit or a number below its least.",
+    "HR112": (
+        "Two pipelines share a name, or one table belongs to two pipelines. Each table has one pipeline; two "
+        "pipelines may read one prefix."
+    ),
+    "HR120": "The project has no pipeline of this name.",
+    "HR121": "A file named on the command line does not exist.",
+    "HR122": "The pipeline's source would not take this file: its suffix is not one of the declared ones.",
+    "HR123": (
+        "Two of the given files would get the same key in the landing folder, so that one would replace the "
+        "other. Run them from their common folder, or one at a time."
+    ),
+    "HR124": "Nothing that the source takes was found among the given files and folders.",
+    "HR127": (
+        "A file given to `quarantine correct` is no export: the columns _source_file, _source_version and "
+        "_source_row tell where each row belongs and must stay as they were."
+    ),
+    "HR128": "The project has no table or sink of this name, or it is not a keyed one and was asked for with `get`.",
+    "HR129": "A replay was asked for an object that does not stand. `headrace history` shows what does.",
+    "HR130": "The ledger holds no load of this number. `headrace history` lists them.",
+    "HR131": "The pipeline has no sink of this name.",
+    "HR132": "What `explain` was given is no code, load, row or object that this target knows.",
+    "HR133": "The command would ask before it goes on, but nobody can answer here. Say --yes.",
+    "HR134": "The project has several pipelines and the command needs one: name it.",
+    "HR135": "A file or folder exists already, and nothing is ever overwritten. Choose another name.",
+    "HR136": "The object is not dead, so there is nothing to redrive. `headrace dlq ls` lists dead objects.",
+    "HR137": "`replay` must be told which loads: --since, --file, --outdated or --all.",
+    "HR138": "The example that `demo` loads is not part of this installation.",
+    "HR139": "`init --from` found no table in the given files.",
+    "HR140": "No error has this code.",
+    "HR201": (
+        "A column's annotation is no type that a column can have: str, int, float, Decimal, bool, date, datetime, "
+        "UUID, Literal, dict, list, or one of them with | None."
+    ),
+    "HR202": (
+        "A pipeline or column has a name that cannot be one. Names begin with a letter; those with _ in front are "
+        "Headrace's own; two that differ only in case are one in SQL."
+    ),
+    "HR203": (
+        "The key names a column that does not exist, twice the same, or none where a sink needs one. The key "
+        'stands in the class line: class Reading(Record, key=("asset_id", "timestamp")).'
+    ),
+    "HR204": (
+        "Settings of a column do not fit its type or each other, such as digits on a float or a pattern on a number."
+    ),
+    "HR205": "A class keyword of a Record has a value that it cannot have.",
+    "HR206": "The default of a column is not a value of its type, or is None where the annotation does not allow it.",
+    "HR207": (
+        "A name or expression in a definition cannot be bound: an unknown column or function, a column that is "
+        "computed later, or SQL that cannot be read."
+    ),
+    "HR208": (
+        "SQL in a definition is not a pure expression over one row: it asks for the time or a random number, "
+        "looks at other rows or tables, or is no expression at all. A row must come out alike whenever it is "
+        "computed."
+    ),
+    "HR209": "A sink is none, has no name for a table, or needs what the Record does not have.",
+    "HR210": "A partition is not a column, nor year(), month(), day() or hour() of one.",
+    "HR211": "A rule has no good name, a name that is taken, or a message that asks for a column that does not exist.",
+    "HR212": (
+        "The source says something impossible: a prefix that leaves the landing folder, a suffix without a dot, "
+        "an unknown policy, or a dialect that no file can have."
+    ),
+    "HR213": (
+        "A pipeline has a record that is none, a tolerance outside 0 to 1, or an expect_every that is no duration."
+    ),
+    "HR214": (
+        "A step is neither sql('…') nor a function at the top of a module, or its result lacks a column of the Record."
+    ),
+    "HR216": "A derived column's SQL gives another type than its annotation says.",
+    "HR240": (
+        "The definition changed so that old and new loads cannot share a table: another key, order, partition or "
+        "column type. New files stay staged; `headrace replay PIPELINE --all` brings the old loads over."
+    ),
+    "HR301": (
+        "The landing folder is not there, not mounted, or cannot be read. It is tried again, and never taken for "
+        "a deletion. Mount it, or correct its permissions."
+    ),
+    "HR302": "An object changed or went while it was read. Nothing of it was used; it is read again.",
+    "HR303": (
+        "One object cannot be read: its permissions, or a bad disk. It is tried again, and called dead if that lasts."
+    ),
+    "HR304": "An object cannot be written into the landing folder: the disk is full, or its permissions forbid it.",
+    "HR306": (
+        "The system has no file watch left (fs.inotify.max_user_watches), or refused one. The reconciling scan "
+        "goes on and finds new files later."
+    ),
+    "HR307": "A notification could not be stored. It is kept, and sent again.",
+    "HR311": "A key would leave the landing folder, or names no file.",
+    "HR312": "A key is longer than folders allow: 255 bytes for a part, 1,024 in all.",
+    "HR313": (
+        "A key's name says that it is still being written (.part, .tmp, or a dot in front). Rename it when it is whole."
+    ),
+    "HR314": "A file name is not UTF-8. Rename it.",
+    "HR401": "The object's suffix names no format that Headrace reads.",
+    "HR402": "Compressed data is cut off or damaged. Upload it again.",
+    "HR403": "An archive unpacks to more than it may: a bomb, or a file that should be uploaded unpacked.",
+    "HR404": "A zip holds no member of a known format, is encrypted, or is packed in an unknown way.",
+    "HR405": (
+        "Text is not in the encoding that it was taken for, or in none. Declare it: files(…, "
+        'csv=Csv(encoding="…")). JSON is always UTF-8.'
+    ),
+    "HR406": (
+        "A record or line is larger than any record may be. Look for a quote that is never closed, or for a file "
+        "without line ends."
+    ),
+    "HR407": "The file cannot be read as a table: its quoting or its line ends do not hold together.",
+    "HR408": "Two headers of the file would feed one column.",
+    "HR409": "The document is no JSON, or neither an object nor an array of objects.",
+    "HR410": "The document is nested deeper than is read.",
+    "HR411": "A JSON document is too large to be read whole. Write it as NDJSON, a record per line.",
+    "HR412": "The Record's root= points to nothing in this document.",
+    "HR413": "The Parquet file is damaged or cut off.",
+    "HR414": "The workbook is damaged or encrypted.",
+    "HR415": "The workbook has no sheet of the declared name.",
+    "HR416": "The workbook is unsafe to open: it declares entities, or unpacks to more than it may.",
+    "HR430": "A step returned something that is no pyarrow.Table.",
+    "HR431": "A step's result lacks columns of its input.",
+    "HR432": (
+        "A step's result holds rows that its input does not. A step may change values and drop rows; it may not "
+        "add any."
+    ),
+    "HR451": (
+        "A required column has no header in this file. Add `= None` if the header may be absent, or name it: "
+        'column("Other name").'
+    ),
+    "HR452": (
+        'Two headers of this file fit one column by letters and digits. Name the wanted one exactly with column("…").'
+    ),
+    "HR453": 'The file has headers that no column wants, and the Record says extra="reject".',
+    "HR501": "A state file (SQLite) could not be used. Check the disk, then run again.",
+    "HR502": "A state file was written by a newer Headrace. Upgrade, or restore a backup.",
+    "HR503": (
+        "A lease outlived its visibility, so another worker may hold the event now. Nothing was lost: the event "
+        "is delivered again. Raise `visibility` if this is common."
+    ),
+    "HR511": (
+        "A commit to the lake's Iceberg table did not succeed, or another process changed the table. Nothing was "
+        "changed; it is tried again."
+    ),
+    "HR512": "A sink was given a revision that is not its next. The publisher applies the recorded ones in order.",
+    "HR513": (
+        "The lake's table or catalog is not as its last revision left it. `headrace rebuild SINK` writes it anew "
+        "from the base."
+    ),
+    "HR514": (
+        "A sink's columns cannot hold what the definition now says. `headrace replay PIPELINE --all`, then "
+        "`headrace rebuild SINK`."
+    ),
+    "HR516": (
+        "A keyed file has another layout than this version knows. Upgrade, or delete the file and rebuild the sink."
+    ),
+    "HR517": (
+        "Two rows of one revision had the same key in a keyed sink. Nothing was written. `headrace rebuild SINK` "
+        "fills it from the base."
+    ),
+    "HR518": (
+        "A keyed sink does not hold the rows that a revision removes. Nothing was written. `headrace rebuild "
+        "SINK` fills it from the base."
+    ),
+    "HR519": "A keyed sink's file cannot be read or written. `headrace doctor` looks at the disk.",
+    "HR520": "The accounting of a load does not add up, so it may not stand. This is a defect: report it.",
+    "HR521": "Another process works on this root, or publishes this pipeline. Wait for it, or stop it.",
+    "HR522": "A lock file cannot be opened. Make the root's `locks` folder writable.",
+    "HR525": "Another worker staged part of the same batch first. Nothing is to be done.",
+    "HR526": "Another publisher recorded this revision first. It begins again from the ledger.",
+    "HR527": "The ledger lacks a revision that it should have. Restore a backup of the whole root.",
+    "HR528": "The ledger lacks the contract of a load. Restore a backup of the whole root.",
+    "HR530": (
+        "A sink holds a revision that the ledger never recorded: a backup was restored on one side only. Restore "
+        "the other as well, or refill the sink with `headrace rebuild SINK`."
+    ),
+    "HR601": "The confined child was killed from outside, perhaps by the system for want of memory. It is tried again.",
+    "HR602": (
+        "The confined child needed more memory than it may use. Raise memory_limit if the input is that large by right."
+    ),
+    "HR603": (
+        "The confined child took longer than child_timeout and was killed. Raise it if the input takes that long "
+        "by right."
+    ),
+    "HR604": (
+        "The confined child crashed while it read this object. It is tried again; the object is called dead if "
+        "this repeats."
+    ),
+    "HR605": "No confined child could be started. `headrace doctor` tells what this system grants.",
+    "HR606": "The confined child found no space left on the disk.",
+    "HR607": (
+        "Something unexpected was raised while an object was read; the message ends with the place. This may be a "
+        "defect: report it."
+    ),
+    "HR699": "A fault was asked for by HEADRACE_FAULT, which tests set.",
+    "HR701": "A query cannot be read as SQL, or holds more than one statement.",
+    "HR702": (
+        "A query names a table that does not exist. Each sink has its <table>, <table>__rejected and "
+        "<table>__losers; SHOW TABLES lists them."
+    ),
+    "HR703": (
+        "A query may only read the tables: SELECT, WITH, VALUES, DESCRIBE, SUMMARIZE, SHOW TABLES and EXPLAIN. "
+        "Functions that reach files, settings or the process are refused."
+    ),
+    "HR704": "DuckDB refused a query, for the reason given: an unknown column, or types that do not fit.",
+    "HR705": "A query took longer than it may. Narrow it down, best by partition columns.",
+    "HR706": (
+        "A query needed more memory than it may use, or its answer is too large. Narrow it down, aggregate, or "
+        "raise memory_limit."
+    ),
+    "HR721": "There is no keyed table of this name here.",
+    "HR722": "A value cannot be a key of this table: it is of another type, or of another number of columns.",
+    "HR901": (
+        "Something unexpected was raised: a defect of Headrace. Nothing that was committed is lost. Report the "
+        "trace file that the message names."
+    ),
+}
 
 
 def is_code(text: str) -> bool:
@@ -15,8 +254,8 @@ def is_code(text: str) -> bool:
 
 
 def explain_code(code: str) -> str:
-    """The paragraph of a code. Raises UsageError HR131 for one that does not exist."""
+    """The paragraph of a code. Raises UsageError HR140 for one that does not exist."""
     code = code.upper()
     if code not in CODES:
-        raise UsageError("HR131", code, "there is no such code", "codes stand in front of each error")
+        raise UsageError("HR140", code, "there is no such code", "codes stand in front of each error")
     return CODES[code]

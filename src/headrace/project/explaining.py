@@ -26,7 +26,7 @@ _FILE_ROW = re.compile(r"(?P<file>.+):(?P<record>\d+)")
 
 
 def explain(homes: Mapping[str, Home], what: str) -> Explanation:
-    """Dispatch on what is given. Raises UsageError where it is not known: HR131 code, HR130 load, HR132 other."""
+    """Dispatch on what is given. Raises UsageError where it is not known: HR140 code, HR130 load, HR132 other."""
     if is_code(what):
         text = explain_code(what)
         return Explanation(what.upper(), "code", {"code": what.upper(), "text": text}, [f"{what.upper()}  {text}"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -21,6 +22,7 @@ from headrace.project.results import Explanation, RunResult, Status, Table
 if TYPE_CHECKING:
     from headrace.engine.query import Relation
     from headrace.engine.sandbox import Sandbox
+    from headrace.local.keyed_lookup import KeyedLookup
     from headrace.local.target import LocalTarget
     from headrace.model.pipeline import Pipeline
     from headrace.project.checking import Against, Checked
@@ -48,6 +50,8 @@ class Project:
     def __init__(self, found: config.Config, place: config.TargetConfig, settings: Settings) -> None:
         self.config, self.place, self.settings = found, place, settings
         self.pipelines: dict[str, Pipeline] = config.load_pipelines(found)
+        self._lookups: dict[str, KeyedLookup] = {}
+        self._logging: logging.Handler | None = None
 
     # -- places --------------------------------------------------------------------------------------------------
 
@@ -66,10 +70,17 @@ class Project:
         """Where files arrive."""
         return self._target.landing
 
+    @property
+    def lock_file(self) -> Path:
+        """Held by the one process that works on the root: `up`, or a `run` while it lasts."""
+        return self.root / "locks" / "work.lock"
+
     @cached_property
     def _target(self) -> LocalTarget:
+        from headrace.engine import log
         from headrace.local.target import LocalTarget
 
+        self._logging = log.configure(self.root / "logs", self.settings)
         return LocalTarget(self.root, self.settings, project=self.directory)
 
     @cached_property
@@ -88,8 +99,19 @@ class Project:
         return self.homes[name]
 
     def close(self) -> None:
-        if "_target" in self.__dict__:
-            self._target.close()
+        """Close what was opened. The project can be used again."""
+        from headrace.engine import log
+
+        for lookup in self._lookups.values():
+            lookup.close()
+        self._lookups.clear()
+        self.__dict__.pop("homes", None)
+        target: LocalTarget | None = self.__dict__.pop("_target", None)
+        if target is not None:
+            target.close()
+        if self._logging is not None:
+            log.stop(self._logging)
+            self._logging = None
 
     def __enter__(self) -> Project:
         return self
@@ -135,12 +157,10 @@ class Project:
         return keys_for(self.pipeline(pipeline).source, files)
 
     def up(self, stop: threading.Event | None = None, *, on_progress: Progress | None = None) -> None:
-        """Watch the landing folder and work until `stop` is set. Raises UsageError HR125 if another process does."""
-        from headrace.engine.loop import serve
-        from headrace.project.hold import held
+        """Watch the landing folder and work until `stop` is set. Raises LockHeld (HR521) if another process does."""
+        from headrace.project.serving import serve_root
 
-        with held(self.root):
-            serve(list(self.homes.values()), self.children, stop or threading.Event(), on_progress=on_progress)
+        serve_root(self, stop or threading.Event(), on_progress)
 
     def work(self, names: Iterable[str], *, on_progress: Progress | None = None) -> None:
         """Work until these pipelines are idle, here or in the process that holds the root."""
@@ -176,22 +196,18 @@ class Project:
     ) -> list[dict[str, Any]]:
         """Items of one partition key in sort order; `start` and `end` are inclusive."""
         found = self._lookup(table)
-        rows: list[dict[str, Any]] = found.get(
-            table, key, at=at, begins_with=begins_with, start=start, end=end, limit=limit
-        )
-        return rows
+        return found.get(table, key, at=at, begins_with=begins_with, start=start, end=end, limit=limit)
 
-    def _lookup(self, table: str) -> Any:
+    def _lookup(self, table: str) -> KeyedLookup:
         from headrace.local.keyed_lookup import KeyedLookup
         from headrace.model.pipeline import Keyed
 
         tables = [s.table for p in self.pipelines.values() for s in p.sinks if isinstance(s, Keyed)]
         if table not in tables:
             raise UsageError("HR128", table, "there is no such keyed table", meant(table, tables))
-        cache: dict[str, KeyedLookup] = self.__dict__.setdefault("_lookups", {})
-        if table not in cache:
-            cache[table] = KeyedLookup(self.root / "keyed" / f"{table}.db", table)
-        return cache[table]
+        if table not in self._lookups:
+            self._lookups[table] = KeyedLookup(self.root / "keyed" / f"{table}.db", table)
+        return self._lookups[table]
 
     def history(
         self,
@@ -220,11 +236,11 @@ class Project:
 
     def status(self) -> Status:
         """Health now."""
+        from headrace.local.lock import holder
         from headrace.project.health import disk_use, pipeline_status
-        from headrace.project.hold import holder
 
         statuses = tuple(pipeline_status(home) for home in self.homes.values())
-        return Status(self.place.name, str(self.root), holder(self.root), statuses, disk_use(self.root))
+        return Status(self.place.name, str(self.root), holder(self.lock_file), statuses, disk_use(self.root))
 
     # -- mending -------------------------------------------------------------------------------------------------
 

@@ -42,8 +42,7 @@ def peek(home: Home, file: str, version: str, records: Sequence[int]) -> dict[in
     load = next((x for x in reversed(ledger_of(home).history(key)) if x.version == version), None)
     if load is None:
         return {}
-    home.spool.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home.spool, prefix="peek-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="headrace-peek-") as scratch:
         copy = Path(scratch) / "object"
         if not _fetched(home, key, version, copy):
             return {}

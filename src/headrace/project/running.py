@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.engine.home import Home
+from headrace.local.lock import LockHeld, exclusive, holder
 from headrace.model.loads import Event, LoadState
 from headrace.project.arriving import exit_code, keys_for, result_of
-from headrace.project.hold import holder
 from headrace.project.results import LoadResult, RunResult
 from headrace.project.tables import ledger_of
 
@@ -51,11 +51,23 @@ def work(project: Project, homes: Sequence[Home], on_progress: Progress | None) 
     """Work until idle here; or wait while the process that holds the root does, and take over should it end."""
     from headrace.engine.loop import work_until_idle
 
-    while holder(project.root) is not None:
+    while True:
+        try:
+            with exclusive(project.lock_file):
+                work_until_idle(list(homes), project.children, on_progress)
+                return
+        except LockHeld:
+            if _wait(project, homes):
+                return
+
+
+def _wait(project: Project, homes: Sequence[Home]) -> bool:
+    """True once the other process has settled everything; False when it ended before."""
+    while holder(project.lock_file) is not None:
         if all(_idle(home) for home in homes):
-            return
+            return True
         time.sleep(POLL)
-    work_until_idle(list(homes), project.children, on_progress)
+    return False
 
 
 def _idle(home: Home) -> bool:

@@ -1,0 +1,137 @@
+"""The whole content of files as evidence, gathered in the confined child: the bytes are foreign until they are loaded.
+
+Called by `headrace init --from`. The answer is a definition module as text.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headrace.cli.draft import identifier, render
+from headrace.cli.evidence import Evidence, gather, propose_key, quote, repeated_rows
+from headrace.cli.output import Output, count
+from headrace.model.errors import UsageError
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from headrace.formats.rows import Rows
+
+PACKED = (".gz", ".zst")
+MEMORY, TIMEOUT = "2GB", 3600.0
+
+
+def draft_from(given: Sequence[str], name: str | None, output: Output) -> str:
+    """The source of a definition drafted from all rows of these files and folders.
+
+    Raises UsageError HR121 for a file that is not there, HR139 where the files hold no table; BadObject for one that
+    cannot be read.
+    """
+    from headrace.engine.sandbox import Sandbox
+    from headrace.engine.settings import Settings
+
+    files = _files(given)
+    pipeline = identifier(name or _name_of(files))
+    output.say(f"scanning {count(len(files), 'file')} whole")
+    with tempfile.TemporaryDirectory(prefix="headrace-init-") as folder:
+        scratch = Path(folder).resolve()
+        copies = [(path.name, str(scratch / f"{i}-{path.name}")) for i, path in enumerate(files)]
+        for path, (_, copy) in zip(files, copies, strict=True):
+            shutil.copyfile(path, copy)
+        payload = {"files": copies, "scratch": str(scratch)}
+        settings = Settings(memory_limit=MEMORY)
+        with Sandbox(settings, writable=[scratch], preload=[]) as child:
+            found = child.call(f"{__name__}:handle", payload, TIMEOUT)
+    columns = [Evidence(**c) for c in found["columns"]]
+    if not columns:
+        raise UsageError("HR139", ", ".join(given), "no table was found", "give files with a header and rows")
+    output.say(f"{found['rows']:,} rows, {count(len(columns), 'column')}")
+    if found["misfits"]:
+        output.say(f"{count(found['misfits'], 'record')} fit no header: a run rejects them, with their reasons")
+    return render(
+        pipeline,
+        _suffixes(files),
+        columns,
+        tuple(found["key"]) if found["key"] else None,
+        optional=frozenset(found["optional"]),
+        repeated=found["repeated"],
+        scanned=_scanned(files),
+    )
+
+
+def _files(given: Sequence[str]) -> list[Path]:
+    found: list[Path] = []
+    for text in given:
+        path = Path(text)
+        if path.is_dir():
+            found += sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise UsageError("HR121", text, "there is no such file", "check the path")
+    if not found:
+        raise UsageError("HR139", ", ".join(given), "no file was found", "give files with a header and rows")
+    return found
+
+
+def _name_of(files: Sequence[Path]) -> str:
+    """The one file's name without suffixes, or that of the files' common folder."""
+    if len(files) == 1:
+        return files[0].name.split(".")[0]
+    return Path(os.path.commonpath([f.absolute().parent for f in files])).name
+
+
+def _suffixes(files: Sequence[Path]) -> list[str]:
+    names = (f.name.lower() for f in files)
+    plain = (next((n.removesuffix(p) for p in PACKED if n.endswith(p)), n) for n in names)
+    return sorted({Path(n).suffix for n in plain})
+
+
+def _scanned(files: Sequence[Path]) -> str:
+    return files[0].name if len(files) == 1 else f"{len(files):,} files, {files[0].name} the first"
+
+
+def handle(payload: dict[str, Any]) -> dict[str, Any]:
+    """In the child: {"rows", "misfits", "columns": [Evidence as dict], "optional", "key", "repeated"}."""
+    from headrace.engine.sql import engine_connection
+    from headrace.formats.open import open_input
+    from headrace.formats.rows import Item
+
+    scratch = Path(payload["scratch"])
+    items = [Item(i, name, Path(path)) for i, (name, path) in enumerate(payload["files"])]
+    with engine_connection(MEMORY, 2, [scratch], scratch) as db:
+        groups = open_input(db, None, items, scratch, {})
+        misfits = _gather_rows(db, groups)
+        headers = list(dict.fromkeys(h for rows in groups for h in rows.headers))
+        if not headers:
+            return {"rows": 0, "misfits": misfits, "columns": [], "optional": [], "key": None, "repeated": 0}
+        columns = [gather(db, "scanned", h) for h in headers]
+        key = propose_key(db, "scanned", columns)
+        return {
+            "rows": columns[0].rows,
+            "misfits": misfits,
+            "columns": [asdict(c) for c in columns],
+            "optional": [h for h in headers if any(h not in rows.headers for rows in groups)],
+            "key": list(key) if key else None,
+            "repeated": 0 if key else repeated_rows(db, "scanned"),
+        }
+
+
+def _gather_rows(db: duckdb.DuckDBPyConnection, groups: Sequence[Rows]) -> int:
+    """All rows as text in one table `scanned`; the number of records that fit no header."""
+    parts, misfits = [], 0
+    for n, rows in enumerate(groups):
+        names = ", ".join(quote(h) for h in rows.headers)
+        if names:
+            db.execute(f"CREATE TEMP TABLE scanned{n} AS SELECT {names} FROM {rows.relation}")
+            parts.append(f"SELECT * FROM scanned{n}")
+        misfits += len(rows.finish().misfits)
+    if parts:
+        db.execute(f"CREATE TEMP VIEW scanned AS {' UNION ALL BY NAME '.join(parts)}")
+    return misfits
