@@ -13,15 +13,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import duckdb
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from headrace.engine.faults import point
 from headrace.local.keyed_layout import META, PAGE_SIZE, STATE_VERSION, Layout
 from headrace.local.keyed_lookup import KeyedLookup
+from headrace.local.keyed_rows import Origin, RowReader
 from headrace.model.errors import InfrastructureError
 from headrace.model.loads import DataFile, Revision
 from headrace.sinks.delta import come, gone
@@ -31,7 +29,8 @@ from headrace.sinks.keyed import quoted
 BULK_ROWS = 50_000
 """From here an empty table is built in a fresh file without a journal, instead of through the write-ahead log."""
 
-BATCH_ROWS = 32_768
+FEW_ROWS = 1_000
+"""Up to here rows are taken in one piece, as they lie in their file."""
 
 
 class KeyedWriter:
@@ -54,11 +53,10 @@ class KeyedWriter:
         self.name = table
         self.root, self.path, self.table = root, path, table
         self.key, self.index = tuple(key), tuple(index)
-        self.memory_limit, self.threads = memory_limit, threads
+        self._rows = RowReader(path.with_name(f".{path.name}.spill"), memory_limit, threads)
         self._lookup = KeyedLookup(path, table)
         self.get, self.find = self._lookup.get, self._lookup.find
         self._writing: sqlite3.Connection | None = None
-        self._reading: duckdb.DuckDBPyConnection | None = None
 
     def number(self) -> int:
         """The last revision applied; 0 before the first."""
@@ -97,10 +95,10 @@ class KeyedWriter:
 
     def close(self) -> None:
         self._lookup.close()
-        for opened in (self._writing, self._reading):
-            if opened is not None:
-                opened.close()
-        self._writing = self._reading = None
+        self._rows.close()
+        if self._writing is not None:
+            self._writing.close()
+        self._writing = None
 
     def _change(self, revision: Revision) -> None:
         make(self.path.parent)
@@ -110,8 +108,9 @@ class KeyedWriter:
             layout, rows = self._evolved(db, revision.columns)
             between = (self.root, revision.added, revision.removed, layout.columns)
             deleted = self._delete(db, layout, gone(*between)) if revision.removed else 0
-            inserted = self._insert(db, layout, come(*between)) if revision.added else 0
-            expected = sum(f.rows for f in revision.added) - sum(f.rows for f in revision.removed)
+            coming = sum(f.rows for f in revision.added)
+            inserted = self._insert(db, layout, come(*between), coming) if coming else 0
+            expected = coming - sum(f.rows for f in revision.removed)
             if inserted - deleted != expected:
                 raise self._differs(f"{inserted} rows came and {deleted} went, the ledger says {expected:+} in all")
             db.executemany("DELETE FROM headrace_sources WHERE _load_id = ?", [(load,) for load in revision.retired])
@@ -162,47 +161,41 @@ class KeyedWriter:
         db.execute("INSERT INTO headrace_meta VALUES (0, 0, ?, ?)", layout.meta)
         db.execute(f"PRAGMA user_version = {STATE_VERSION}")
 
-    def _insert(self, db: sqlite3.Connection, layout: Layout, rows: str) -> int:
-        if not self._number_sources(db, rows, known_only=False):
-            return 0
+    def _insert(self, db: sqlite3.Connection, layout: Layout, rows: str, expected: int) -> int:
         try:
-            return sum(db.executemany(layout.insert(), batch).rowcount for batch in self._batches(layout, rows))
+            if expected <= FEW_ROWS:
+                return self._insert_few(db, layout, rows)
+            numbers = self._numbers(db, self._rows.origins(rows))
+            batches = self._rows.batches(layout, rows, numbers) if numbers else ()
+            return sum(db.executemany(layout.insert(), batch).rowcount for batch in batches)
         except sqlite3.IntegrityError as exc:
             raise self._collision(layout, rows) from exc
 
+    def _insert_few(self, db: sqlite3.Connection, layout: Layout, rows: str) -> int:
+        """For the file that has just arrived: one query without sorting or joining takes half the time."""
+        origins, found = self._rows.few(layout, rows)
+        numbers, at = self._numbers(db, origins), layout.source_at
+        items = [(*row[:at], numbers[origin], *row[at + 1 :]) for origin, row in found]
+        return db.executemany(layout.insert(), items).rowcount if items else 0
+
     def _delete(self, db: sqlite3.Connection, layout: Layout, rows: str) -> int:
-        if not self._number_sources(db, rows, known_only=True):
-            return 0
-        return sum(
-            db.executemany(layout.delete(), batch).rowcount for batch in self._batches(layout, rows, layout.identity)
-        )
+        numbers = self._numbers(db, self._rows.origins(rows), new=False)
+        batches = self._rows.batches(layout, rows, numbers, layout.identity) if numbers else ()
+        return sum(db.executemany(layout.delete(), batch).rowcount for batch in batches)
 
-    def _number_sources(self, db: sqlite3.Connection, rows: str, *, known_only: bool) -> int:
-        """Make the relation `sources`: the number under which the table knows each origin of `rows`. Tells how many."""
-        arrived = "strftime(make_timestamp(epoch_us(_arrived_at)), '%Y-%m-%dT%H:%M:%S.%fZ')"
-        origins = f"SELECT DISTINCT _load_id, _source_file, _source_version, {arrived} FROM {rows}"
-        found = self._duckdb().execute(origins).fetchall()
-        if not known_only:
+    def _numbers(self, db: sqlite3.Connection, origins: Iterable[Origin], *, new: bool = True) -> dict[Origin, int]:
+        """The number under which the table knows each origin; new ones get one, if there may be any."""
+        if new:
             fill = "INSERT OR IGNORE INTO headrace_sources (_load_id, _source_file, _source_version, _arrived_at)"
-            db.executemany(f"{fill} VALUES (?, ?, ?, ?)", found)
+            db.executemany(f"{fill} VALUES (?, ?, ?, ?)", origins)
         ask = "SELECT id FROM headrace_sources WHERE _load_id = ? AND _source_file = ?"
-        ids = [db.execute(ask, origin[:2]).fetchone() for origin in found]
-        if None in ids:
-            raise self._differs(f"no row of load {found[ids.index(None)][0]} is in the table")
-        numbered = {
-            "_load_id": pa.array([o[0] for o in found], pa.string()),
-            "_source_file": pa.array([o[1] for o in found], pa.string()),
-            "_source": pa.array([i[0] for i in ids], pa.int64()),
-        }
-        self._duckdb().register("sources", pa.table(numbered))
-        return len(found)
-
-    def _batches(self, layout: Layout, rows: str, only: Sequence[str] = ()) -> Iterator[Iterable[tuple[Any, ...]]]:
-        """The rows as they are stored, in key order, some thousands at a time."""
-        names = ", ".join(quoted(n) for n in only) or "*"
-        query = self._duckdb().sql(f"SELECT {names} FROM ({layout.select(rows)})" if only else layout.select(rows))
-        for batch in query.to_arrow_reader(BATCH_ROWS):
-            yield zip(*(_values(column) for column in batch.columns), strict=True)
+        numbers = {}
+        for origin in origins:
+            row = db.execute(ask, origin[:2]).fetchone()
+            if row is None:
+                raise self._differs(f"no row of load {origin[0]} is in the table")
+            numbers[origin] = row[0]
+        return numbers
 
     def _build(self, number: int, files: Sequence[DataFile], columns: Sequence[tuple[str, str]]) -> None:
         """Write a whole new file without a journal, sync it, then put it in the old one's place in one step."""
@@ -232,8 +225,9 @@ class KeyedWriter:
         db.execute("BEGIN")
         for statement in (*META.split(";"), layout.create()):
             db.execute(statement)
-        rows = self._insert(db, layout, come(self.root, files, (), layout.columns))
-        if rows != (expected := sum(f.rows for f in files)):
+        expected = sum(f.rows for f in files)
+        rows = self._insert(db, layout, come(self.root, files, (), layout.columns), expected)
+        if rows != expected:
             raise self._differs(f"the files hold {rows} rows, the ledger says {expected}")
         for statement in layout.indexes(self.index):
             db.execute(statement)
@@ -282,24 +276,9 @@ class KeyedWriter:
             self._writing = db
         return self._writing
 
-    def _duckdb(self) -> duckdb.DuckDBPyConnection:
-        if self._reading is None:
-            spill = self.path.with_name(f".{self.path.name}.spill")
-            self._reading = duckdb.connect(
-                config={
-                    "memory_limit": self.memory_limit,
-                    "threads": self.threads,
-                    "temp_directory": str(spill),
-                    "preserve_insertion_order": False,
-                }
-            )
-        return self._reading
-
     def _collision(self, layout: Layout, rows: str) -> InfrastructureError:
-        keys = ", ".join(quoted(c) for c in (layout.partition, layout.sort) if c)
-        twice = f"SELECT {keys}, count(*) FROM ({layout.select(rows)}) GROUP BY ALL HAVING count(*) > 1 LIMIT 1"
-        found = self._duckdb().execute(twice).fetchone()
-        which = f"{found[-1]} rows have the key {found[:-1]}" if found else "a row's key is held by another load's row"
+        twice = self._rows.doubled(layout, rows)
+        which = f"{twice[0]} rows have the key {twice[1]}" if twice else "a row's key is held by another load's row"
         return self._fault("HR517", which, f"nothing was written; run `headrace rebuild {self.table}`")
 
     def _differs(self, found: str) -> InfrastructureError:
@@ -314,14 +293,6 @@ class KeyedWriter:
             yield
         except (sqlite3.Error, duckdb.Error, OSError) as exc:
             raise self._fault("HR519", f"cannot be written: {exc}", "nothing was changed; it is tried again") from exc
-
-
-def _values(column: pa.Array) -> list[Any]:
-    """Python values for SQLite, which keeps NaN as null: it becomes the text 'NaN', which no number is equal to."""
-    values: list[Any] = column.to_pylist()
-    if pa.types.is_floating(column.type) and pc.any(pc.is_nan(column)).as_py():
-        return ["NaN" if v is not None and v != v else v for v in values]
-    return values
 
 
 def _has_table(db: sqlite3.Connection, name: str) -> bool:

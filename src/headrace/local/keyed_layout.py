@@ -24,6 +24,14 @@ PAGE_SIZE = 8192
 PLAIN = ("VARCHAR", "BIGINT", "INTEGER", "BOOLEAN", "DATE", "TIMESTAMP", "TIMESTAMPTZ", "UUID")
 """Types whose stored form is their form as a key: such a key column is not stored twice."""
 
+ORIGIN = (
+    "_load_id",
+    "_source_file",
+    "_source_version",
+    "strftime(make_timestamp(epoch_us(_arrived_at)), '%Y-%m-%dT%H:%M:%S.%fZ')",
+)
+"""DuckDB expressions of what `headrace_sources` holds of a row."""
+
 META = """
 CREATE TABLE headrace_meta (number INTEGER NOT NULL, rows INTEGER NOT NULL, columns TEXT NOT NULL, key TEXT NOT NULL);
 CREATE TABLE headrace_sources (
@@ -100,6 +108,11 @@ class Layout:
         sources = "JOIN sources s ON r._load_id = s._load_id AND r._source_file = s._source_file"
         return f"SELECT {exprs} FROM (SELECT r.*, s._source FROM {rows} r {sources}) r ORDER BY {order}"
 
+    def select_few(self, rows: str) -> str:
+        """DuckDB query of `rows` as they are stored, with `_source` null and `ORIGIN` behind; in no order."""
+        exprs = ", ".join("NULL" if name == "_source" else sql for name, _, sql in self.stored)
+        return f"SELECT {exprs}, {', '.join(ORIGIN)} FROM {rows}"
+
     def insert(self) -> str:
         """By name: a column added later stands behind those that were there."""
         names = ", ".join(quoted(name) for name, _, _ in self.stored)
@@ -108,6 +121,11 @@ class Layout:
     def delete(self) -> str:
         """Parameters: partition key, sort key if any, `_source`, `_source_row`."""
         return f"DELETE FROM items WHERE {' AND '.join(f'{quoted(c)} = ?' for c in self.identity)}"
+
+    @cached_property
+    def source_at(self) -> int:
+        """The place of `_source` among `stored`."""
+        return self._position("_source") - 1
 
     @cached_property
     def identity(self) -> tuple[str, ...]:

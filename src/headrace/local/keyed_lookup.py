@@ -135,7 +135,7 @@ def _projection(layout: Layout) -> tuple[tuple[str, ...], tuple[Any, ...], str]:
     wanted = (*layout.columns, *LINEAGE)
     shared = {name for name, _ in LINEAGE} - {"_source_row"}
     exprs = ", ".join(f"{'s' if name in shared else 'i'}.{quoted(name)}" for name, _ in wanted)
-    sql = f"SELECT {exprs} FROM items i JOIN headrace_sources s ON s.id = i._source"
+    sql = f"SELECT {exprs} FROM items i LEFT JOIN headrace_sources s ON s.id = i._source"
     return tuple(n for n, _ in wanted), tuple(reader_of(t) for _, t in wanted), sql
 
 
