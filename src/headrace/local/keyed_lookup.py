@@ -49,9 +49,10 @@ class KeyedLookup:
         Raises UsageError (HR721 for another table, HR722 for a value that no key can hold).
         """
         self._own(table)
-        with self._snapshot() as (connection, layout):
-            if layout is None:
+        with self._snapshot() as found:
+            if found is None:
                 return []
+            connection, layout = found
             where, values = _conditions(layout, key, at, begins_with, start, end)
             order = quoted(layout.sort or layout.partition)
             return _rows(connection, layout, f"{where} ORDER BY i.{order}", values, limit)
@@ -59,9 +60,10 @@ class KeyedLookup:
     def find(self, table: str, column: str, value: Any = True, limit: int | None = None) -> list[dict[str, Any]]:
         """Items whose indexed column has this value, through its sparse index; in no promised order."""
         self._own(table)
-        with self._snapshot() as (connection, layout):
-            if layout is None:
+        with self._snapshot() as found:
+            if found is None:
                 return []
+            connection, layout = found
             types = dict(layout.columns)
             if column not in types:
                 raise UsageError("HR722", f"column {column!r}", f"table {table!r} has no such column")
@@ -81,17 +83,17 @@ class KeyedLookup:
             raise UsageError("HR721", f"table {table!r}", "there is no such keyed table here", f"try {self.table!r}")
 
     @contextmanager
-    def _snapshot(self) -> Iterator[tuple[sqlite3.Connection, Layout | None]]:
+    def _snapshot(self) -> Iterator[tuple[sqlite3.Connection, Layout] | None]:
         """One revision to read from, with its shape; None before the first."""
         if not self.path.exists():
-            yield sqlite3.Connection(":memory:"), None
+            yield None
             return
         try:
             connection = self._connection()
             connection.execute("BEGIN")
             try:
-                key, columns = connection.execute("SELECT key, columns FROM headrace_meta").fetchone()
-                yield connection, _layout_of(key, columns)
+                layout = _layout(connection)
+                yield (connection, layout) if layout else None
             finally:
                 connection.execute("COMMIT")
         except sqlite3.Error as exc:
@@ -122,6 +124,14 @@ def _rows(
         {name: None if value is None else read(value) for name, read, value in zip(names, readers, row, strict=True)}
         for row in found
     ]
+
+
+def _layout(connection: sqlite3.Connection) -> Layout | None:
+    """The file's shape, or None while its first revision has not been committed."""
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'headrace_meta'").fetchone() is None:
+        return None
+    key, columns = connection.execute("SELECT key, columns FROM headrace_meta").fetchone()
+    return _layout_of(key, columns)
 
 
 @lru_cache(maxsize=64)
