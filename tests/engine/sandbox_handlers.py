@@ -47,6 +47,15 @@ def leave(payload: Json) -> Json:
     sys.exit("a step must not end the child")
 
 
+def unsendable(payload: Json) -> Json:
+    return {"path": Path("x")}
+
+
+def fill_disk(payload: Json) -> Json:
+    Path("/dev/full").write_text("x")
+    return {}
+
+
 def sleep(payload: Json) -> Json:
     time.sleep(payload["seconds"])
     return {}

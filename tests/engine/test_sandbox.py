@@ -94,6 +94,27 @@ def test_errors_of_a_handler_arrive_as_what_they_are(sandbox: Sandbox) -> None:
     assert ask(sandbox, "echo") == {}
 
 
+def test_numbers_keep_their_values_on_the_way(sandbox: Sandbox) -> None:
+    numbers = [2**70, -(2**63), 1e-320, float("inf"), 0.1, "\ud800", None]
+    assert ask(sandbox, "echo", numbers=numbers) == {"numbers": numbers}
+
+
+def test_what_cannot_be_sent_is_an_error_of_that_call_alone(sandbox: Sandbox) -> None:
+    ask(sandbox, "echo")
+    pid = sandbox.pid
+    with pytest.raises(TypeError):
+        ask(sandbox, "echo", path=Path("x"))
+    with pytest.raises(InfrastructureError, match=r"HR607 .*not JSON serializable"):
+        ask(sandbox, "unsendable")
+    assert (ask(sandbox, "echo"), sandbox.pid) == ({}, pid)
+
+
+@pytest.mark.skipif(not LINUX, reason="/dev/full")
+def test_a_full_disk_is_told_as_such(sandbox: Sandbox) -> None:
+    with pytest.raises(InfrastructureError, match="HR606"):
+        ask(sandbox, "fill_disk")
+
+
 def test_calls_in_process_behave_alike() -> None:
     here = InProcess()
     assert ask(here, "echo", a=(1, 2)) == {"a": [1, 2]}

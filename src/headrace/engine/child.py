@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import importlib
+import json
 import os
 import resource
 import select
@@ -18,9 +19,8 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
-
-import msgspec
 
 from headrace.engine import confine
 from headrace.model.errors import BadObject, DefinitionError, HeadraceError
@@ -40,7 +40,8 @@ SIZE = struct.Struct(">Q")
 _SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class Options(msgspec.Struct):
+@dataclass(frozen=True, slots=True)
+class Options:
     """What the parent says at the start: descriptors, limits, and what to import before the first request."""
 
     parent: int
@@ -56,7 +57,7 @@ class Options(msgspec.Struct):
 
 def main(text: str) -> None:
     """Confine, say so, serve. Never returns to Python that the parent did not ask for."""
-    options = msgspec.json.decode(text, type=Options)
+    options = Options(**json.loads(text))
     die_with_parent(options.lifeline)
     confine.limit(options.memory, options.file_size)
     granted = {
@@ -67,7 +68,7 @@ def main(text: str) -> None:
         importlib.import_module(module)
     granted["leaving"] = confine.forbid_leaving()
     granted["memory"] = confine.LINUX
-    send(options.answers, {"ready": granted, "rss": resident()})
+    send(options.answers, pack({"ready": granted, "rss": resident()}))
     serve(options)
 
 
@@ -76,7 +77,11 @@ def serve(options: Options) -> None:
     while (request := receive(options.requests)) is not None:
         confine.limit_cpu(request["timeout"] * options.threads)
         reply = answer(request["kind"], request["payload"])
-        send(options.answers, {**reply, "rss": resident()})
+        try:
+            body = pack({**reply, "rss": resident()})
+        except (TypeError, ValueError) as exc:  # not JSON: the handler's mistake, not the end of the child
+            body = pack({"error": {"fault": "other", "found": _text(exc), "trace": ""}, "rss": resident()})
+        send(options.answers, body)
 
 
 def answer(kind: str, payload: dict[str, Any]) -> dict[str, Any]:
@@ -110,9 +115,19 @@ def _text(exc: BaseException) -> str:
     return f"{type(exc).__name__}: {str(exc)[:2000]}"
 
 
-def send(descriptor: int, message: Mapping[str, Any]) -> None:
-    body = msgspec.json.encode(message)
-    data = memoryview(SIZE.pack(len(body)) + body)
+def pack(message: Mapping[str, Any]) -> bytes:
+    """A message as it goes through the pipe. The standard library's JSON keeps long integers, NaN and infinities."""
+    body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode(errors="surrogatepass")
+    return SIZE.pack(len(body)) + body
+
+
+def unpack(body: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(body.decode(errors="surrogatepass"))
+    return found
+
+
+def send(descriptor: int, message: bytes) -> None:
+    data = memoryview(message)
     while data:
         data = data[os.write(descriptor, data) :]
 
@@ -123,7 +138,7 @@ def receive(descriptor: int) -> dict[str, Any] | None:
     if head is None:
         return None
     body = _exactly(descriptor, SIZE.unpack(head)[0])
-    return None if body is None else msgspec.json.decode(body, type=dict[str, Any])
+    return None if body is None else unpack(body)
 
 
 def _exactly(descriptor: int, size: int) -> bytes | None:

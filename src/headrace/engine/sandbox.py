@@ -24,10 +24,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, Self
-
-import msgspec
 
 from headrace.engine import child
 from headrace.engine.settings import Settings
@@ -103,9 +102,9 @@ class Sandbox:
         self.start()
         if self._grown_from is None:
             self._greet()
+        request = child.pack({"kind": kind, "payload": payload, "timeout": timeout})
         self._waiting = (kind, time.monotonic() + timeout)
-        body = msgspec.json.encode({"kind": kind, "payload": payload, "timeout": timeout})
-        self._write(child.SIZE.pack(len(body)) + body)
+        self._write(request)
 
     def result(self) -> dict[str, Any]:
         """Wait for the answer of the call under way; raises as `call` does."""
@@ -147,7 +146,7 @@ class Sandbox:
             writable=self._writable,
         )
         path = json.dumps([os.path.abspath(place) for place in sys.path])  # -I ignores PYTHONPATH and the folder
-        command = [sys.executable, "-I", "-X", "faulthandler", "-c", START, path, msgspec.json.encode(options).decode()]
+        command = [sys.executable, "-I", "-X", "faulthandler", "-c", START, path, json.dumps(asdict(options))]
         environment = {"LANG": "C.UTF-8", "TZ": "UTC"} | {k: os.environ[k] for k in PASSED_ON if k in os.environ}
         try:
             self._process = subprocess.Popen(
@@ -215,7 +214,7 @@ class Sandbox:
 
     def _read(self) -> dict[str, Any]:
         (size,) = child.SIZE.unpack(self._exactly(child.SIZE.size))
-        return msgspec.json.decode(self._exactly(size), type=dict[str, Any])
+        return child.unpack(self._exactly(size))
 
     def _exactly(self, size: int) -> bytes:
         found = bytearray()
@@ -260,8 +259,8 @@ class InProcess:
         return self.result()
 
     def submit(self, kind: str, payload: dict[str, Any], timeout: float) -> None:
-        copy = msgspec.json.decode(msgspec.json.encode(payload))  # what a handler sees has been through JSON
-        self._reply = msgspec.json.decode(msgspec.json.encode(child.answer(kind, copy)))
+        copy = json.loads(json.dumps(payload))  # what a handler sees has been through JSON
+        self._reply = json.loads(json.dumps(child.answer(kind, copy)))
 
     def result(self) -> dict[str, Any]:
         reply, self._reply = self._reply, None

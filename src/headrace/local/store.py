@@ -142,11 +142,11 @@ class FolderStore:
         """
         self.check()
         ready: list[tuple[str, Path, Path]] = []
+        folders: set[Path] = set()
         try:
             for key, source in items:
-                path = self._free(key)
+                path = self._free(key, folders)
                 with _writing(key):
-                    _make_folders(path.parent)
                     ready.append((key, path.with_name(f".{secrets.token_hex(8)}.part"), path))
                     self._copied(source, ready[-1][1])
             with ThreadPoolExecutor(min(SYNCS, len(ready) or 1)) as pool, _writing("landing"):
@@ -159,17 +159,24 @@ class FolderStore:
                 temporary.unlink(missing_ok=True)
             raise
         with _writing("landing"):
-            for folder in {path.parent for _, _, path in ready}:
+            for folder in folders:
                 _sync(folder)
             return [self._stat(key, os.stat(path)) for key, _, path in ready]  # renaming moves ctime, so only now
 
-    def _free(self, key: str) -> Path:
-        """Where an object of this key is to be written; refuses what would not be seen, or seen outside."""
+    def _free(self, key: str, folders: set[Path]) -> Path:
+        """Where an object of this key is to be written; refuses what would not be seen, or seen outside.
+
+        Makes its folder unless that is among `folders`, and adds it.
+        """
         path = self._path(key)
         if any(ignored(part) for part in key.split("/")):
             raise BadObject("HR313", key, "this name marks a file that is still being written", "choose another name")
-        if not self._inside(os.path.realpath(path.parent)):
-            raise BadObject("HR311", key, "its folder is a link out of the landing folder", "choose another key")
+        if path.parent not in folders:
+            if not self._inside(os.path.realpath(path.parent)):
+                raise BadObject("HR311", key, "its folder is a link out of the landing folder", "choose another key")
+            with _writing(key):
+                _make_folders(path.parent)
+            folders.add(path.parent)
         return path
 
     def archive(self, key: str, version: str) -> None:
