@@ -150,9 +150,8 @@ def _matches(pattern: str) -> str:
 
 
 def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
-    row = connection.execute(query).fetchone()
-    assert row is not None
-    return row
+    (row,) = connection.execute(query).fetchall()
+    return tuple(row)
 
 
 def quote(name: str) -> str:

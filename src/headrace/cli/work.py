@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             output.emit(result.public())
         else:
             _tell(project, result, output)
-        _tell_failures(arguments.pipeline, result, output)
+        _tell_failures(project, arguments.pipeline, result, output)
     return result.exit_code
 
 
@@ -56,7 +56,7 @@ def _tell(project: Project, result: RunResult, output: Output) -> None:
         output.say(f'next: headrace sql "SELECT * FROM {table} LIMIT 10"')
 
 
-def _tell_failures(pipeline: str, result: RunResult, output: Output) -> None:
+def _tell_failures(project: Project, pipeline: str, result: RunResult, output: Output) -> None:
     dead = [x for x in result.loads if x.state == "dead"]
     for x in dead[:SHOWN]:
         output.say(f"dead {x.object}: {x.cause}")
@@ -65,6 +65,10 @@ def _tell_failures(pipeline: str, result: RunResult, output: Output) -> None:
     stuck = [x for x in result.loads if x.state in ("seen", "staged", "decided")]
     if stuck:
         output.say(f"{count(len(stuck), 'object')} not settled yet: headrace run {pipeline}, or headrace status")
+    if conflicts := sum(x.conflict for x in result.changed):
+        table = project.pipelines[pipeline].sinks[0].table
+        output.say(f"{count(conflicts, 'row')} share a key with another row and differ from it; they are kept:")
+        output.say(f'  headrace sql "SELECT * FROM {table}__losers LIMIT 10"')
     if result.totals["rejected"]:
         output.say(f"{count(result.totals['rejected'], 'row')} rejected: headrace quarantine ls {pipeline}")
 

@@ -81,6 +81,7 @@ def result_of(load: Load, pipeline: Pipeline, state: str | None = None) -> LoadR
         seconds=0.0 if state == "unchanged" else round(load.seconds, 6),
         load=load.id,
         cause=load.cause,
+        conflict=c.conflict,
     )
 
 

@@ -252,9 +252,7 @@ def _judge(found: Against, contract: Contract, root: Path, settings: Settings) -
 
 def _key_evidence(db: duckdb.DuckDBPyConnection, contract: Contract) -> KeyEvidence:
     key = ", ".join(_quote(k) for k in contract.key)
-    counted = db.execute(f"SELECT count(*), count(DISTINCT ({key})) FROM accepted").fetchone()
-    assert counted is not None
-    rows, distinct = counted
+    ((rows, distinct),) = db.execute(f"SELECT count(*), count(DISTINCT ({key})) FROM accepted").fetchall()
     if rows == distinct:
         return KeyEvidence(contract.key, rows, distinct)
     own = ", ".join(_quote(c.name) for c in contract.columns)

@@ -94,10 +94,11 @@ class LoadResult:
     seconds: float = 0.0
     load: str = ""
     cause: str = ""
+    conflict: int = 0  # rows that share a key with another row and differ from it, counted above as well
 
     def public(self) -> dict[str, Any]:
         """The fields that `--json` promises."""
-        return {k: v for k, v in asdict(self).items() if k not in ("load", "cause")}
+        return {k: v for k, v in asdict(self).items() if k not in ("load", "cause", "conflict")}
 
 
 @dataclass(frozen=True, slots=True)

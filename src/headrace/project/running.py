@@ -33,9 +33,7 @@ def run(project: Project, home: Home, files: Sequence[str | Path], on_progress: 
     if files:
         keys = keys_for(home.pipeline.source, files)
         landing = project.landing.resolve()
-        for key, path in keys.items():
-            if path.resolve() != landing / key:
-                home.store.put(key, path)
+        home.store.put_many([(key, path) for key, path in keys.items() if path.resolve() != landing / key])
         home.queue.put([Event(home.name, key, "created") for key in keys])
     else:
         keys = {}
