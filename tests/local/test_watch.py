@@ -13,17 +13,19 @@ from pathlib import Path
 import pytest
 
 from headrace.local.store import FolderStore
-from headrace.local.watch import Changes, watch
+from headrace.local.watch import Changes, _watch_elsewhere, watch
 from headrace.model.errors import StoreUnavailable
 
 LINUX = sys.platform == "linux"
+Watch = Callable[[Path, threading.Event], Iterator[Changes]]
 
 
 class Watching:
     """A watcher in a thread, and what it told so far."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, watch: Watch = watch) -> None:
         self.root = root
+        self.watch = watch
         self.told: list[tuple[float, Changes]] = []
         self.error: BaseException | None = None
         self.stop = threading.Event()
@@ -33,7 +35,7 @@ class Watching:
 
     def _run(self) -> None:
         try:
-            for changes in watch(self.root, self.stop):
+            for changes in self.watch(self.root, self.stop):
                 self.told.append((time.perf_counter(), changes))
         except BaseException as exc:  # shown to the test, which asks for it
             self.error = exc
@@ -55,17 +57,22 @@ class Watching:
         return True
 
 
+either = pytest.mark.parametrize("watching", [watch, _watch_elsewhere], ids=["here", "elsewhere"], indirect=True)
+"""What `watchfiles` does on macOS, it can show on Linux as far as these tests go."""
+
+
 @pytest.fixture
-def watching(tmp_path: Path) -> Iterator[Watching]:
+def watching(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Watching]:
     store = FolderStore.create(tmp_path / "landing")
     (store.root / "raw").mkdir()
-    found = Watching(store.root)
+    found = Watching(store.root, getattr(request, "param", watch))
     yield found
     found.stop.set()
     found.thread.join(5)
     assert not found.thread.is_alive()
 
 
+@either
 def test_a_written_a_renamed_and_a_removed_file_are_told(watching: Watching) -> None:
     (watching.root / "raw/a.csv").write_text("x")
     (watching.root / "raw/b.csv.part").write_text("x")
@@ -133,6 +140,7 @@ def test_a_hard_link_is_told(watching: Watching, tmp_path: Path) -> None:
     assert watching.until(lambda: "raw/a.csv" in watching.keys)
 
 
+@either
 def test_what_the_store_ignores_is_not_told(watching: Watching) -> None:
     for name in (".hidden", "a.csv.tmp", "b.csv.part"):
         (watching.root / name).write_text("x")
@@ -143,6 +151,7 @@ def test_what_the_store_ignores_is_not_told(watching: Watching) -> None:
     assert watching.keys == {"last.csv"}
 
 
+@either
 def test_that_the_root_goes_is_raised(watching: Watching) -> None:
     shutil.rmtree(watching.root)
     assert watching.until(lambda: watching.error is not None)
@@ -154,6 +163,7 @@ def test_a_root_that_is_not_there_is_raised(tmp_path: Path) -> None:
         next(watch(tmp_path / "nowhere", threading.Event()))
 
 
+@either
 def test_it_stops_promptly(watching: Watching) -> None:
     started = time.monotonic()
     watching.stop.set()

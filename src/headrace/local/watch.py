@@ -188,19 +188,33 @@ class _Tree:
 
 
 def _watch_elsewhere(root: Path, stop: threading.Event) -> Iterator[Changes]:
+    """By `watchfiles`. What it tells of folders is incomplete, so anything about one asks for a rescan."""
     import watchfiles  # not on Linux, where it would only cost time
 
     real = os.path.realpath(root)
-    yield Changes((), rescan=True)  # its watch begins with the first wait: look at everything once more
-    options = {"step": 1, "debounce": 10, "rust_timeout": int(PAUSE * 1000), "yield_on_timeout": True}
-    for found in watchfiles.watch(real, watch_filter=None, stop_event=stop, raise_interrupt=False, **options):  # type: ignore[arg-type]
+    if not os.path.isdir(real):
+        raise _lost(root)
+    watching = watchfiles.watch(
+        real,
+        watch_filter=None,
+        step=1,
+        debounce=10,
+        rust_timeout=int(PAUSE * 1000),
+        yield_on_timeout=True,
+        stop_event=stop,
+        raise_interrupt=False,
+    )
+    rescan = True  # once the watch is in place, which its first answer proves
+    for found in watching:
         if not os.path.isdir(real):
             raise _lost(root)
-        keys = [os.path.relpath(path, real) for _, path in found]
-        keys = sorted(key for key in set(keys) if not any(map(ignored, key.split("/"))))
-        folders = [key for key in keys if os.path.isdir(os.path.join(real, key))]
-        if keys:
-            yield Changes(tuple(key for key in keys if key not in folders), rescan=bool(folders))
+        told = {os.path.relpath(path, real): change for change, path in found}
+        keys = sorted(key for key in told if not any(map(ignored, key.split("/"))))
+        files = tuple(key for key in keys if not os.path.isdir(os.path.join(real, key)))
+        gone = any(told[key] is watchfiles.Change.deleted for key in files)  # perhaps a folder with all its keys
+        if rescan or keys:
+            yield Changes(files, rescan or gone or len(files) < len(keys))
+        rescan = False
 
 
 def _refused(path: Path, code: int) -> InfrastructureError:
