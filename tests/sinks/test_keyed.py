@@ -282,6 +282,8 @@ def test_a_large_first_revision_is_built_beside_and_then_put_in_place(
         writer.apply(revision)
     assert writer.number() == 0
     assert not writer.path.exists()
+    writer.maintain()
+    assert list(writer.path.parent.iterdir()) == []
     writer.apply(revision)
     assert (writer.number(), len(writer.get("t", "b"))) == (1, 9)
     assert [p.name for p in writer.path.parent.iterdir() if "build" in p.name] == []

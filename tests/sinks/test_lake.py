@@ -283,3 +283,12 @@ def test_a_removed_file_that_the_table_does_not_hold_stops_the_commit(writer: La
     with pytest.raises(InfrastructureError, match=r"HR511 .*not in the table"):
         writer.apply(base.revision(removed=one_row(base, 2)))
     assert writer.number() == 1
+
+
+def test_a_computed_partition_takes_the_type_that_its_sql_casts_to(base: Base) -> None:
+    sql = [("year", 'year("seen")::INTEGER'), ("month", 'month("seen")::INTEGER')]
+    writer = LakeWriter(base.root, base.root / "catalog.db", "t", sql)
+    writer.apply(base.revision(one_row(base, 1)))
+    writer.apply(base.revision(one_row(base, 2)))
+    assert str(reopened(base.root).schema().find_type("year")) == "int"
+    assert reopened(base.root).scan(row_filter="year = 2025").to_arrow().num_rows == 2

@@ -1,6 +1,7 @@
 """A process of its own that applies revisions, to be killed: `python -m sinks.writing LEDGER`, with tests/ on the path.
 
-`LEDGER` is a pickle of (kind, root, revisions); it says `ready` once everything is imported and then applies them.
+`LEDGER` is a pickle of (kind, root, revisions, rebuild): it says `ready` once everything is imported, applies the
+revisions, then rebuilds if `rebuild` holds the arguments for that.
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ def open_writer(kind: str, root: Path) -> AnyWriter:
 
 
 def main(ledger: str) -> None:
-    kind, root, revisions = pickle.loads(Path(ledger).read_bytes())
+    kind, root, revisions, rebuild = pickle.loads(Path(ledger).read_bytes())
     writer = open_writer(kind, root)
     if isinstance(writer, LakeWriter):
         writer.warm()
     print("ready", flush=True)
     for revision in revisions:
         writer.apply(revision)
+    if rebuild:
+        writer.rebuild(*rebuild)
     print("done", flush=True)
 
 

@@ -54,6 +54,7 @@ class KeyedWriter:
         self.root, self.path, self.table = root, path, table
         self.key, self.index = tuple(key), tuple(index)
         self._rows = RowReader(path.with_name(f".{path.name}.spill"), memory_limit, threads)
+        self._fresh = path.with_name(path.name + ".build")
         self._lookup = KeyedLookup(path, table)
         self.get, self.find = self._lookup.get, self._lookup.find
         self._writing: sqlite3.Connection | None = None
@@ -88,9 +89,10 @@ class KeyedWriter:
             self._build(number, files, columns)
 
     def maintain(self) -> None:
-        """Fold the write-ahead log back into the file."""
-        if self.path.exists():
-            with self._wrapped():
+        """Fold the write-ahead log back into the file; delete what a killed build left."""
+        with self._wrapped():
+            _remove(self._fresh)
+            if self.path.exists():
                 self._connection().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
@@ -200,7 +202,7 @@ class KeyedWriter:
     def _build(self, number: int, files: Sequence[DataFile], columns: Sequence[tuple[str, str]]) -> None:
         """Write a whole new file without a journal, sync it, then put it in the old one's place in one step."""
         make(self.path.parent)
-        fresh = self.path.with_name(self.path.name + ".build")
+        fresh = self._fresh
         _remove(fresh)
         layout = Layout.of(self.key, columns)
         db = sqlite3.connect(fresh, isolation_level=None)

@@ -108,7 +108,6 @@ class KeyedLookup:
             uri = f"{self.path.absolute().as_uri()}?mode=rw"
             found = sqlite3.connect(uri, uri=True, check_same_thread=False, timeout=60, isolation_level=None)
             found.execute("PRAGMA query_only = 1")
-            found.execute("PRAGMA mmap_size = 268435456")
             self._local.connection = found
             self._opened.append(found)
         return found
