@@ -17,7 +17,8 @@ import pyarrow as pa
 from headrace.formats import scan
 from headrace.formats.archive import Part
 from headrace.formats.dialect import HEAD, Dialect, decide, names_of, pinned_for, read_columns, records
-from headrace.formats.rows import BadItem, Finish, Group, Misfit, Place, literal, quoted, unique_headers
+from headrace.formats.lines import LineIndex
+from headrace.formats.rows import BadItem, Finish, Group, Misfit, Place, fresh_name, literal, quoted, unique_headers
 from headrace.formats.survey import MONSTER, Survey
 from headrace.formats.text import one_line_end, read_as_utf8
 from headrace.model.contract import Contract
@@ -199,17 +200,37 @@ class OneCsv(Group):
     def __init__(self, connection: duckdb.DuckDBPyConnection, sheet: Sheet, nulls: Sequence[str]) -> None:
         super().__init__(sheet.headers, {sheet.place: sheet.dialect})
         self._connection, self._sheet = connection, sheet
+        self._records: int | None = None
+        self._index: LineIndex | None = None
         self.member = sheet.place[1]
-        self._rejects = f"misfits_of_{self.item}_{sheet.part.work.stem.replace('.', '_')}"
+        self._rejects = fresh_name("misfits")
         self.relation = _read_csv([sheet.path], sheet, nulls, self._rejects)
 
-    def finish(self) -> Finish:
+    def finish(self, rows: int | None = None) -> Finish:
         reasons = _rejected(self._connection, self._rejects).get(str(self._sheet.path), {})
-        misfits = _misfits(self._sheet, reasons)
+        self._records = None if rows is None else rows + len(reasons)
+        misfits = _misfits(self._sheet, reasons, self._lines() if reasons else None)
         return Finish(misfits, [m.record - 1 - n for n, m in enumerate(misfits)])
 
     def raw(self, wanted: Mapping[Place, Sequence[int]]) -> dict[tuple[int, str | None, int], tuple[int, str]]:
-        return _raw([self._sheet], wanted)
+        lines, records, sheet = self._lines(), self._records, self._sheet
+        if lines is None or records is None:
+            return _raw([sheet], wanted)
+        header = int(sheet.dialect.header)
+        return {
+            (*sheet.place, n): (n + header + sheet.lines_before, _text(lines.text(n + header).removesuffix(b"\r")))
+            for n in wanted.get(sheet.place, ())
+            if 0 < n <= records
+        }
+
+    def _lines(self) -> LineIndex | None:
+        """An index by line, if counting proves that lines are records: no blank one, no line end inside quotes."""
+        if self._index is None and self._records is not None:
+            index = LineIndex(self._sheet.path, self._sheet.shape.end)
+            alike = index.total == self._records + int(self._sheet.dialect.header)
+            self._index = index if alike else None
+            self._records = self._records if alike else None
+        return self._index
 
 
 class ManyCsv(Group):
@@ -218,7 +239,7 @@ class ManyCsv(Group):
     def __init__(self, connection: duckdb.DuckDBPyConnection, sheets: Sequence[Sheet], nulls: Sequence[str]) -> None:
         super().__init__(sheets[0].headers, {s.place: s.dialect for s in sheets})
         self._sheets = sheets
-        table = f"csv_of_{sheets[0].part.item}_{sheets[0].part.work.stem.replace('.', '_')}"
+        table = fresh_name("csv")
         full = [s for s in sheets if not s.empty]
         names = ", ".join(f"t.{quoted(h)}" for h in self.headers)
         misfits: dict[str, list[Misfit]] = {}
@@ -240,7 +261,7 @@ class ManyCsv(Group):
             f" from {table} t asof join {table}_stretches s on t.rowid >= s.start)"
         )
 
-    def finish(self) -> Finish:
+    def finish(self, rows: int | None = None) -> Finish:
         return self._finish
 
     def raw(self, wanted: Mapping[Place, Sequence[int]]) -> dict[tuple[int, str | None, int], tuple[int, str]]:
@@ -307,10 +328,18 @@ def _reason(kinds: Sequence[str], messages: Sequence[str]) -> str:
     return "; ".join(told.values())
 
 
-def _misfits(sheet: Sheet, reasons: Mapping[int, str]) -> list[Misfit]:
-    if not reasons:
-        return []
+def _misfits(sheet: Sheet, reasons: Mapping[int, str], lines: LineIndex | None = None) -> list[Misfit]:
     positions = sorted(reasons)
+    if lines is not None:
+        numbers = [lines.number_at(p) for p in positions]
+        header, before = int(sheet.dialect.header), sheet.lines_before
+        texts = [_text(lines.text(n).removesuffix(b"\r")) for n in numbers]
+        return [
+            Misfit(*sheet.place, n - header, n + before, text, reasons[p])
+            for n, text, p in zip(numbers, texts, positions, strict=True)
+        ]
+    if not positions:
+        return []
     hits = list(scan.by_offset(sheet.path, sheet.shape, positions))
     if len(hits) != len(positions) or any(a.record >= b.record for a, b in pairwise(hits)):
         found = f"{len(positions):,} records were rejected but only {len({h.record for h in hits}):,} can be told apart"

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from headrace.formats.archive import LIMITS, Limits, Part
 from headrace.formats.dialect import PREAMBLE, Dialect, bound, names_of, pinned_for, read_columns, required
 from headrace.formats.parquet import TableRows
-from headrace.formats.rows import BadItem, literal, quoted, unique_headers
+from headrace.formats.rows import BadItem, fresh_name, literal, quoted, unique_headers
 from headrace.model.contract import Contract
 from headrace.model.errors import BadObject
 
@@ -142,11 +142,11 @@ def _relate(
         [*columns, pa.array(range(1, body.num_rows + 1), pa.int64()), body.column("_line")],
         names=[*(f"c{i}" for i in range(len(columns))), "_record", "_line"],
     )
-    name = f"excel_of_{part.item}_{part.work.stem.replace('.', '_')}"
+    name = fresh_name("excel")
     connection.register(name, given)
     cells = ", ".join(f"c{i} as {quoted(h)}" for i, h in enumerate(names))
     member = literal(part.member) if part.member is not None else "null"
-    relation = (
-        f"(select {cells}, {part.item}::integer as _item, {member}::varchar as _member, _record, _line from {name})"
-    )
-    return TableRows(connection, tuple(names), relation, {(part.item, part.member): dialect}, line="_line")
+    row = f"{cells}, {part.item}::integer as _item, {member}::varchar as _member, _record"
+    decided = {(part.item, part.member): dialect}
+    lined = f"(select {row}, _line from {name})"
+    return TableRows(connection, tuple(names), f"(select {row} from {name})", decided, lined)

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from headrace.formats.archive import NDJSON, Part
 from headrace.formats.dialect import Dialect, pinned_for
 from headrace.formats.records import Columns, NotARow, Wanted, pointer, wanted_of
-from headrace.formats.rows import RESERVED, BadItem, Finish, Group, Misfit, Place, literal, quoted
+from headrace.formats.rows import RESERVED, BadItem, Finish, Group, Misfit, Place, fresh_name, literal, quoted
 from headrace.formats.text import BOMS, read_as_utf8
 from headrace.model.contract import Contract
 from headrace.model.errors import BadObject
@@ -68,7 +68,7 @@ class JsonRows(Group):
         super().__init__((), {p: Dialect(kind="ndjson" if lined else "json") for p, lined in self._lined.items()})
         self.headers, self.relation = self._relate(connection, wanted)
 
-    def finish(self) -> Finish:
+    def finish(self, rows: int | None = None) -> Finish:
         return Finish(self._misfits)
 
     def raw(self, wanted: Mapping[Place, Sequence[int]]) -> dict[tuple[int, str | None, int], tuple[int, str]]:
@@ -194,7 +194,7 @@ class JsonRows(Group):
             relation = f"read_parquet([{files}], union_by_name=true)"
         else:
             table = pa.concat_tables(self._kept or [self._columns.take()], promote_options="default")
-            names, relation = table.schema.names, f"json_of_{self.item}_{self._parts[0].work.stem.replace('.', '_')}"
+            names, relation = table.schema.names, fresh_name("json")
             connection.register(relation, table)
         extras = dict.fromkeys(n for n in names if n not in RESERVED)
         headers = tuple(dict.fromkeys([*(w.header for w in wanted), *extras]))

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from headrace.formats.archive import Part
 from headrace.formats.dialect import Dialect
-from headrace.formats.rows import BadItem, Group, Place, literal, quoted, unique_headers
+from headrace.formats.rows import BadItem, Group, Place, fresh_name, literal, quoted, unique_headers
 from headrace.model.errors import BadObject
 
 
@@ -27,10 +27,11 @@ class TableRows(Group):
         headers: tuple[str, ...],
         relation: str,
         decided: Mapping[Place, Dialect],
-        line: str = "_record",
+        lined: str | None = None,
     ) -> None:
         super().__init__(headers, decided)
-        self._connection, self._line, self.relation = connection, line, relation
+        self._connection, self.relation = connection, relation
+        self._lined = lined or f"(select *, _record as _line from {relation})"
 
     def raw(self, wanted: Mapping[Place, Sequence[int]]) -> dict[tuple[int, str | None, int], tuple[int, str]]:
         places = [(item, member, number) for (item, member), numbers in wanted.items() for number in numbers]
@@ -41,11 +42,11 @@ class TableRows(Group):
                 "_record": pa.array([p[2] for p in places], pa.int64()),
             }
         )
-        name = f"wanted_of_{self.item}_{id(self)}"
+        name = fresh_name("wanted")
         self._connection.register(name, table)
         try:
             rows = self._connection.execute(
-                f"select r.* from {self.relation} r semi join {name} w on r._item = w._item"
+                f"select r.* from {self._lined} r semi join {name} w on r._item = w._item"
                 " and r._member is not distinct from w._member and r._record = w._record"
             )
             names = [d[0] for d in rows.description or ()]
@@ -54,7 +55,7 @@ class TableRows(Group):
             self._connection.unregister(name)
         return {
             (r["_item"], r["_member"], r["_record"]): (
-                r[self._line],
+                r["_line"],
                 json.dumps({h: r[h] for h in self.headers}, ensure_ascii=False),
             )
             for r in found
@@ -84,7 +85,7 @@ def _rows(
     headers = unique_headers([name for name, _ in columns])
     cells = ", ".join(f"{_as_text(n, kind)} as {quoted(h)}" for h, (n, kind) in zip(headers, columns, strict=True))
     selects = ", ".join(literal(str(p.path)) for p in parts)
-    name = f"parquet_of_{parts[0].item}_{parts[0].work.stem.replace('.', '_')}"
+    name = fresh_name("parquet")
     connection.register(name, _places([p.path for p in parts], parts))
     relation = (
         f"(select {cells}, p._item, p._member, f.file_row_number + 1 as _record"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Protocol
 
@@ -84,8 +85,11 @@ class Rows(Protocol):
     @property
     def dialects(self) -> Mapping[int, Dialect]: ...
 
-    def finish(self) -> Finish:
-        """Called once, after `relation` was read to its end on the same connection."""
+    def finish(self, rows: int | None = None) -> Finish:
+        """Called once, after `relation` was read to its end on the same connection.
+
+        `rows` is how many rows it gave, if the caller knows: then raw text of a big file is found much faster.
+        """
         ...
 
     def raw(self, wanted: Mapping[Place, Sequence[int]]) -> Mapping[tuple[int, str | None, int], tuple[int, str]]:
@@ -108,11 +112,19 @@ class Group:
         self.relation = ""
         self.dialects: Mapping[int, Dialect] = {item: d for (item, _), d in decided.items()}
 
-    def finish(self) -> Finish:
+    def finish(self, rows: int | None = None) -> Finish:
         return Finish()
 
     def raw(self, wanted: Mapping[Place, Sequence[int]]) -> Mapping[tuple[int, str | None, int], tuple[int, str]]:
         raise NotImplementedError
+
+
+_names = count(1)
+
+
+def fresh_name(kind: str) -> str:
+    """A name for a temporary table or view that no earlier batch on the same connection has used."""
+    return f"headrace_{kind}_{next(_names)}"
 
 
 def unique_headers(found: Sequence[str]) -> tuple[str, ...]:

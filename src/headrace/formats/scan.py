@@ -7,6 +7,7 @@ closely only at blocks where counting line ends would be wrong. Called by `csv` 
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,10 @@ class Shape:
 
 
 class Hit(NamedTuple):
-    """A record found: its number from 1, the line it starts on, its first byte, its bytes without the line end."""
+    """A record found: its number from 1, the line it starts on, its first byte (-1 where nobody asked), its bytes.
+
+    The line end is not among them.
+    """
 
     record: int
     line: int
@@ -50,28 +54,25 @@ def by_record(path: Path, shape: Shape, wanted: Sequence[int]) -> Iterator[Hit]:
     """The records with these numbers (ascending, distinct); those that do not exist are left out."""
     todo = 0
     for block in _blocks(path, shape):
+        here = bisect_right(wanted, block.record + block.records, todo)
+        if here > todo:
+            yield from block.at_records(wanted[todo:here])
+        todo = here
         if todo == len(wanted):
             return
-        if wanted[todo] <= block.record + block.records:
-            for hit in block.hits():
-                if todo < len(wanted) and hit.record == wanted[todo]:
-                    yield hit
-                    todo += 1
 
 
 def by_offset(path: Path, shape: Shape, wanted: Sequence[int]) -> Iterator[Hit]:
     """For each byte position (ascending): the first record that ends behind it. Blank lines are passed over."""
     todo = 0
     for block in _blocks(path, shape):
+        here = bisect_left(wanted, block.offset + len(block.data), todo)
+        if here > todo:
+            for hit in block.at_offsets(wanted[todo:here]):
+                yield hit
+                todo += 1  # a position in a blank line at the end of this block is looked for in the next one
         if todo == len(wanted):
             return
-        if wanted[todo] < block.offset + len(block.data):
-            for hit in block.hits():
-                while todo < len(wanted) and wanted[todo] < hit.offset + len(hit.text) + 1:
-                    yield hit
-                    todo += 1
-                if todo == len(wanted):
-                    return
 
 
 def count(path: Path, shape: Shape) -> int:
@@ -92,10 +93,41 @@ class _Block:
         self._found: list[_Line] | None = None
         end = shape.end
         self.lines = data.count(end) + (0 if data.endswith(end) else 1)
-        blank = data.startswith((end, b"\r\n")) or end + end in data or b"\n\r\n" in data
-        self.records = self.lines if plain and not (blank and not shape.single) else self._count()
+        two = b"\n\r\n" if shape.newline == "crlf" else end + end
+        blank = data.startswith((end, b"\r\n")) or two in data
+        self._even = plain and (shape.single or not blank)  # every line is a record
+        self.records = self.lines if self._even else self._count()
 
-    def hits(self) -> Iterator[Hit]:
+    def at_records(self, wanted: Sequence[int]) -> Iterator[Hit]:
+        if not self._even or self.record < 0:
+            sought = set(wanted)
+            yield from (hit for hit in self._hits() if hit.record in sought)
+            return
+        lines = self.data.split(self._shape.end)
+        for number in wanted:
+            at = number - self.record - 1
+            yield Hit(number, self.line + at + 1, -1, self._bare(lines[at]))
+
+    def at_offsets(self, wanted: Sequence[int]) -> Iterator[Hit]:
+        if not self._even or self.record < 0:
+            todo = 0
+            for hit in self._hits():
+                while todo < len(wanted) and wanted[todo] < hit.offset + len(hit.text) + 1:
+                    yield hit
+                    todo += 1
+            return
+        data, end, passed, counted = self.data, self._shape.end, 0, 0
+        for position in wanted:
+            at = position - self.offset
+            passed, counted = passed + data.count(end, counted, at), at
+            start, stop = data.rfind(end, 0, at) + 1, data.find(end, at)
+            text = self._bare(data[start:] if stop < 0 else data[start:stop])
+            yield Hit(self.record + passed + 1, self.line + passed + 1, self.offset + start, text)
+
+    def _bare(self, line: bytes) -> bytes:
+        return line[:-1] if self._shape.newline == "crlf" and line.endswith(b"\r") else line
+
+    def _hits(self) -> Iterator[Hit]:
         record, line = self.record, self.line
         for found in self._logical():
             if self._is_record(found, record):
@@ -151,7 +183,7 @@ def _cut(buffer: bytes, shape: Shape, last: bool) -> tuple[int, bool]:
         pieces = buffer.split(quote)
         if _regular(pieces, shape):
             cut = len(buffer) if last else _last_end(pieces, end)
-            return cut, not any(end in inside for inside in pieces[1::2])
+            return cut, end not in b"".join(pieces[1::2])
     if last:
         return len(buffer), False
     cut = 0
@@ -176,7 +208,7 @@ def _regular(pieces: Sequence[bytes], shape: Shape) -> bool:
     edge = (shape.delimiter, b"\n", b"\r")
     outside = pieces[::2]
     closed = len(pieces) % 2 == 1
-    first = outside[0].rstrip(b" ")
+    first = outside[0].removesuffix(b" ")
     if first and not first.endswith(edge):
         return False
     if closed and len(outside) > 1:
@@ -185,7 +217,7 @@ def _regular(pieces: Sequence[bytes], shape: Shape) -> bool:
             return False
     for piece in outside[1:-1] if closed else outside[1:]:
         if piece and not (piece.startswith(edge) and piece.endswith(edge)):
-            bare = piece.strip(b" ")
+            bare = piece.lstrip(b" ").removesuffix(b" ")
             if not (bare.startswith(edge) and bare.endswith(edge)):
                 return False
     return True
@@ -218,32 +250,24 @@ def _walk(data: bytes, shape: Shape, last: bool) -> Iterator[_Line]:
 
 def _record_end(data: bytes, position: int, shape: Shape) -> int:
     """Where the line end is that closes the record starting here; -1 when it is not in `data`."""
-    end, quote, delimiter = shape.end, shape.quote, shape.delimiter
+    end, quote = shape.end, shape.quote
     while True:
         line_end = data.find(end, position)
         if not quote or data.find(quote, position, line_end if line_end >= 0 else len(data)) < 0:
             return line_end
-        start = position
-        while data.startswith(b" ", start):
-            start += 1
-        if not data.startswith(quote, start):
-            at = data.find(delimiter, position, line_end if line_end >= 0 else len(data))
-            if at < 0:
-                return line_end
-            position = at + len(delimiter)
-            continue
-        close = _closing(data, start + 1, shape)
-        if close < 0:
-            return -1
-        after = close + 1
-        while data.startswith(b" ", after):
-            after += 1
-        if data.startswith(delimiter, after):
-            position = after + len(delimiter)
-        elif data.startswith(end, after):
-            return after
-        else:  # a line end of two bytes, or text behind the quote: DuckDB rejects that up to the end of the line
-            return data.find(end, after)
+        start = position + data.startswith(b" ", position)  # one blank before a quote is let pass, two are text
+        if data.startswith(quote, start):
+            close = _closing(data, start + 1, shape)
+            if close < 0:
+                return -1
+            # What follows up to the delimiter should be nothing. If it is text, DuckDB rejects the record, but goes on
+            # like here: a quote in there means nothing, a delimiter begins a cell.
+            position = close + 1
+            line_end = data.find(end, position)
+        at = data.find(shape.delimiter, position, line_end if line_end >= 0 else len(data))
+        if at < 0:
+            return line_end
+        position = at + len(shape.delimiter)
 
 
 def _closing(data: bytes, position: int, shape: Shape) -> int:
@@ -257,10 +281,12 @@ def _closing(data: bytes, position: int, shape: Shape) -> int:
             if slip >= 0:
                 position = slip + 2
                 continue
-        elif data.startswith(quote, at + 1):
-            position = at + 2
-            continue
-        return at
+        after = at + 1
+        while data.startswith(b" ", after):
+            after += 1
+        if not data.startswith(quote, after):
+            return at
+        position = after + 1  # doubled; with blanks between, DuckDB takes it for opened again
 
 
 def start_of(data: bytes, shape: Shape, skip: int) -> int:
