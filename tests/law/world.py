@@ -105,6 +105,7 @@ class World:
         self.times: dict[tuple[str, str], set[datetime]] = {}
         self.ticks = 0
         self.late: list[Event] = []
+        self.corrected: dict[str, dict[int, tuple[str, str]]] = {"": {}}
         self.zombies: list[Callable[[], None]] = []
         self.story: list[str] = []
         self.child: ingest.Child = HereChild()
@@ -220,6 +221,8 @@ class World:
             if broken and self.random.random() < 0.7:
                 cells = {"k": str(self.random.randint(1, 8)), "v": str(self.random.randint(0, 4))}
                 self.home.ledger.correct(load.key, load.version, "", {broken[0]: cells}, self.clock.now())
+                digest = self.home.ledger.corrections_digest(load.key, load.version)
+                self.corrected[digest] = self.corrections(load)
                 self.home.queue.put([Event("p", load.key, "correct")])
                 return
 
@@ -346,6 +349,13 @@ class World:
                 return text
         raise AssertionError(f"{load.id} has a version that never existed")
 
+    def corrections(self, load: Load) -> dict[int, tuple[str, str]]:
+        """What people made of records of this version, in the order of the columns."""
+        return {
+            record: (cells["k"] or "", cells["v"] or "")
+            for _, record, cells in self.home.ledger.corrections(load.key, load.version)
+        }
+
     def standing(self) -> list[Stands]:
         """The standing versions by the law: what the store holds, else what stood last as the policy says."""
         found: list[Stands] = []
@@ -362,10 +372,8 @@ class World:
                 continue
             version = self.text_of(load)
             assert load.arrived_at in self.times[(key, version)], f"{key} was pinned to a time it never had"
-            corrections = {
-                record: (cells["k"] or "", cells["v"] or "")
-                for _, record, cells in self.home.ledger.corrections(key, load.version)
-            }
+            # An object that is gone cannot be read again: its load keeps the corrections that it was read with.
+            corrections = self.corrections(load) if text == version else self.corrected[load.corrections]
             most = next(
                 int(sql.split()[-1])
                 for c in self.home.ledger.contract(load.contract).columns

@@ -25,10 +25,14 @@ from headrace.engine.rejects import COLUMNS, gather_rejected
 from headrace.engine.sql import engine_connection, scalar
 from headrace.engine.steps import run_steps
 from headrace.formats.dialect import Dialect
-from headrace.formats.open import open_input
-from headrace.formats.rows import Item, Misfit, Rows
+from headrace.formats.open import blame, open_input
+from headrace.formats.rows import BadItem, Item, Misfit, Rows
 from headrace.model.contract import Contract
+from headrace.model.errors import BadObject
 from headrace.model.loads import Counts, DataFile
+
+UNREADABLE = (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.IOException)
+"""What DuckDB raises about bytes; anything else is a fault of ours or of the machine, and no reason to call a file bad."""
 
 PLACE = ("_item", "_member", "_record")
 
@@ -57,12 +61,12 @@ class Staging:
         ranges = {n: kinds[n] for n in job.contract.key}
         self._writer = BaseWriter(db, job.root, job.base, job.attempt, job.partitions, ranges)
         self._single = len(job.inputs) == 1
+        self._items = [Item(i, x.key, Path(x.path)) for i, x in enumerate(job.inputs)]
 
     def run(self) -> dict[str, Any]:
         self._describe_inputs()
-        items = [Item(i, x.key, Path(x.path)) for i, x in enumerate(self._job.inputs)]
         pinned = {i: Dialect.from_dict(x.dialect) for i, x in enumerate(self._job.inputs) if x.dialect}
-        groups = open_input(self._db, self._job.contract, items, self._scratch, pinned)
+        groups = open_input(self._db, self._job.contract, self._items, self._scratch, pinned)
         rejected: list[str] = []
         misfits: list[Misfit] = []
         for n, rows in enumerate(groups):
@@ -107,9 +111,19 @@ class Staging:
         if wanted:
             rows = corrected(self._db, n, rows, wanted)
         passthrough = PLACE if rows.numbered else ()
-        query = stage_query(contract, rows.headers, self._with_lineage(rows), passthrough)
+        try:
+            query = stage_query(contract, rows.headers, self._with_lineage(rows), passthrough)
+        except BadObject as exc:
+            # Whoever is in this group has these headers: the first goes now, the others when they are staged again.
+            first = min(rows.dialects)
+            raise BadItem(first, BadObject(exc.code, self._job.inputs[first].key, exc.found, exc.next)) from exc
         table = f"s{n}" if rows.numbered else f"t{n}"
-        self._db.execute(f"create temp table {table} as {query.select}")
+        try:
+            self._db.execute(f"create temp table {table} as {query.select}")
+        except UNREADABLE as exc:
+            if not self._single or "No space left" in str(exc):
+                raise
+            raise blame(rows, self._items, exc) from exc
         finish = rows.finish()
         if not rows.numbered:
             self._number(n, rows, finish.skipped_before)

@@ -75,7 +75,8 @@ def _judge_key(home: Home, key: str, loads: Sequence[Load], verdict: Verdict, go
     except BadObject:
         return  # a name that can hold nothing: it is dead, and stays so
     if stat is None:
-        verdict.abandon += [*staged[-1:], *dead, *skipped]
+        unread = [x for x in loads if x.state is LoadState.SEEN]
+        verdict.abandon += [*unread, *staged[-1:], *dead, *skipped]
         if standing:
             gone.append(standing)
         return

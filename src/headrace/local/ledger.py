@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from importlib.resources import files as package_files
 
@@ -79,27 +80,34 @@ class SqliteLedger(History):
                 (self.pipeline, a.key),
             )
         ]
-        pending = next((x for x in live if x.state in PENDING), None)
+        pending = [x for x in live if x.state in PENDING]
         standing = next((x for x in live if x.state in STANDS), None)
         dead = next((x for x in live if x.state is LoadState.DEAD), None)
-        alike = (a.contract, a.corrections)
+        wanted = (a.version, a.contract, a.corrections)
 
-        if pending and pending.version == a.version:
-            if (pending.contract, pending.corrections) == alike:
-                return pending
-            return self._insert(db, a, pending.arrived_at)
+        ours = next((x for x in pending if (x.version, x.contract, x.corrections) == wanted), None)
+        # What was seen under this key before and never staged is overtaken; whoever still reads it finds out.
+        self._move(db, [x.id for x in pending if x.state is LoadState.SEEN and x is not ours], LoadState.ABANDONED)
+        if ours:
+            return self._touched(db, ours, a)
         if standing and standing.version == a.version:
             if standing.corrections == a.corrections and a.again != "replay":
-                if standing.fingerprint != a.fingerprint:
-                    db.execute("update loads set fingerprint = ? where id = ?", (a.fingerprint, standing.id))
-                return standing
+                return self._touched(db, standing, a)
             return self._insert(db, a, standing.arrived_at)
+        if pending and pending[0].version == a.version:
+            return self._insert(db, a, pending[0].arrived_at)
         if dead and dead.version == a.version:
-            if (dead.contract, dead.corrections) == alike and not a.again:
-                return dead
+            if (dead.contract, dead.corrections) == wanted[1:] and not a.again:
+                return self._touched(db, dead, a)
             self._move(db, [dead.id], LoadState.ABANDONED)
             return self._insert(db, a, dead.arrived_at)
         return self._insert(db, a, a.created)
+
+    def _touched(self, db: sqlite3.Connection, load: Load, a: Arrival) -> Load:
+        """The same bytes, written again perhaps: only how they are told apart cheaply has changed."""
+        if load.fingerprint != a.fingerprint:
+            db.execute("update loads set fingerprint = ? where id = ?", (a.fingerprint, load.id))
+        return replace(load, fingerprint=a.fingerprint)
 
     def _insert(self, db: sqlite3.Connection, a: Arrival, arrived_at: datetime) -> Load:
         (seq,) = db.execute("select coalesce(max(seq), 0) + 1 from loads").fetchone()
