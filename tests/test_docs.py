@@ -68,6 +68,8 @@ def test_every_snippet_of_a_page_does_what_it_says(page: Path, tmp_path: Path) -
                 printed = run(
                     ["bash", "-c", command], project, f"{where} $ {command}", int(snippet.option("exit") or 0)
                 )
+                if os.environ.get("HEADRACE_SHOW"):
+                    print(f"$ {command}\n{printed}")
                 assert matches(expected, printed), f"{where} $ {command}\nprinted:\n{printed}\nexpected:\n{expected}"
 
 

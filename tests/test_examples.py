@@ -122,7 +122,7 @@ def test_average_load_per_substation_is_highest_first(project: Project, readings
     wanted = sorted(((statistics.fmean(v), number) for number, v in may.items()), reverse=True)
     found = ask(project, "average_load_per_substation")
     assert [row["substation_number"] for row in found] == [number for _, number in wanted]
-    assert [row["average_load"] for row in found] == pytest.approx([mean for mean, _ in wanted])
+    assert [row["average_load"] for row in found] == pytest.approx([mean for mean, _ in wanted], abs=1e-4)
 
 
 def test_peak_per_asset(project: Project, readings: list[Reading]) -> None:
@@ -193,12 +193,10 @@ def test_the_real_files_load_whole(first_run: dict[str, Any]) -> None:
 
 
 def test_the_real_files_give_the_known_means(first_run: dict[str, Any], real_copy: Path) -> None:
-    query = (
-        "SELECT substation_name, round(avg(value), 5) AS mean FROM lv_data WHERE month = 12 "
-        "GROUP BY ALL ORDER BY mean DESC LIMIT 3"
-    )
+    query = "SELECT substation_name, avg(value) AS mean FROM lv_data WHERE month = 12 GROUP BY ALL ORDER BY mean DESC LIMIT 3"
     found = json.loads(headrace("sql", query, "--json", project=real_copy))
-    assert {row["substation_name"]: row["mean"] for row in found} == HIGHEST_MEANS
+    assert [row["substation_name"] for row in found] == list(HIGHEST_MEANS)
+    assert [row["mean"] for row in found] == pytest.approx(list(HIGHEST_MEANS.values()), abs=1e-5)
 
 
 def test_loading_the_real_files_again_changes_nothing(
