@@ -132,7 +132,10 @@ def test_each_revision_is_one_snapshot_that_tells_its_number(writer: LakeWriter,
     writer.apply(base.revision([*one_row(base, 2), *one_row(base, 3)], removed=first))
     told = [s.summary.additional_properties["headrace.revision"] for s in reopened(base.root).snapshots()]
     assert told == ["1", "2"]
-    assert reopened(base.root).scan().to_arrow().num_rows == 2
+    table = reopened(base.root)
+    assert table.scan().to_arrow().num_rows == 2
+    told_totals = table.current_snapshot().summary.additional_properties  # type: ignore[union-attr]
+    assert (told_totals["total-records"], told_totals["total-data-files"]) == ("2", "2")
 
 
 def test_snapshots_and_metadata_stay_few_however_many_revisions_there_were(writer: LakeWriter, base: Base) -> None:
@@ -257,12 +260,12 @@ def test_everything_is_synced_before_the_catalog_points_at_it(
 
     def watched(handle: int) -> None:
         synced.append(Path(os.readlink(f"/proc/self/fd/{handle}")).name)
-        pointer_at_sync.append(writer._pointer())
+        pointer_at_sync.append(writer._pointer.read())
         real(handle)
 
     real = os.fsync
     monkeypatch.setattr(durable.os, "fsync", watched)
-    pointer = writer._pointer()
+    pointer = writer._pointer.read()
     writer.apply(base.revision(one_row(base, 2)))
     written = metadata_files(base) - before
     assert written <= set(synced)

@@ -1,7 +1,7 @@
-"""Our values as Iceberg's: schemas, partition specs, data files, and the snapshot that a revision makes.
+"""Our values as Iceberg's: catalog, tables, schemas, partition specs, and data files.
 
-The only module besides `durable` that imports PyIceberg at its top (0.5 s, with scanning 2 s): `sinks.lake` imports it
-when it first writes. Data files are described from the ledger's figures alone; no Parquet footer is read again.
+This module, `snapshot` and `durable` import PyIceberg at their top (0.5 s): `sinks.lake` imports them when it first
+writes. Data files are described from the ledger's figures alone; no Parquet footer is read again.
 """
 
 from __future__ import annotations
@@ -16,17 +16,14 @@ from uuid import UUID
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.conversions import to_bytes
 from pyiceberg.manifest import DataFile as IcebergFile
-from pyiceberg.manifest import DataFileContent, FileFormat, ManifestEntry, ManifestEntryStatus, ManifestFile
+from pyiceberg.manifest import DataFileContent, FileFormat
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
-from pyiceberg.table import Table, Transaction
+from pyiceberg.table import Table
 from pyiceberg.table.locations import load_location_provider
-from pyiceberg.table.metadata import TableMetadata, new_table_metadata
+from pyiceberg.table.metadata import new_table_metadata
 from pyiceberg.table.name_mapping import create_mapping_from_schema
-from pyiceberg.table.snapshots import Operation
 from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
-from pyiceberg.table.update import TableUpdate
-from pyiceberg.table.update.snapshot import _OverwriteFiles
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.typedef import Record
 from pyiceberg.types import (
@@ -47,12 +44,6 @@ from pyiceberg.types import (
 from sqlalchemy import event
 
 from headrace.model.loads import DataFile
-
-ENTRIES = 500
-"""Data files per manifest: what a commit that removes one of them reads and writes again."""
-
-MERGE_AT = 20
-"""So many manifests with room left are merged into full ones."""
 
 PROPERTIES = {
     "commit.retry.num-retries": "0",  # a commit that seems to have failed may have landed: only the number tells
@@ -164,108 +155,6 @@ def value_of(kind: IcebergType, text: Any) -> Any:
 def _micros(moment: datetime) -> int:
     passed = moment - EPOCH
     return (passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds
-
-
-class OneCopyTransaction(Transaction):
-    """PyIceberg copies the whole metadata at each look at it, some 25 times per commit; this one when it changed."""
-
-    def __init__(self, table: Table) -> None:
-        super().__init__(table)
-        self._seen: tuple[tuple[TableUpdate, ...], TableMetadata] | None = None
-
-    @property
-    def table_metadata(self) -> TableMetadata:
-        if self._seen is None or self._seen[0] is not self._updates:
-            self._seen = (self._updates, super().table_metadata)
-        return self._seen[1]
-
-
-class ReplaceByPath(_OverwriteFiles):
-    """One snapshot that removes data files by path, adds others, and keeps manifests few and small.
-
-    PyIceberg's own overwrite looks for what it removes by partition predicates and merges nothing, so that each commit
-    costs more than the one before. `known` remembers which paths a manifest holds (manifests never change): only those
-    that hold a removed path are read.
-    """
-
-    def __init__(self, transaction: Transaction, known: dict[str, frozenset[str]], properties: dict[str, str]) -> None:
-        metadata = transaction.table_metadata
-        operation = Operation.OVERWRITE if metadata.current_snapshot() else Operation.APPEND
-        super().__init__(operation, transaction, transaction._table.io, snapshot_properties=properties)
-        self._known = known
-
-    def _manifests(self) -> list[ManifestFile]:
-        gone = {file.file_path for file in self._deleted_data_files}
-        kept, entries = self._parent(gone)
-        deleted = [e for e in entries if e.data_file.file_path in gone]
-        if len(deleted) != len(gone):
-            missing = sorted(gone - {e.data_file.file_path for e in deleted})
-            raise ValueError(f"not in the table: {', '.join(missing[:3])}")
-        left = [e for e in entries if e.data_file.file_path not in gone]
-        roomy = [m for m in kept if _files_in(m) < ENTRIES]
-        if len(roomy) >= MERGE_AT:
-            left += [e for m in roomy for e in self._entries(m)]
-            kept = [m for m in kept if _files_in(m) >= ENTRIES]
-        added = [self._entry(ManifestEntryStatus.ADDED, file) for file in self._added_data_files]
-        return [
-            *self._written(added),
-            *self._written([self._copy(ManifestEntryStatus.DELETED, e) for e in deleted]),
-            *self._written([self._copy(ManifestEntryStatus.EXISTING, e) for e in left]),
-            *kept,
-        ]
-
-    def _parent(self, gone: set[str]) -> tuple[list[ManifestFile], list[ManifestEntry]]:
-        """The parent's manifests that hold nothing of `gone`, and the entries of all others."""
-        snapshot = self._transaction.table_metadata.current_snapshot()
-        kept: list[ManifestFile] = []
-        entries: list[ManifestEntry] = []
-        for manifest in snapshot.manifests(self._io) if snapshot else ():
-            if _files_in(manifest) == 0:
-                continue  # it only told what an earlier snapshot removed
-            if gone and not gone.isdisjoint(self._paths(manifest)):
-                entries += self._entries(manifest)
-            else:
-                kept.append(manifest)
-        return kept, entries
-
-    def _paths(self, manifest: ManifestFile) -> frozenset[str]:
-        if manifest.manifest_path not in self._known:
-            self._known[manifest.manifest_path] = frozenset(e.data_file.file_path for e in self._entries(manifest))
-        return self._known[manifest.manifest_path]
-
-    def _entries(self, manifest: ManifestFile) -> list[ManifestEntry]:
-        return self.fetch_manifest_entry(manifest, discard_deleted=True)
-
-    def _written(self, entries: list[ManifestEntry]) -> list[ManifestFile]:
-        """New manifests of at most `ENTRIES` each, in the table's one partition spec."""
-        manifests = []
-        for start in range(0, len(entries), ENTRIES):
-            part = entries[start : start + ENTRIES]
-            with self.new_manifest_writer(self._transaction.table_metadata.spec()) as writer:
-                for entry in part:
-                    writer.add_entry(entry)
-            manifest = writer.to_manifest_file()
-            self._known[manifest.manifest_path] = frozenset(e.data_file.file_path for e in part)
-            manifests.append(manifest)
-        return manifests
-
-    def _entry(self, status: ManifestEntryStatus, file: IcebergFile) -> ManifestEntry:
-        return ManifestEntry.from_args(status=status, snapshot_id=self._snapshot_id, data_file=file)
-
-    def _copy(self, status: ManifestEntryStatus, entry: ManifestEntry) -> ManifestEntry:
-        """A file that stays keeps the snapshot that added it; one that goes names this one."""
-        return ManifestEntry.from_args(
-            status=status,
-            snapshot_id=self._snapshot_id if status == ManifestEntryStatus.DELETED else entry.snapshot_id,
-            sequence_number=entry.sequence_number,
-            file_sequence_number=entry.file_sequence_number,
-            data_file=entry.data_file,
-        )
-
-
-def _files_in(manifest: ManifestFile) -> int:
-    """Live data files of a manifest."""
-    return (manifest.added_files_count or 0) + (manifest.existing_files_count or 0)
 
 
 def open_catalog(name: str, namespace: str, path: Path, warehouse: str) -> SqlCatalog:

@@ -7,12 +7,9 @@ asks Iceberg what stands; the ledger knows.
 
 from __future__ import annotations
 
-import json
-import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,26 +18,14 @@ from headrace.model.contract import LINEAGE
 from headrace.model.errors import InfrastructureError
 from headrace.model.loads import DataFile, Revision
 from headrace.sinks.disk import location_of, make, path_of
+from headrace.sinks.pointer import CATALOG, NAMESPACE, NUMBER, CatalogPointer, State, number_in
 
 if TYPE_CHECKING:
     from pyiceberg.catalog.sql import SqlCatalog
     from pyiceberg.table import Table, Transaction
 
-CATALOG, NAMESPACE = "headrace", "lake"
-NUMBER = "headrace.revision"
-"""The snapshot property that holds the revision's number."""
-
 KEEP_SNAPSHOTS = 10
 """Expired down to this many whenever there are twice as many: a commit rewrites the list of all of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """What the catalog points at: the metadata file, its content, and the revision that it shows."""
-
-    pointer: str
-    metadata: dict[str, Any]
-    number: int
 
 
 class LakeWriter:
@@ -69,6 +54,7 @@ class LakeWriter:
         self.folder = self.root / "lake" / table
         self._catalog: SqlCatalog | None = None
         self._table: Table | None = None
+        self._pointer = CatalogPointer(self.catalog, table, self.folder)
         self._known: dict[str, frozenset[str]] = {}
 
     def number(self) -> int:
@@ -77,18 +63,18 @@ class LakeWriter:
         Iceberg's paths are absolute: in a copied or moved root the table has to be rebuilt from the base.
         Raises InfrastructureError (HR513) if the catalog, the metadata or the number in it cannot be read.
         """
-        state = self._state()
+        state = self._pointer.state()
         return state.number if state else 0
 
     def oldest(self) -> int:
         """The oldest revision that a snapshot still shows: files retired at or before it may be deleted."""
-        state = self._state()
-        shown = [_number_in(s) for s in state.metadata["snapshots"]] if state else []
+        state = self._pointer.state()
+        shown = [number_in(s) for s in state.metadata["snapshots"]] if state else []
         return min((n for n in shown if n is not None), default=0)
 
     def files(self) -> set[str]:
         """The data files of the current snapshot, relative to the root. For checks; reads every manifest."""
-        state = self._state()
+        state = self._pointer.state()
         if state is None:
             return set()
         table = self._opened(state)
@@ -103,7 +89,7 @@ class LakeWriter:
         Raises InfrastructureError: HR511 the commit failed, HR512 not the next revision, HR514 a column changed its
         type or the partitions changed.
         """
-        state = self._state()
+        state = self._pointer.state()
         number = state.number if state else 0
         if revision.number <= number:
             return
@@ -112,28 +98,30 @@ class LakeWriter:
             raise self._fault("HR512", found, "let the publisher apply the recorded revisions in order")
         with self._settled(revision.number):
             if state is None:
-                self._replace(self._pointer(), revision.number, revision.added, revision.columns)
+                self._replace(self._pointer.read(), revision.number, revision.added, revision.columns)
             else:
                 self._commit(state, revision)
         point("lake.after-commit")
+        if revision.number % KEEP_SNAPSHOTS == 0:
+            self._sweep()
 
     def rebuild(self, number: int, files: Sequence[DataFile], columns: Sequence[tuple[str, str]]) -> None:
         """Put a new table with just these files in the old one's place: schema, partitions and history begin again."""
-        pointer = self._pointer()
+        pointer = self._pointer.read()
         with self._settled(number, pointer):
             self._replace(pointer, number, files, columns)
         point("lake.after-commit")
 
     def maintain(self) -> None:
         """Expire snapshots and delete metadata files that nothing refers to."""
-        state = self._state()
+        state = self._pointer.state()
         if state is None:
             return
         with self._settled(state.number, state.pointer):
             table = self._opened(state)
             with table.transaction() as transaction:
                 self._expire(transaction, KEEP_SNAPSHOTS)
-            self._sweep(table)
+        self._sweep()
 
     def warm(self) -> None:
         """Import PyIceberg and open the catalog now, rather than while the first file waits."""
@@ -145,7 +133,7 @@ class LakeWriter:
         self._catalog = self._table = None
 
     def _commit(self, state: State, revision: Revision) -> None:
-        from headrace.sinks.iceberg import OneCopyTransaction, ReplaceByPath
+        from headrace.sinks.snapshot import OneCopyTransaction, ReplaceByPath
 
         table = self._opened(state)
         with OneCopyTransaction(table) as transaction:
@@ -156,16 +144,15 @@ class LakeWriter:
             for file in self._described(transaction, revision.added):
                 update.append_data_file(file)
             update.commit()
-            expired = self._expire(transaction, 2 * KEEP_SNAPSHOTS)
+            self._expire(transaction, 2 * KEEP_SNAPSHOTS)
             point("lake.before-commit")
-        if expired:
-            self._sweep(table)
 
     def _replace(
         self, pointer: str | None, number: int, files: Sequence[DataFile], columns: Sequence[tuple[str, str]]
     ) -> None:
         """Write metadata of a table that never was before, then let the catalog point at it instead of `pointer`."""
-        from headrace.sinks.iceberg import OneCopyTransaction, ReplaceByPath, new_table
+        from headrace.sinks.iceberg import new_table
+        from headrace.sinks.snapshot import OneCopyTransaction, ReplaceByPath
 
         make(self.folder / "metadata")
         catalog = self._opened_catalog()
@@ -178,7 +165,7 @@ class LakeWriter:
         update.commit()
         catalog._write_metadata(transaction.table_metadata, fresh.io, fresh.metadata_location)
         point("lake.before-commit")
-        self._point_at(pointer, fresh.metadata_location)
+        self._pointer.swap(pointer, fresh.metadata_location)
         self._table = None
 
     def _described(self, transaction: Transaction, files: Iterable[DataFile]) -> Iterable[Any]:
@@ -211,19 +198,28 @@ class LakeWriter:
                 for name, kind in new:
                     schema.add_column((name,), type_of(kind))
 
-    def _expire(self, transaction: Transaction, most: int) -> bool:
+    def _expire(self, transaction: Transaction, most: int) -> None:
         """If there are more snapshots than `most`, forget all but the newest few, in the same commit."""
         from pyiceberg.table.update.snapshot import ExpireSnapshots
 
         snapshots = sorted(transaction.table_metadata.snapshots, key=lambda s: s.sequence_number or 0)
         if len(snapshots) <= most:
-            return False
+            return
         old = [s.snapshot_id for s in snapshots[:-KEEP_SNAPSHOTS]]
         ExpireSnapshots(transaction).by_ids(old).commit()
-        return True
 
-    def _sweep(self, table: Table) -> None:
+    def _sweep(self) -> None:
         """Delete manifests, manifest lists and metadata that the table no longer refers to, or never did (a crash)."""
+        state = self._pointer.state()
+        if state is None:
+            return
+        try:
+            self._delete_unused(self._opened(state))
+        except OSError as exc:
+            raise self._fault("HR513", f"old metadata cannot be deleted: {exc}", "check the folder") from exc
+        point("lake.swept")
+
+    def _delete_unused(self, table: Table) -> None:
         metadata = table.metadata
         used = {table.metadata_location, *(entry.metadata_file for entry in metadata.metadata_log)}
         for snapshot in metadata.snapshots:
@@ -234,66 +230,6 @@ class LakeWriter:
             ours = file.name.endswith((".avro", ".metadata.json"))
             if ours and location_of(file) not in used and file.stat().st_mtime <= before:
                 file.unlink()
-        point("lake.swept")
-
-    def _state(self) -> State | None:
-        """What the catalog says now; None before the first commit, and when it names a table below another root."""
-        pointer = self._pointer()
-        if pointer is None:
-            return None
-        if not path_of(pointer).is_relative_to(self.folder):
-            return None
-        try:
-            metadata: dict[str, Any] = json.loads(path_of(pointer).read_bytes())
-        except (OSError, ValueError) as exc:
-            found = f"its metadata {path_of(pointer).name} cannot be read: {exc}"
-            raise self._fault("HR513", found, f"run `headrace rebuild {self.table}`") from exc
-        return State(pointer, metadata, self._history(metadata))
-
-    def _history(self, metadata: dict[str, Any]) -> int:
-        """The number that the newest snapshot with one carries: others may have committed after us (a compaction)."""
-        snapshots = {s["snapshot-id"]: s for s in metadata["snapshots"]}
-        snapshot = snapshots.get(metadata.get("current-snapshot-id"))
-        while snapshot is not None:
-            number = _number_in(snapshot)
-            if number is not None:
-                return number
-            snapshot = snapshots.get(snapshot.get("parent-snapshot-id"))
-        found = "no snapshot in its history carries a revision's number"
-        raise self._fault("HR513", found, f"run `headrace rebuild {self.table}`")
-
-    def _pointer(self) -> str | None:
-        """The metadata file that the catalog names for this table."""
-        if not self.catalog.exists():
-            return None
-        ask = """SELECT metadata_location FROM iceberg_tables
-                 WHERE catalog_name = ? AND table_namespace = ? AND table_name = ?"""
-        with self._sqlite() as db:
-            if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'iceberg_tables'").fetchone() is None:
-                return None
-            row = db.execute(ask, (CATALOG, NAMESPACE, self.table)).fetchone()
-        return str(row[0]) if row else None
-
-    def _point_at(self, before: str | None, after: str) -> None:
-        """One row of the catalog, compared and swapped."""
-        swap = """INSERT INTO iceberg_tables
-                      (catalog_name, table_namespace, table_name, metadata_location, iceberg_type)
-                  VALUES (?, ?, ?, ?, 'TABLE')
-                  ON CONFLICT DO UPDATE SET metadata_location = excluded.metadata_location,
-                      previous_metadata_location = metadata_location
-                  WHERE metadata_location IS ?"""
-        with self._sqlite() as db:
-            if db.execute(swap, (CATALOG, NAMESPACE, self.table, after, before)).rowcount != 1:
-                raise self._fault("HR511", "another process changed the table meanwhile", "it is tried again")
-
-    @contextmanager
-    def _sqlite(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with closing(sqlite3.connect(self.catalog, isolation_level=None, timeout=60)) as db:
-                db.execute("PRAGMA synchronous = full")
-                yield db
-        except sqlite3.Error as exc:
-            raise self._fault("HR513", f"the catalog cannot be used: {exc}", "check the disk") from exc
 
     def _opened(self, state: State) -> Table:
         """The table as the catalog has it now."""
@@ -326,7 +262,7 @@ class LakeWriter:
             raise self._fault("HR511", f"the commit failed: {exc}", "nothing was changed; it is tried again") from exc
 
     def _landed(self, number: int, pointer: str | None) -> bool:
-        state = self._state()
+        state = self._pointer.state()
         return state is not None and state.number == number and state.pointer != pointer
 
     def _changed(self, found: str) -> InfrastructureError:
@@ -334,8 +270,3 @@ class LakeWriter:
 
     def _fault(self, code: str, found: str, next: str) -> InfrastructureError:
         return InfrastructureError(code, f"lake {self.table!r}", found, next)
-
-
-def _number_in(snapshot: dict[str, Any]) -> int | None:
-    number = snapshot.get("summary", {}).get(NUMBER)
-    return None if number is None else int(number)
