@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 
 import duckdb
@@ -42,6 +42,8 @@ class Sheet:
     headers: tuple[str, ...]
     lines_before: int
     empty: bool
+    source: Path  # where raw text is found: `path`, unless records were taken out of it
+    broken: frozenset[int] = frozenset()
 
     @property
     def place(self) -> Place:
@@ -112,12 +114,23 @@ def prepare(part: Part, contract: Contract | None, pinned: Dialect | None) -> Sh
     found = next(islice(records(head, dialect), dialect.skip, None), None)
     if found is None:
         headers = unique_headers([names_of(c)[0] for c in read_columns(contract)] if contract else [])
-        return Sheet(part, path, dialect, headers, 0, empty=True)
+        return Sheet(part, path, dialect, headers, 0, empty=True, source=path)
     headers = _headers(part, found, dialect, contract)
     path, lines = _from_header(path, head, dialect, part.work)
-    sheet = Sheet(part, path, dialect, headers, lines, empty=False)
+    sheet = Sheet(part, path, dialect, headers, lines, empty=False, source=path)
     _refuse_monsters(sheet, seen)
-    return sheet
+    return _mended(sheet) if dialect.careful else sheet
+
+
+def _mended(sheet: Sheet) -> Sheet:
+    """The sheet with records of misplaced quotes replaced by ones that DuckDB surely rejects, and nothing else.
+
+    Left in, two such cells in one record make it reject a part and load the rest as a row of its own.
+    """
+    filler = b"x" + sheet.shape.delimiter.join([b""] * (len(sheet.headers) + 1)) + b"x"
+    into = sheet.part.work.with_suffix(".mended")
+    broken = scan.mend(sheet.path, sheet.shape, into, filler)
+    return replace(sheet, path=into, broken=frozenset(broken), dialect=replace(sheet.dialect, careful=True))
 
 
 def _shape(d: Dialect, header: bool, single: bool) -> scan.Shape:
@@ -207,58 +220,53 @@ class OneCsv(Group):
         self.relation = _read_csv([sheet.path], sheet, nulls, self._rejects)
 
     def finish(self, rows: int | None = None) -> Finish:
-        reasons = _rejected(self._connection, self._rejects).get(str(self._sheet.path), {})
-        self._records = None if rows is None else rows + len(reasons)
-        misfits = _misfits(self._sheet, reasons, self._lines() if reasons else None)
+        sheet = self._sheet
+        rejected = _rejected(self._connection, self._rejects).get(str(sheet.path), {})
+        self._index = None if rows is None or sheet.dialect.careful else _line_index(sheet, rows + len(rejected))
+        self._records = None if rows is None else rows + len(rejected)
+        if _doubtful(sheet, rejected, None if self._index else self._records):
+            raise _again(sheet)
+        misfits = _misfits(sheet, rejected, self._index)
         return Finish(misfits, [m.record - 1 - n for n, m in enumerate(misfits)])
 
     def raw(self, wanted: Mapping[Place, Sequence[int]]) -> dict[tuple[int, str | None, int], tuple[int, str]]:
-        lines, records, sheet = self._lines(), self._records, self._sheet
-        if lines is None or records is None:
+        index, records, sheet = self._index, self._records, self._sheet
+        if index is None or records is None:
             return _raw([sheet], wanted)
         header = int(sheet.dialect.header)
         return {
-            (*sheet.place, n): (n + header + sheet.lines_before, _text(lines.text(n + header).removesuffix(b"\r")))
+            (*sheet.place, n): (n + header + sheet.lines_before, _text(index.text(n + header).removesuffix(b"\r")))
             for n in wanted.get(sheet.place, ())
             if 0 < n <= records
         }
 
-    def _lines(self) -> LineIndex | None:
-        """An index by line, if counting proves that lines are records: no blank one, no line end inside quotes."""
-        if self._index is None and self._records is not None:
-            index = LineIndex(self._sheet.path, self._sheet.shape.end)
-            alike = index.total == self._records + int(self._sheet.dialect.header)
-            self._index = index if alike else None
-            self._records = self._records if alike else None
-        return self._index
+
+def _line_index(sheet: Sheet, records: int) -> LineIndex | None:
+    """An index by line, if counting proves that lines are records: no blank one, no line end inside quotes."""
+    index = LineIndex(sheet.path, sheet.shape.end)
+    return index if index.total == records + int(sheet.dialect.header) else None
 
 
 class ManyCsv(Group):
     """Small files of one shape, read at once into a temporary table and numbered by where each file's rows begin."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, sheets: Sequence[Sheet], nulls: Sequence[str]) -> None:
-        super().__init__(sheets[0].headers, {s.place: s.dialect for s in sheets})
-        self._sheets = sheets
-        table = fresh_name("csv")
         full = [s for s in sheets if not s.empty]
-        names = ", ".join(f"t.{quoted(h)}" for h in self.headers)
-        misfits: dict[str, list[Misfit]] = {}
-        if full:
-            reader = _read_csv([s.path for s in full], full[0], nulls, f"{table}_misfits", ", filename='_file'")
-            connection.execute(f"create temp table {table} as select * from {reader}")
-            rejected = _rejected(connection, f"{table}_misfits")
-            misfits = {str(s.path): _misfits(s, rejected.get(str(s.path), {})) for s in full}
-            rows = connection.execute(f"select _file, min(rowid), count(*) from {table} group by 1").fetchall()
-            places = _stretches(full, {file: (first, n) for file, first, n in rows}, misfits)
-        else:
-            cells = ", ".join(f"null::varchar as {quoted(h)}" for h in self.headers)
-            connection.execute(f"create temp table {table} as select {cells} limit 0")
-            places = _stretches([], {}, {})
-        connection.register(f"{table}_stretches", places)
+        table, rows, rejected = _read_together(connection, full, sheets[0].headers, nulls)
+        doubtful = [s for s in full if _doubtful(s, rejected.get(str(s.path), {}), _records(s, rows, rejected))]
+        if doubtful:
+            full = [_mended(s) if s in doubtful else s for s in full]
+            table, rows, rejected = _read_together(connection, full, sheets[0].headers, nulls)
+        self._sheets = [*full, *(s for s in sheets if s.empty)]
+        super().__init__(sheets[0].headers, {s.place: s.dialect for s in self._sheets})
+        misfits = {str(s.path): _misfits(s, rejected.get(str(s.path), {})) for s in full}
         self._finish = Finish([m for s in full for m in misfits[str(s.path)]])
+        stretches = f"{table}_stretches"
+        connection.register(stretches, _stretches(full, rows, misfits))
+        names = ", ".join(f"t.{quoted(h)}" for h in self.headers)
         self.relation = (
             f"(select {names}, s._item, s._member, t.rowid - s.shift as _record"
-            f" from {table} t asof join {table}_stretches s on t.rowid >= s.start)"
+            f" from {table} t asof join {stretches} s on t.rowid >= s.start)"
         )
 
     def finish(self, rows: int | None = None) -> Finish:
@@ -266,6 +274,29 @@ class ManyCsv(Group):
 
     def raw(self, wanted: Mapping[Place, Sequence[int]]) -> dict[tuple[int, str | None, int], tuple[int, str]]:
         return _raw(self._sheets, wanted)
+
+
+Rejected = dict[str, dict[int, tuple[str, bool]]]
+"""Per file: byte position of each rejected record → (why, in words; whether its quotes were found broken twice)."""
+
+
+def _read_together(
+    connection: duckdb.DuckDBPyConnection, sheets: Sequence[Sheet], headers: Sequence[str], nulls: Sequence[str]
+) -> tuple[str, dict[str, tuple[int, int]], Rejected]:
+    """(a temporary table of all rows, per file its first rowid and number of rows, what was rejected)."""
+    table = fresh_name("csv")
+    if not sheets:
+        cells = ", ".join(f"null::varchar as {quoted(h)}" for h in headers)
+        connection.execute(f"create temp table {table} as select {cells} limit 0")
+        return table, {}, {}
+    reader = _read_csv([s.path for s in sheets], sheets[0], nulls, f"{table}_misfits", ", filename='_file'")
+    connection.execute(f"create temp table {table} as select * from {reader}")
+    rows = connection.execute(f"select _file, min(rowid), count(*) from {table} group by 1").fetchall()
+    return table, {file: (first, n) for file, first, n in rows}, _rejected(connection, f"{table}_misfits")
+
+
+def _records(sheet: Sheet, rows: Mapping[str, tuple[int, int]], rejected: Rejected) -> int:
+    return rows.get(str(sheet.path), (0, 0))[1] + len(rejected.get(str(sheet.path), {}))
 
 
 def _stretches(
@@ -296,17 +327,38 @@ def _stretches(
 # -- misfits and raw text ---------------------------------------------------------------------------------------------
 
 
-def _rejected(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, dict[int, str]]:
-    """Per file: byte position of each rejected record → why, in words."""
+def _rejected(connection: duckdb.DuckDBPyConnection, table: str) -> Rejected:
     rows = connection.execute(
         f"select s.file_path, e.line_byte_position - 1, list(e.error_type::varchar order by e.byte_position),"
         f" list(e.error_message order by e.byte_position) from {table} e"
         f" join {table}_scans s using (scan_id, file_id) group by all order by all"
     ).fetchall()
-    found: dict[str, dict[int, str]] = {}
+    found: Rejected = {}
     for path, position, kinds, messages in rows:
-        found.setdefault(path, {})[position] = _reason(kinds, messages)
+        found.setdefault(path, {})[position] = (_reason(kinds, messages), kinds.count("UNQUOTED VALUE") > 1)
     return found
+
+
+def _doubtful(sheet: Sheet, rejected: Mapping[int, tuple[str, bool]], records: int | None) -> bool:
+    """Whether DuckDB may have cut one broken record into several. `records` is how many it told, if that needs proof."""
+    if not rejected or sheet.dialect.careful:
+        return False
+    return any(twice for _, twice in rejected.values()) or (
+        records is not None and scan.count(sheet.path, sheet.shape) != records
+    )
+
+
+def _again(sheet: Sheet) -> BadItem:
+    item, member = sheet.place
+    dialect = replace(sheet.dialect, careful=True)
+    again = dialect if member is None else Dialect(kind="zip", members={member: dialect})
+    error = BadObject(
+        "HR407", sheet.part.which, "quotes are so misplaced that records cannot be told apart", "quote anew"
+    )
+    return BadItem(item, error, again)
+
+
+_QUOTES = "a quote is opened or closed inside a cell, or never closed"
 
 
 def _reason(kinds: Sequence[str], messages: Sequence[str]) -> str:
@@ -317,7 +369,7 @@ def _reason(kinds: Sequence[str], messages: Sequence[str]) -> str:
                 expected, cells = (int(w) for w in message.replace(":", " ").split() if w.isdigit())
                 told["CELLS"] = f"{cells:,} cells where the header has {expected:,}"
             case "UNQUOTED VALUE":
-                told[kind] = "a quote is opened or closed inside a cell, or never closed"
+                told[kind] = _QUOTES
             case "INVALID ENCODING":
                 told[kind] = "holds bytes that are no text in this encoding"
             case "LINE SIZE OVER MAXIMUM":
@@ -328,26 +380,25 @@ def _reason(kinds: Sequence[str], messages: Sequence[str]) -> str:
     return "; ".join(told.values())
 
 
-def _misfits(sheet: Sheet, reasons: Mapping[int, str], lines: LineIndex | None = None) -> list[Misfit]:
-    positions = sorted(reasons)
-    if lines is not None:
-        numbers = [lines.number_at(p) for p in positions]
-        header, before = int(sheet.dialect.header), sheet.lines_before
-        texts = [_text(lines.text(n).removesuffix(b"\r")) for n in numbers]
-        return [
-            Misfit(*sheet.place, n - header, n + before, text, reasons[p])
-            for n, text, p in zip(numbers, texts, positions, strict=True)
-        ]
+def _misfits(sheet: Sheet, rejected: Mapping[int, tuple[str, bool]], index: LineIndex | None = None) -> list[Misfit]:
+    positions = sorted(rejected)
     if not positions:
         return []
-    hits = list(scan.by_offset(sheet.path, sheet.shape, positions))
-    if len(hits) != len(positions) or any(a.record >= b.record for a, b in pairwise(hits)):
-        found = f"{len(positions):,} records were rejected but only {len({h.record for h in hits}):,} can be told apart"
-        raise BadItem(sheet.part.item, BadObject("HR407", sheet.part.which, found, "check its quotes"))
-    return [
-        Misfit(*sheet.place, hit.record, hit.line + sheet.lines_before, _text(hit.text), reasons[position])
-        for hit, position in zip(hits, positions, strict=True)
-    ]
+    if index is not None:
+        numbers = [index.number_at(p) - int(sheet.dialect.header) for p in positions]
+        found = {
+            n: (n + int(sheet.dialect.header) + sheet.lines_before, _text(line.removesuffix(b"\r")))
+            for n in numbers
+            for line in [index.text(n + int(sheet.dialect.header))]
+        }
+    else:
+        numbers = [hit.record for hit in scan.by_offset(sheet.path, sheet.shape, positions)]
+        places = _raw([sheet], {sheet.place: numbers})
+        found = {n: places[*sheet.place, n] for n in numbers}
+    if len(found) != len(positions):
+        raise _again(sheet)
+    reasons = [_QUOTES if n in sheet.broken else rejected[p][0] for n, p in zip(numbers, positions, strict=True)]
+    return [Misfit(*sheet.place, n, *found[n], reason) for n, reason in zip(numbers, reasons, strict=True)]
 
 
 def _raw(
@@ -357,7 +408,7 @@ def _raw(
     for sheet in sheets:
         numbers = sorted({n for n in wanted.get(sheet.place, ()) if n > 0})
         if numbers and not sheet.empty:
-            for hit in scan.by_record(sheet.path, sheet.shape, numbers):
+            for hit in scan.by_record(sheet.source, sheet.shape, numbers):
                 found[(*sheet.place, hit.record)] = (hit.line + sheet.lines_before, _text(hit.text))
     return found
 

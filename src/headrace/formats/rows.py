@@ -57,10 +57,13 @@ class Finish:
 
 
 class BadItem(BadObject):
-    """One input of a batch can never load as it is. `index` tells which; the others are fine without it."""
+    """One input of a batch can never load as it is. `index` tells which; the others are fine without it.
 
-    def __init__(self, index: int, error: BadObject) -> None:
-        self.index, self.error = index, error
+    With `again`, it can after all: when read anew, from the beginning, with that dialect pinned.
+    """
+
+    def __init__(self, index: int, error: BadObject, again: Dialect | None = None) -> None:
+        self.index, self.error, self.again = index, error, again
         super().__init__(error.code, error.which, error.found, error.next)
 
 
@@ -86,7 +89,7 @@ class Rows(Protocol):
     def dialects(self) -> Mapping[int, Dialect]: ...
 
     def finish(self, rows: int | None = None) -> Finish:
-        """Called once, after `relation` was read to its end on the same connection.
+        """Called once, after `relation` was read to its end on the same connection. May raise BadItem with `again`.
 
         `rows` is how many rows it gave, if the caller knows: then raw text of a big file is found much faster.
         """

@@ -48,6 +48,7 @@ class _Line(NamedTuple):
     start: int
     text: bytes
     lines: int  # physical lines it spans
+    broken: bool = False  # a quote is opened or closed inside a cell, or never closed
 
 
 def by_record(path: Path, shape: Shape, wanted: Sequence[int]) -> Iterator[Hit]:
@@ -123,6 +124,17 @@ class _Block:
             start, stop = data.rfind(end, 0, at) + 1, data.find(end, at)
             text = self._bare(data[start:] if stop < 0 else data[start:stop])
             yield Hit(self.record + passed + 1, self.line + passed + 1, self.offset + start, text)
+
+    def broken(self) -> list[tuple[int, _Line]]:
+        """(number, record) of those whose quotes are out of place."""
+        if self._plain:
+            return []
+        record, found = self.record, []
+        for line in self._logical():
+            record += self._is_record(line, record)
+            if line.broken and record > 0:
+                found.append((record, line))
+        return found
 
     def _bare(self, line: bytes) -> bytes:
         return line[:-1] if self._shape.newline == "crlf" and line.endswith(b"\r") else line
@@ -237,36 +249,40 @@ def _walk(data: bytes, shape: Shape, last: bool) -> Iterator[_Line]:
     """Record by record, cell by cell. Stops before a record that is not whole unless this is the last block."""
     position = 0
     while position < len(data):
-        end = _record_end(data, position, shape)
+        end, broken = _record_end(data, position, shape)
         if end < 0:
             if not last:
                 return
-            end = len(data)
+            end, broken = len(data), broken or not data.endswith(shape.end)
         text = data[position:end]
         spans = text.count(shape.end) + 1
-        yield _Line(position, text[:-1] if shape.newline == "crlf" and text.endswith(b"\r") else text, spans)
+        bare = text[:-1] if shape.newline == "crlf" and text.endswith(b"\r") else text
+        yield _Line(position, bare, spans, broken)
         position = end + 1
 
 
-def _record_end(data: bytes, position: int, shape: Shape) -> int:
-    """Where the line end is that closes the record starting here; -1 when it is not in `data`."""
-    end, quote = shape.end, shape.quote
+def _record_end(data: bytes, position: int, shape: Shape) -> tuple[int, bool]:
+    """(where the line end is that closes the record starting here, -1 when it is not in `data`; whether it is broken)."""
+    end, quote, broken = shape.end, shape.quote, False
     while True:
         line_end = data.find(end, position)
         if not quote or data.find(quote, position, line_end if line_end >= 0 else len(data)) < 0:
-            return line_end
+            return line_end, broken
         start = position + data.startswith(b" ", position)  # one blank before a quote is let pass, two are text
-        if data.startswith(quote, start):
+        quoted = data.startswith(quote, start)
+        if quoted:
             close = _closing(data, start + 1, shape)
             if close < 0:
-                return -1
-            # What follows up to the delimiter should be nothing. If it is text, DuckDB rejects the record, but goes on
-            # like here: a quote in there means nothing, a delimiter begins a cell.
+                return -1, True
             position = close + 1
             line_end = data.find(end, position)
-        at = data.find(shape.delimiter, position, line_end if line_end >= 0 else len(data))
+        stop = line_end if line_end >= 0 else len(data)
+        at = data.find(shape.delimiter, position, stop)
+        # Behind a closing quote should be nothing. DuckDB rejects the record, but goes on like here: a quote in that
+        # text means nothing, a delimiter begins a cell.
+        broken = broken or (quoted and bool(data[position : at if at >= 0 else stop].strip(b" \r")))
         if at < 0:
-            return line_end
+            return line_end, broken
         position = at + len(shape.delimiter)
 
 
@@ -310,3 +326,19 @@ def monster(path: Path, shape: Shape, limit: int) -> int:
             if len(rest) > limit:
                 return offset
     return -1
+
+
+def mend(path: Path, shape: Shape, into: Path, filler: bytes) -> set[int]:
+    """Copy the file with every broken record replaced by `filler`; returns their numbers. All others keep theirs."""
+    broken: set[int] = set()
+    end = b"\r\n" if shape.newline == "crlf" else shape.end
+    with open(into, "wb") as out:
+        for block in _blocks(path, shape):
+            bad = block.broken()
+            done = 0
+            for number, found in bad:
+                out.write(block.data[done : found.start] + filler + end)
+                done = found.start + len(found.text) + len(end)
+                broken.add(number)
+            out.write(block.data[done:])
+    return broken
