@@ -164,6 +164,56 @@ def _together(base: Base, files: Sequence[DataFile], where: str = "") -> list[Da
     return base.write(f"SELECT * FROM read_parquet([{paths}], hive_partitioning = false) {where}", {})
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_after_any_revisions_both_sinks_hold_the_rows_of_the_standing_files(
+    base: Base, tmp_path: Path, seed: int
+) -> None:
+    chance = random.Random(seed)
+    sinks = [open_writer("lake", tmp_path), open_writer("keyed", tmp_path)]
+    standing: list[DataFile] = []
+    keys: dict[str, int] = {}  # load -> whose keys its rows have
+    for step in range(25):
+        added: list[DataFile] = []
+        removed: list[DataFile] = []
+        name = f"L{step}"
+        match chance.choice(["load", "load", "correct", "compact", "retract", "nothing"] if standing else ["load"]):
+            case "load":
+                added = base.load(name, _rows_of(step, chance.randint(1, 9)))
+                keys[name] = step
+            case "correct":  # another load brings some of the same keys; what shares a file with the old one stays
+                old = chance.choice(sorted({load for f in standing for load in f.loads}))
+                removed = [f for f in standing if old in f.loads]
+                keys[name] = keys[old]
+                left = _together(base, removed, f"WHERE _load_id <> '{old}'")
+                added = [*left, *base.load(name, _rows_of(keys[old], chance.randint(1, 12)))]
+            case "compact":
+                removed = chance.sample(standing, k=chance.randint(1, len(standing)))
+                added = _together(base, removed)
+            case "retract":
+                removed = chance.sample(standing, k=1)
+        standing = [f for f in standing if f not in removed] + list(added)
+        revision = base.revision(added, removed=removed)
+        for sink in sinks:
+            sink.apply(revision)
+        assert contents(sinks[0]) == contents(sinks[1]) == _rows_in(base, standing)
+    for sink in sinks:
+        sink.rebuild(99, standing, COLUMNS)
+    assert contents(sinks[0]) == contents(sinks[1]) == _rows_in(base, standing)
+
+
+def _rows_of(load: int, n: int) -> str:
+    """Keys that belong to this load alone, in two partitions."""
+    rows = f"SELECT 'k{load}' AS asset, TIMESTAMP '2024-12-31 23:00:00' + to_minutes(i * 15) AS seen"
+    return f"{rows}, random() AS value FROM range({n}) t(i)"
+
+
+def _rows_in(base: Base, files: Sequence[DataFile]) -> Rows:
+    if not files:
+        return []
+    query = "SELECT asset, seen::VARCHAR, value, _load_id, _source_row FROM read_parquet(?, hive_partitioning = false)"
+    return sorted(base.duckdb.execute(query, [[str(base.root / f.path) for f in files]]).fetchall(), key=str)
+
+
 def test_rebuilding_replaces_everything_at_the_number_given(writer: AnyWriter, base: Base) -> None:
     writer.apply(base.revision(base.load("L1", ONE)))
     writer.rebuild(7, base.load("L2", TWO), COLUMNS)
