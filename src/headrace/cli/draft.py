@@ -31,13 +31,16 @@ def squash(text: str) -> str:
 
 
 def class_name(pipeline: str) -> str:
-    return "".join(part.capitalize() for part in re.split(r"[\W_]+", pipeline) if part) or "Row"
+    """A name for the Record of a pipeline that no import or keyword has."""
+    name = "".join(part.capitalize() for part in re.split(r"[\W_]+", pipeline) if part) or "Row"
+    return f"{name}Row" if keyword.iskeyword(name) or name in ("Record", "Pipeline") else name
 
 
 def identifier(text: str) -> str:
     """A pipeline or table name: lower case letters, digits and underscores, not beginning with a digit."""
     name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_") or "rows"
-    return name if name[0].isalpha() else f"t_{name}"
+    name = name if name[0].isalpha() else f"t_{name}"
+    return f"{name}_" if keyword.iskeyword(name) else name
 
 
 def render(
@@ -86,7 +89,8 @@ def _names(columns: Sequence[Evidence]) -> dict[str, str]:
 
 
 def _docstring(scanned: str) -> str:
-    return f'"""Drafted by `headrace init --from` from {scanned}. Review the guesses, then run `headrace check`."""'
+    source = re.sub(r'["\\\s]+', " ", scanned)  # a file's name must not end the text
+    return f'"""Drafted from {source} by `headrace init --from`: review the guesses."""'
 
 
 def _imports(columns: Sequence[Evidence], body: str, usable: bool) -> list[str]:

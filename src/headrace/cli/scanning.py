@@ -75,8 +75,11 @@ def _files(given: Sequence[str]) -> list[Path]:
             found.append(path)
         else:
             raise UsageError("HR121", text, "there is no such file", "check the path")
+    found = [path for path in found if path.stat().st_size]  # an empty file is no evidence
     if not found:
-        raise UsageError("HR139", ", ".join(given), "no file was found", "give files with a header and rows")
+        raise UsageError(
+            "HR139", ", ".join(given), "no file with content was found", "give files with a header and rows"
+        )
     return found
 
 

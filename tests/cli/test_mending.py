@@ -1,0 +1,104 @@
+"""Rows that were rejected, definitions that changed, objects that went: the way back from each."""
+
+from __future__ import annotations
+
+import csv as reader
+from pathlib import Path
+
+from cli_project import DEFINITION, Command, csv
+
+
+def dirty(project: Path) -> Path:
+    return csv(project / "a.csv", "s1,2025-05-01T00:00:00,1", "s1,2025-05-01T00:10:00,1x", "s2,2025-05-01T00:00:00,2")
+
+
+def test_a_rejected_row_is_exported_edited_and_brought_back(command: Command, project: Path) -> None:
+    dirty(project)
+    command("run", "readings", "a.csv")
+    (row,) = command("quarantine", "show", "readings", "--json").json
+    assert (row["raw"], row["column"], row["value"], row["_source_row"]) == (
+        "s1,2025-05-01T00:10:00,1x",
+        "value",
+        "1x",
+        2,
+    )
+    assert command("quarantine", "ls", "--json").json[0]["rows"] == 1
+    assert command("quarantine", "export", "readings", "--out", "fix.csv").code == 0
+    (exported,) = reader.DictReader((project / "fix.csv").open())
+    assert (exported["Sensor"], exported["Value"], exported["_source_row"]) == ("s1", "1x", "2")
+    (project / "fix.csv").write_text((project / "fix.csv").read_text().replace(",1x", ",1.25"))
+    assert command("quarantine", "correct", "readings", "fix.csv", "--dry-run").code == 0
+    assert command("sql", "SELECT count(*) n FROM readings", "--json").json == [{"n": 2}]
+    said = command("quarantine", "correct", "readings", "fix.csv")
+    assert said.code == 0 and "1 row of 1 object" in said.err
+    assert command("sql", "SELECT sum(value) s FROM readings", "--json").json == [{"s": 4.25}]
+    assert command("quarantine", "ls", "--json").json == []
+
+
+def test_a_correction_of_a_version_that_is_gone_is_left_aside(command: Command, project: Path) -> None:
+    dirty(project)
+    command("run", "readings", "a.csv")
+    command("quarantine", "export", "readings", "--out", "fix.csv")
+    csv(project / "a.csv", "s1,2025-05-01T00:00:00,5")
+    command("run", "readings", "a.csv")
+    assert "left aside" in command("quarantine", "correct", "readings", "fix.csv").err
+
+
+def test_a_file_that_is_no_export_is_refused(command: Command, project: Path) -> None:
+    dirty(project)
+    assert "HR127" in command("quarantine", "correct", "readings", "a.csv").err
+
+
+def test_a_changed_definition_makes_loads_outdated_until_they_are_replayed(command: Command, project: Path) -> None:
+    csv(project / "a.csv", "s1,2025-05-01T00:00:00,1", "s2,2025-05-01T00:00:00,-1")
+    command("run", "readings", "a.csv")
+    stricter = DEFINITION.replace("{more}", "").replace("value: float", "value: float = column(ge=0)")
+    stricter = stricter.replace("import Pipeline, Record", "import Pipeline, Record, column")
+    (project / "pipelines.py").write_text(stricter)
+    assert command("status", "--json").json["pipelines"][0]["outdated"] == 1
+    assert len(command("replay", "readings", "--outdated", "--dry-run", "--json").json) == 1
+    assert command("replay", "readings", "--outdated").code == 0
+    assert command("status", "--json").json["pipelines"][0]["outdated"] == 0
+    assert command("sql", "SELECT count(*) n FROM readings", "--json").json == [{"n": 1}]
+    assert [x["state"] for x in command("history", "--json").json] == ["retired", "standing"]
+
+
+def test_a_replay_says_which_loads_and_asks_before_all_of_them(command: Command, project: Path) -> None:
+    csv(project / "a.csv", "s1,2025-05-01T00:00:00,1")
+    command("run", "readings", "a.csv")
+    assert "HR137" in command("replay", "readings").err
+    assert "HR133" in command("replay", "readings", "--all").err
+    assert command("replay", "readings", "--all", "--yes").code == 0
+    assert command("replay", "readings", "--since", "1 hour").code == 0
+    assert "HR129" in command("replay", "readings", "--file", "raw/readings/b.csv").err
+
+
+def test_many_deletions_wait_for_a_person(command: Command, project: Path) -> None:
+    (project / "pipelines.py").write_text(DEFINITION.replace("{more}", ', on_delete="retract"'))
+    names = [f"{i}.csv" for i in range(30)]
+    for i, name in enumerate(names):
+        csv(project / "in" / name, f"s{i},2025-05-01T00:00:00,{i}")
+    command("run", "readings", "in")
+    for name in names[:20]:
+        (project / ".headrace/landing/raw/readings" / name).unlink()
+    command("run", "readings")
+    assert command("sql", "SELECT count(*) n FROM readings", "--json").json == [{"n": 30}]
+    assert len(command("retract", "readings", "--json").json) == 20
+    assert command("status").code == 1
+    assert command("retract", "readings", "--confirm").code == 0
+    assert command("sql", "SELECT count(*) n FROM readings", "--json").json == [{"n": 10}]
+    assert command("status").code == 0
+
+
+def test_sinks_are_rebuilt_and_files_compacted_without_changing_a_row(command: Command, project: Path) -> None:
+    for i in range(5):
+        csv(project / f"{i}.csv", f"s{i},2025-05-01T00:00:00,{i}")
+        command("run", "readings", f"{i}.csv")
+    before = command("sql", "SELECT * FROM readings ORDER BY sensor", "--json").json
+    assert command("compact", "readings", "--json").json[0]["files_before"] == 5
+    assert command("sql", "SELECT * FROM readings ORDER BY sensor", "--json").json == before
+    assert "HR133" in command("rebuild", "by_sensor").err
+    assert command("rebuild", "by_sensor", "--yes").code == 0
+    assert command("rebuild", "readings", "readings", "--yes").code == 0
+    assert command("get", "by_sensor", "s3", "--json").json[0]["value"] == 3.0
+    assert "did you mean 'by_sensor'" in command("rebuild", "by_sensr", "--yes").err
