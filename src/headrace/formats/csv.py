@@ -340,7 +340,7 @@ def _rejected(connection: duckdb.DuckDBPyConnection, table: str) -> Rejected:
 
 
 def _doubtful(sheet: Sheet, rejected: Mapping[int, tuple[str, bool]], records: int | None) -> bool:
-    """Whether DuckDB may have cut one broken record into several. `records` is how many it told, if that needs proof."""
+    """Whether DuckDB may have cut one broken record into several. `records`: how many it told, if that needs proof."""
     if not rejected or sheet.dialect.careful:
         return False
     return any(twice for _, twice in rejected.values()) or (

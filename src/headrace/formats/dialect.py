@@ -31,7 +31,8 @@ class Dialect:
     """How one object is read. `skip` counts the records before the header; `kind` is the format family.
 
     `encoding` is a Python codec name; `newline` is what ends lines: "lf", "crlf", "cr" or "mixed" (then each of the
-    three does, outside quotes). `careful`: records with misplaced quotes are taken out before DuckDB sees them. `sheet` is the worksheet read. Of a zip only `members` says anything.
+    three does, outside quotes). `sheet` is the worksheet read. `careful`: records with misplaced quotes are taken out
+    before DuckDB sees them. Of a zip only `members` says anything.
     """
 
     kind: str = "csv"
