@@ -30,7 +30,7 @@ class CorrectedRows:
         self.relation = relation
         self._rows, self._misfits, self._raw = rows, misfits, raw
 
-    def finish(self) -> Finish:
+    def finish(self, rows: int | None = None) -> Finish:
         return Finish(misfits=list(self._misfits), skipped_before=[])
 
     def raw(

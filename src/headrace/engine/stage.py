@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,17 @@ def handle(payload: dict[str, Any]) -> dict[str, Any]:
     Raises BadObject (with `index` of the input) when one input can never load; the caller then stages the others.
     """
     job = Job.from_dict(payload)
+    try:
+        return _stage(job)
+    except BadItem as exc:
+        if exc.again is None:
+            raise
+        inputs = list(job.inputs)
+        inputs[exc.index] = replace(inputs[exc.index], dialect=exc.again.to_dict())
+        return handle(replace(job, inputs=tuple(inputs)).to_dict())  # once per input: that dialect never asks again
+
+
+def _stage(job: Job) -> dict[str, Any]:
     with (
         engine_connection(job.memory_limit, job.threads, [job.root], job.scratch) as db,
         tempfile.TemporaryDirectory(dir=job.scratch) as scratch,
@@ -119,12 +130,12 @@ class Staging:
             raise BadItem(first, BadObject(exc.code, self._job.inputs[first].key, exc.found, exc.next)) from exc
         table = f"s{n}" if rows.numbered else f"t{n}"
         try:
-            self._db.execute(f"create temp table {table} as {query.select}")
+            created = self._db.execute(f"create temp table {table} as {query.select}").fetchone()
         except UNREADABLE as exc:
             if not self._single or "No space left" in str(exc):
                 raise
             raise blame(rows, self._items, exc) from exc
-        finish = rows.finish()
+        finish = rows.finish(created[0] if created else None)
         if not rows.numbered:
             self._number(n, rows, finish.skipped_before)
         return query, list(finish.misfits)

@@ -32,6 +32,9 @@ TOGETHER = 64 << 20
 """Bytes of small files read as one group."""
 
 
+_NONE: Mapping[str, Dialect] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Sheet:
     """One text file ready to be read: UTF-8, one kind of line end, its header first. `lines_before` were cut off."""
@@ -42,6 +45,7 @@ class Sheet:
     headers: tuple[str, ...]
     lines_before: int
     empty: bool
+    siblings: Mapping[str, Dialect]  # what is pinned for members of the same zip
     source: Path  # where raw text is found: `path`, unless records were taken out of it
     broken: frozenset[int] = frozenset()
 
@@ -64,7 +68,9 @@ def open_csv(
     groups: dict[tuple[object, ...], list[Sheet]] = {}
     for part in parts:
         try:
-            sheet = prepare(part, contract, pinned_for(part.item, part.member, pinned))
+            whole = pinned.get(part.item)
+            pin = pinned_for(part.item, part.member, pinned)
+            sheet = prepare(part, contract, pin, whole.members if whole else {})
         except BadObject as exc:
             raise BadItem(part.item, exc) from exc
         groups.setdefault(_alike(sheet), []).append(sheet)
@@ -100,7 +106,9 @@ def _batches(sheets: Sequence[Sheet]) -> list[list[Sheet]]:
 # -- making a file ready ----------------------------------------------------------------------------------------------
 
 
-def prepare(part: Part, contract: Contract | None, pinned: Dialect | None) -> Sheet:
+def prepare(
+    part: Part, contract: Contract | None, pinned: Dialect | None, siblings: Mapping[str, Dialect] = _NONE
+) -> Sheet:
     """Decide how a part is read and make it so. HR405 encoding, HR406 a monstrous record, HR408 doubled headers."""
     spec = contract.csv if contract else None
     declared = pinned.encoding if pinned else spec.encoding if spec else None
@@ -114,10 +122,10 @@ def prepare(part: Part, contract: Contract | None, pinned: Dialect | None) -> Sh
     found = next(islice(records(head, dialect), dialect.skip, None), None)
     if found is None:
         headers = unique_headers([names_of(c)[0] for c in read_columns(contract)] if contract else [])
-        return Sheet(part, path, dialect, headers, 0, empty=True, source=path)
+        return Sheet(part, path, dialect, headers, 0, True, siblings, path)
     headers = _headers(part, found, dialect, contract)
     path, lines = _from_header(path, head, dialect, part.work)
-    sheet = Sheet(part, path, dialect, headers, lines, empty=False, source=path)
+    sheet = Sheet(part, path, dialect, headers, lines, False, siblings, path)
     _refuse_monsters(sheet, seen)
     return _mended(sheet) if dialect.careful else sheet
 
@@ -351,7 +359,7 @@ def _doubtful(sheet: Sheet, rejected: Mapping[int, tuple[str, bool]], records: i
 def _again(sheet: Sheet) -> BadItem:
     item, member = sheet.place
     dialect = replace(sheet.dialect, careful=True)
-    again = dialect if member is None else Dialect(kind="zip", members={member: dialect})
+    again = dialect if member is None else Dialect(kind="zip", members={**sheet.siblings, member: dialect})
     error = BadObject(
         "HR407", sheet.part.which, "quotes are so misplaced that records cannot be told apart", "quote anew"
     )

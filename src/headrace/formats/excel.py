@@ -80,12 +80,15 @@ def _open(
     try:
         book = fastexcel.read_excel(str(part.path))
         name = _sheet(part, book.sheet_names, pinned.sheet if pinned else contract.sheet if contract else None)
-        sheet = book.load_sheet(name, header_row=None, dtypes="string")
+        # skip_rows=0 keeps blank rows at the top: rows are then counted as the spreadsheet shows them.
+        sheet = book.load_sheet(name, header_row=None, skip_rows=0, dtypes="string")
         table = pa.table(sheet.to_arrow())
     except BadObject:
         raise
     except Exception as exc:  # fastexcel's errors and its parser's panics have no common class of their own
-        raise BadObject("HR414", part.which, f"is no readable workbook ({exc})", "save it again") from exc
+        raise BadObject(
+            "HR414", part.which, f"is no readable workbook ({str(exc).splitlines()[0]})", "save it again"
+        ) from exc
     table = table.append_column("_line", pa.array(range(1, table.num_rows + 1), pa.int64()))
     start, header = _header(table, contract, pinned)
     names = unique_headers(header) if header else unique_headers(_names(contract))

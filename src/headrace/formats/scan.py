@@ -262,7 +262,7 @@ def _walk(data: bytes, shape: Shape, last: bool) -> Iterator[_Line]:
 
 
 def _record_end(data: bytes, position: int, shape: Shape) -> tuple[int, bool]:
-    """(the line end that closes the record starting here, or -1 if it is not in `data`; whether the record is broken)."""
+    """(the line end that closes the record starting here, or -1 if `data` ends before; whether it is broken)."""
     end, quote, broken = shape.end, shape.quote, False
     while True:
         line_end = data.find(end, position)
