@@ -44,10 +44,7 @@ def cast(of: Type, t: str, v: str) -> Cast:
         case "int":
             return _tested(of, t, v, r"\s*[+-]?\d+(\.0*)?\s*", "not a whole number of 64 bits")
         case "float":
-            # the nearest double, as everywhere; but what is too large for one is no infinity: only the word is
-            words = _matches(t, r"(?i)\s*[+-]?(nan|inf|infinity)\s*")
-            lost = f"(contains({t}, '_') OR (NOT isfinite({v}) AND NOT {words}))"
-            return Cast(f"TRY_CAST({t} AS DOUBLE)", None, lost, "not a number that a double holds")
+            return _float(t, v)
         case "decimal":
             return _decimal(of, t, v)
         case "bool":
@@ -79,6 +76,16 @@ def _tested(of: Type, t: str, v: str, pattern: str, reason: str) -> Cast:
     return Cast(f"TRY_CAST({t} AS {of.sql})", None, lost, reason)
 
 
+def _float(t: str, v: str) -> Cast:
+    """The nearest double, as everywhere; but what is too large for one is no infinity: only the word is."""
+    number = _matches(t, r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*")
+    word = _matches(t, r"(?i)\s*[+-]?(nan|inf|infinity)\s*")
+    # blanks and '+' sort before '-': DuckDB reads '+-1' as -1
+    odd = f"(isfinite({v}) AND {t} < '-' AND NOT {number})"
+    lost = f"(contains({t}, '_') OR {odd} OR (NOT isfinite({v}) AND NOT {word}))"
+    return Cast(f"TRY_CAST({t} AS DOUBLE)", None, lost, "not a number that a double holds")
+
+
 def _decimal(of: Type, t: str, v: str) -> Cast:
     precision, scale = of.digits or (18, 4)
     if of.round:
@@ -90,7 +97,8 @@ def _decimal(of: Type, t: str, v: str) -> Cast:
 
 def _date(of: Type, t: str, v: str) -> Cast:
     iso = _matches(t, rf"\s*{_DAY}([ T]{_MIDNIGHT})?\s*")
-    lost = f"(NOT ({v} {_FOUR_DIGITS} AND {t} LIKE '____-__-__') AND NOT ({v} {_DATES} AND {iso}))"
+    plain = f"{v} {_FOUR_DIGITS} AND {t} LIKE '____-__-__' AND NOT contains({t}, ' ')"
+    lost = f"(NOT ({plain}) AND NOT ({v} {_DATES} AND {iso}))"
     return Cast(f"TRY_CAST({t} AS DATE)", None, lost, "not a date like 2024-12-31")
 
 
@@ -107,7 +115,7 @@ def _instant(zone: str, t: str, v: str) -> Cast:
     shaped = f"{t} LIKE '____-__-__T__:__:__Z' AND {_plain(t)}"
     utc = _matches(t, rf"\s*{_DAY}[ T]{_CLOCK} ?Z\s*")
     bare = _matches(t, rf"\s*{_DAY}([ T]{_CLOCK})?\s*")
-    offset = _matches(t, rf"\s*{_DAY}[ T]{_CLOCK} ?{_OFFSET}\s*")
+    offset = _matches(t, rf"\s*{_DAY}[ T]{_CLOCK}{_OFFSET}\s*")
     value = (
         f"CASE WHEN {v} NOT {_TIMES} THEN NULL WHEN {shaped} THEN {_in_zone('UTC', v)}"
         f" WHEN {v}::VARCHAR = {t} THEN {local}"
@@ -136,7 +144,7 @@ def _formatted_time(of: Type, pattern: str, t: str, v: str) -> Cast:
     value, typed, offset = v, f"TRY_CAST({t} AS TIMESTAMP)", ""
     if of.zone:
         value = _in_zone("UTC" if "%z" in pattern else of.zone, v)
-        typed, offset = f"TRY_CAST({t} AS TIMESTAMPTZ)", f" ?{_OFFSET}"
+        typed, offset = f"TRY_CAST({t} AS TIMESTAMPTZ)", _OFFSET
     if "%z" in pattern:
         attempt = f"timezone('UTC', {attempt})"
     iso = _matches(t, rf"\s*{_DAY}[ T]{_CLOCK}{offset}\s*")

@@ -192,7 +192,7 @@ def _format(kind: Kind, spec: Spec, options: Options) -> str | None:
     try:
         pattern = strptime_pattern(text, time=kind == "datetime")
     except ValueError as exc:
-        raise Mistake("HR204", f"format {text!r}: {exc}", "write e.g. 'DD/MM/YYYY' or 'DD/MM/YYYY HH:mm:ss'") from None
+        raise Mistake("HR204", f"format: {exc}", "write e.g. 'DD/MM/YYYY' or 'DD/MM/YYYY HH:mm:ss'") from None
     if "%z" in pattern and not (spec.zone or options.zone):
         raise Mistake("HR204", f"format {text!r} reads an offset that a zone-less datetime would lose", "give a zone")
     return pattern

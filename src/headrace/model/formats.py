@@ -24,7 +24,7 @@ _TOKENS = {
     "A": "%p",
     "Z": "%z",
 }
-_SPLIT = re.compile("|".join(_TOKENS) + "|[A-Za-z]+|.", re.DOTALL)
+_SPLIT = re.compile("|".join(_TOKENS) + "|T|[A-Za-z]+|.", re.DOTALL)
 _TIME = {"%H", "%I", "%M", "%S", "%f", "%g", "%p", "%z"}
 _ALLOWED = {*_TOKENS.values(), "%%", "%j", "%e", "%-d", "%-m"}
 
@@ -56,5 +56,5 @@ def _token(token: str, text: str) -> str:
     if token in _TOKENS:
         return _TOKENS[token]
     if token.isalpha() and token != "T":
-        raise ValueError(f"{token!r} in {text!r} is not known; write e.g. 'DD/MM/YYYY' or 'YYYY-MM-DD HH:mm:ss'")
+        raise ValueError(f"{token!r} in {text!r} is not known")
     return token

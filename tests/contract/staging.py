@@ -1,0 +1,70 @@
+"""Runs the contract's query over a handful of rows of text, for tests: what a file with them would give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from headrace import Pipeline, Record, files, lake
+from headrace.contract.compile import compile_contract
+from headrace.contract.query import stage_query
+from headrace.model.contract import Contract
+from headrace.model.fields import quoted
+
+
+@dataclass
+class Staged:
+    """Rows in the order given: the typed row, or None and why not. `filtered` counts skipped ones."""
+
+    rows: list[dict[str, Any] | None]
+    rejected: list[dict[str, Any]]
+    filtered: int
+
+    @property
+    def accepted(self) -> list[dict[str, Any]]:
+        return [row for row in self.rows if row is not None]
+
+    @property
+    def reasons(self) -> list[str]:
+        return [row["reason"] for row in self.rejected]
+
+
+def contract_of(record: type[Record], **settings: Any) -> Contract:
+    return compile_contract(Pipeline("p", source=files("in/"), record=record, **{"sinks": [lake("t")], **settings}))
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect()
+    connection.execute("SET timezone = 'Pacific/Auckland'")  # nothing may lean on the session's zone
+    return connection
+
+
+def stage(contract: Contract, headers: Sequence[str], cells: Sequence[Sequence[str | None]]) -> Staged:
+    """Stage rows of text under these headers."""
+    with connect() as connection:
+        columns = ", ".join(f"{quoted(h)} VARCHAR" for h in headers)
+        connection.execute(f"CREATE TABLE text (n INTEGER, {columns})")
+        if cells:
+            marks = ", ".join("?" for _ in range(len(headers) + 1))
+            connection.executemany(f"INSERT INTO text VALUES ({marks})", [[i, *row] for i, row in enumerate(cells)])
+        query = stage_query(contract, headers, "text", ["n"])
+        connection.execute(f"CREATE TEMP TABLE staged AS {query.select}")
+        names = [name for name, _ in query.columns]
+        shown = ", ".join(f"{quoted(n)}{_readable(kind)}" for n, kind in query.columns)
+        accepted = connection.execute(f"SELECT n, {shown} FROM staged WHERE _bad = 0 AND NOT _filtered").fetchall()
+        rejected = connection.execute(f"SELECT n, {query.rejected} FROM staged WHERE _bad <> 0 ORDER BY n").fetchall()
+        filtered = connection.execute("SELECT count(*) FROM staged WHERE _filtered").fetchall()[0][0]
+    rows: list[dict[str, Any] | None] = [None] * len(cells)
+    for row in accepted:
+        rows[row[0]] = dict(zip(names, row[1:], strict=True))
+    keys = ("n", "rule", "column", "value", "reason")
+    assert len(accepted) + len(rejected) + filtered == len(cells)
+    return Staged(rows, [dict(zip(keys, row, strict=True)) for row in rejected], filtered)
+
+
+def _readable(kind: str) -> str:
+    """Instants as UTC wall clocks: the client library would want pytz for them."""
+    return "::TIMESTAMPTZ AT TIME ZONE 'UTC'" if kind == "TIMESTAMPTZ" else ""
