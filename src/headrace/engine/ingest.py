@@ -215,6 +215,8 @@ def _wants_staging(home: Home, load: Load, batch: Batch) -> bool:
             skip = home.pipeline.source.same_bytes == "skip" and load.size > 0 and home.ledger.earlier_twin(load)
             if bool(skip) != (load.state is LoadState.SKIPPED):
                 home.ledger.set_skipped(load.id, bool(skip))
+            if skip:
+                batch.doubted.add(load.key)  # what stood under this key does so no more
             return not skip
         case LoadState.STAGED:
             return False

@@ -29,15 +29,18 @@ def scan(home: Home, hint: str = "scan") -> int:
 
 
 def _agrees(home: Home, fingerprint: str, loads: list[Load]) -> bool:
-    """One settled load with this very fingerprint; a skipped one also needs its twin."""
-    if len(loads) != 1 or loads[0].fingerprint != fingerprint:
+    """The newest load is settled and has this very fingerprint, and nothing else is open.
+
+    Beside a dead one the last that stood may stay, marked stale; a skipped one needs its twin.
+    """
+    if not loads or loads[-1].fingerprint != fingerprint:
         return False
-    (load,) = loads
-    if load.state is LoadState.SKIPPED:
-        return home.ledger.earlier_twin(load) is not None
+    *others, load = loads
     if load.state is LoadState.DEAD:
-        return load.contract == home.contract.digest
-    return load.state in SETTLED
+        return load.contract == home.contract.digest and all(x.stale for x in others)
+    if load.state is LoadState.SKIPPED:
+        return not others and home.ledger.earlier_twin(load) is not None
+    return not others and load.state in SETTLED
 
 
 def _rightly_absent(home: Home, loads: list[Load]) -> bool:

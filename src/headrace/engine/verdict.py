@@ -89,6 +89,12 @@ def _judge_key(home: Home, key: str, loads: Sequence[Load], verdict: Verdict, go
         verdict.retire += [standing] if standing else []
         verdict.abandon += [*dead, *skipped]
         return
+    twin = next((x for x in reversed(skipped) if _is_now(home, stat, x)), None)
+    verdict.abandon += [x for x in skipped if x is not twin]
+    if twin is not None:
+        verdict.retire += [standing] if standing else []
+        verdict.abandon += dead
+        return
     _judge_dead(home, stat, standing, dead, verdict)
 
 
