@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.compute as pc  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from headrace.local.keyed_layout import ORIGIN, Layout
 from headrace.sinks.keyed import quoted
