@@ -46,16 +46,16 @@ def stage(contract: Contract, headers: Sequence[str], cells: Sequence[Sequence[s
     """Stage rows of text under these headers."""
     with connect() as connection:
         columns = ", ".join(f"{quoted(h)} VARCHAR" for h in headers)
-        connection.execute(f"CREATE TABLE text (n INTEGER, {columns})")
+        connection.execute(f"CREATE TABLE text (_n INTEGER, {columns})")
         if cells:
             marks = ", ".join("?" for _ in range(len(headers) + 1))
             connection.executemany(f"INSERT INTO text VALUES ({marks})", [[i, *row] for i, row in enumerate(cells)])
-        query = stage_query(contract, headers, "text", ["n"])
+        query = stage_query(contract, headers, "text", ["_n"])
         connection.execute(f"CREATE TEMP TABLE staged AS {query.select}")
         names = [name for name, _ in query.columns]
         shown = ", ".join(f"{quoted(n)}{_readable(kind)}" for n, kind in query.columns)
-        accepted = connection.execute(f"SELECT n, {shown} FROM staged WHERE _bad = 0 AND NOT _filtered").fetchall()
-        rejected = connection.execute(f"SELECT n, {query.rejected} FROM staged WHERE _bad <> 0 ORDER BY n").fetchall()
+        accepted = connection.execute(f"SELECT _n, {shown} FROM staged WHERE _bad = 0 AND NOT _filtered").fetchall()
+        rejected = connection.execute(f"SELECT _n, {query.rejected} FROM staged WHERE _bad <> 0 ORDER BY _n").fetchall()
         filtered = connection.execute("SELECT count(*) FROM staged WHERE _filtered").fetchall()[0][0]
     rows: list[dict[str, Any] | None] = [None] * len(cells)
     for row in accepted:

@@ -14,13 +14,14 @@ from headrace.model.fields import quoted
 PARTITION_BYTES = 2048
 SORT_BYTES = 1024
 ITEM_BYTES = 400 * 1024
+_NUMBER = "1e126"  # no NaN, no infinity
 _SCALAR_BYTES = 48  # the longest of our numbers, times and UUIDs as text
 
 
 def keyed_limits(columns: Sequence[Column], key: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """(name, boolean SQL that must hold), named `key` or `size`."""
+    """(name, boolean SQL that must hold), named `key`, `number` or `size`."""
     of = {c.name: c for c in columns}
-    limits = [("key", _present(of[name])) for name in key]
+    limits = [("key", _present(of[name])) for name in key if of[name].nullable or of[name].type.kind == "str"]
     texts = [name for name in key if of[name].type.kind == "str"]
     if key and key[0] in texts:
         limits.append(("key", f"strlen({quoted(key[0])}) <= {PARTITION_BYTES}"))
@@ -28,6 +29,8 @@ def keyed_limits(columns: Sequence[Column], key: Sequence[str]) -> tuple[tuple[s
     if sort:
         others = _SCALAR_BYTES * (len(key) - 1 - len(sort)) + len(key)
         limits.append(("key", f"{_bytes(sort)} <= {SORT_BYTES - others}"))
+    floats = [quoted(c.name) for c in columns if c.type.kind == "float"]
+    limits += [("number", f"coalesce(abs({name}) < {_NUMBER}, true)") for name in floats]
     return (*limits, *_item(columns))
 
 

@@ -17,6 +17,7 @@ import duckdb
 
 # consistent for DuckDB, but not for a row that is computed again elsewhere or later
 _UNSTABLE = {"version", "hash", "current_localtime", "current_localtimestamp", "stats", "vector_type"}
+_UNSTABLE |= {"current_timestamp", "current_time", "localtime", "localtimestamp"}  # words that need no parentheses
 
 
 @dataclass(frozen=True)

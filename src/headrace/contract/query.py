@@ -20,6 +20,12 @@ from headrace.model.fields import literal, quoted
 
 _PLAIN_CHECKS = frozenset({"ge", "gt", "le", "lt", "min_length", "max_length", "pattern"})
 
+_LIMITS = {
+    "key": "a part of the key is null, empty or too long",
+    "number": "a number is not finite or too large to be stored in an item",
+    "size": "the row is more than 400 KB",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class StageQuery:
@@ -83,8 +89,8 @@ def stage_query(contract: Contract, headers: Sequence[str], relation: str, passt
     output = [quoted(name) for name in passthrough]
     output += [_rescued(build) if name == "_rescued" else quoted(name) for name, _ in columns]
     output += build.mask.names()
-    filtered = " OR ".join(skips) or "false"
-    output.append(f"CASE WHEN _bad = 0 THEN ({filtered}) ELSE false END AS _filtered")
+    filtered = f"CASE WHEN _bad = 0 THEN ({' OR '.join(skips)}) ELSE false END" if skips else "false"
+    output.append(f"{filtered} AS _filtered")
     cells = ", ".join(f"_t{i}" for i in range(len(headers)))
     output.append(f"CASE WHEN _bad <> 0 THEN [{cells}]::VARCHAR[] END AS _cells")
     select = f"SELECT {', '.join(output)} FROM ({sql})"
@@ -261,7 +267,7 @@ def _rules(build: _Build) -> list[str]:
 
 def _limits(build: _Build) -> None:
     for name, holds in build.contract.limits:
-        reason = {"key": "a key part is null, empty or too long", "size": "more than 400 KB"}.get(name, name)
+        reason = _LIMITS.get(name, f"does not hold: {holds}")
         build.mask.add(name, None, None, f"{name}: {reason}", f"({holds}) IS DISTINCT FROM true")
 
 

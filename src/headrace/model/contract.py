@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 Kind = Literal["str", "int", "float", "decimal", "bool", "date", "datetime", "uuid", "json"]
@@ -111,7 +111,7 @@ class CsvSpec:
     skip: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Contract:
     """What shapes the rows of one pipeline. Equal digests promise equal rows for equal bytes."""
 
@@ -129,10 +129,11 @@ class Contract:
     rules: tuple[RowRule, ...] = ()
     limits: tuple[tuple[str, str], ...] = ()  # (name, boolean SQL that must hold): what the sinks can store
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """Sixteen hex digits that stay the same exactly as long as rows would."""
-        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        """Sixteen hex digits that stay the same exactly as long as rows would: alerts tell of rows, they shape none."""
+        shaping = replace(self, rules=tuple(r for r in self.rules if r.kind != "alert"))
+        text = json.dumps(shaping.to_dict(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
