@@ -63,6 +63,10 @@ class Store(Protocol):
         """Store a copy of a local file under `key`, whole or not at all, with the present time as creation time."""
         ...
 
+    def put_many(self, items: Iterable[tuple[str, Path]]) -> Sequence[Stat]:
+        """`put` for many, with creation times in their order."""
+        ...
+
     def archive(self, key: str, version: str) -> None:
         """Move the object out of the prefix, if it still is that version."""
         ...

@@ -117,6 +117,9 @@ def test_a_project_answers_in_python(loaded: Path) -> None:
         assert answer.rows()[0] == {"sensor": "s1", "value": 1.0, "_source_row": 1} == next(iter(answer))
         assert "<td>s1</td>" in answer._repr_html_() and "2 rows" in repr(answer)
         assert [x.counts.read for x in project.history()] == [4]
+        assert project.history().polars()["loaded"].to_list() == [2]
+        assert project.get("by_sensor", "s1").arrow()["value"].to_pylist() == [1.0, 3.0]
+        assert "<td>s1</td>" in project.get("by_sensor", "s1")._repr_html_()
         result = project.run("readings", [loaded / "a.csv"])
         assert result.totals["read"] == 0 and "unchanged" in result._repr_html_()
         assert project.replay("readings") == 1

@@ -40,6 +40,13 @@ def test_a_mistake_is_told_with_file_and_line(
     assert hint in said.err and "Traceback" not in said.err
 
 
+def test_a_partition_that_the_key_does_not_determine_is_noted(command: Command, project: Path) -> None:
+    text = DEFINITION.replace("{more}", "").replace('lake("readings")', 'lake("readings", partition_by="note")')
+    (project / "pipelines.py").write_text(text)
+    said = command("check")
+    assert said.code == 0 and "partition 'note' is no function of the key" in said.err
+
+
 def test_all_mistakes_of_sql_are_told_at_once(command: Command, project: Path) -> None:
     text = DEFINITION.replace("{more}", "").replace(
         "import Pipeline, Record", "import Pipeline, Record, column, derived"

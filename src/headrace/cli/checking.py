@@ -64,6 +64,8 @@ def _describe(checked: Checked, only: str | None, output: Output) -> None:
         width, kinds = max(len(n) for n, _, _ in p.columns), max(len(t) for _, t, _ in p.columns)
         for name, kind, origin in p.columns:
             output.data(f"  {name:{width}}  {kind:{kinds}}  {origin}")
+        for note in p.notes:
+            output.say(f"  note: {note}")
     output.say("no errors; next: headrace check --against FILE, or headrace run PIPELINE FILE…")
 
 

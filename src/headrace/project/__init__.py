@@ -6,10 +6,11 @@ Thin on purpose: each verb finds its homes and calls the engine; deciding happen
 from __future__ import annotations
 
 from headrace.project.opened import Project, open_project
-from headrace.project.results import Explanation, LoadResult, PipelineStatus, RunResult, Status, Table
+from headrace.project.results import Explanation, Listed, LoadResult, PipelineStatus, RunResult, Status, Table
 
 __all__ = [
     "Explanation",
+    "Listed",
     "LoadResult",
     "PipelineStatus",
     "Project",

@@ -6,6 +6,7 @@ one. It touches neither the landing folder nor the ledger.
 
 from __future__ import annotations
 
+import re
 import secrets
 import shutil
 import tempfile
@@ -41,6 +42,7 @@ class Described:
     columns: tuple[tuple[str, str, str], ...]  # name, DuckDB type, origin
     key: tuple[str, ...]
     sinks: tuple[str, ...]
+    notes: tuple[str, ...] = ()  # what is allowed but costs something
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,15 @@ def _described(pipeline: Pipeline) -> Described:
     columns = tuple((c.name, c.type.sql, _origin(c)) for c in contract.columns)
     flags = tuple((r.name, "BOOLEAN", f"flag: {r.when}") for r in contract.rules if r.kind == "flag")
     sinks = tuple(f"{type(s).__name__.lower()} {s.table}" for s in pipeline.sinks)
-    return Described(pipeline.name, columns + flags, contract.key, sinks)
+    return Described(pipeline.name, columns + flags, contract.key, sinks, tuple(_notes(pipeline, contract)))
+
+
+def _notes(pipeline: Pipeline, contract: Contract) -> Iterator[str]:
+    """Partitions that the key does not determine make every load look for its keys in all of them."""
+    for name, sql in partitions(pipeline) if contract.key or contract.dedupe == "row" else ():
+        words = set(re.findall(r"\w+", sql))
+        if not words & set(contract.key):
+            yield f"partition {name!r} is no function of the key: each load compares its keys with every partition"
 
 
 def _origin(column: Column) -> str:

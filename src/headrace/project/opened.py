@@ -17,7 +17,7 @@ from headrace.engine.settings import Settings
 from headrace.model.errors import UsageError
 from headrace.model.loads import Event, Load
 from headrace.model.where import meant
-from headrace.project.results import Explanation, RunResult, Status, Table
+from headrace.project.results import Explanation, Listed, RunResult, Status, Table
 
 if TYPE_CHECKING:
     from headrace.engine.query import Relation
@@ -193,10 +193,11 @@ class Project:
         start: Any = None,
         end: Any = None,
         limit: int | None = None,
-    ) -> list[dict[str, Any]]:
+    ) -> Listed[dict[str, Any]]:
         """Items of one partition key in sort order; `start` and `end` are inclusive."""
         found = self._lookup(table)
-        return found.get(table, key, at=at, begins_with=begins_with, start=start, end=end, limit=limit)
+        rows = found.get(table, key, at=at, begins_with=begins_with, start=start, end=end, limit=limit)
+        return Listed(rows, dict)
 
     def _lookup(self, table: str) -> KeyedLookup:
         from headrace.local.keyed_lookup import KeyedLookup
@@ -216,8 +217,9 @@ class Project:
         key: str | None = None,
         since: datetime | timedelta | None = None,
         limit: int | None = None,
-    ) -> list[Load]:
+    ) -> Listed[Load]:
         """Loads as they were first seen, newest last."""
+        from headrace.project.explaining import load_facts
         from headrace.project.tables import ledger_of
 
         homes = [self.home(pipeline)] if pipeline else list(self.homes.values())
@@ -226,7 +228,7 @@ class Project:
             start = home.clock.now() - since if isinstance(since, timedelta) else since
             found += ledger_of(home).history(key, start, limit)
         found.sort(key=lambda x: (x.seen_at is not None, x.seen_at))
-        return found[-limit:] if limit else found
+        return Listed(found[-limit:] if limit else found, load_facts)
 
     def explain(self, what: str) -> Explanation:
         """What is known about an error code, a load, a row or an object."""

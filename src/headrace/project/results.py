@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    import pandas
+    import pandas  # type: ignore[import-untyped, unused-ignore]
     import polars
+    import pyarrow as pa
+
+T = TypeVar("T")
 
 SHOWN = 20
 """Rows of a table that a notebook or `repr` shows."""
@@ -41,7 +42,7 @@ class Table:
 
     def pandas(self) -> pandas.DataFrame:
         """Needs `pip install headrace[pandas]`. Columns are backed by Arrow, so that integers with nulls stay exact."""
-        import pandas
+        import pandas  # type: ignore[import-untyped, unused-ignore]
 
         frame: pandas.DataFrame = self._table.to_pandas(types_mapper=pandas.ArrowDtype)
         return frame
@@ -73,6 +74,31 @@ class Table:
     def _more(self) -> str:
         n = len(self)
         return f"{n:,} row{'' if n == 1 else 's'}" + (f", the first {SHOWN} shown" if n > SHOWN else "")
+
+
+class Listed(list[T]):
+    """A plain list that can become a Table as well: `.arrow()`, `.polars()`, `.pandas()`, and shown in a notebook."""
+
+    def __init__(self, items: Iterable[T], facts: Callable[[T], dict[str, Any]]) -> None:
+        super().__init__(items)
+        self._facts = facts
+
+    def table(self) -> Table:
+        import pyarrow as pa
+
+        return Table(pa.Table.from_pylist([self._facts(item) for item in self]))
+
+    def arrow(self) -> pa.Table:
+        return self.table().arrow()
+
+    def polars(self) -> polars.DataFrame:
+        return self.table().polars()
+
+    def pandas(self) -> pandas.DataFrame:
+        return self.table().pandas()
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +159,8 @@ class RunResult:
         return self.accounting
 
     def _repr_html_(self) -> str:
-        return (
-            f"<p><b>{html.escape(self.accounting)}</b></p>"
-            + Table(pa.Table.from_pylist([x.public() for x in self.loads]))._repr_html_()
-        )
+        loads = Listed(self.loads, LoadResult.public)
+        return f"<p><b>{html.escape(self.accounting)}</b></p>{loads._repr_html_()}"
 
 
 @dataclass(frozen=True, slots=True)
