@@ -51,7 +51,11 @@ class Bell:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Constructing one opens nothing; the target did. `base` is the folder of the base files, below `root`."""
+    """Constructing one opens nothing; the target did. `base` is the folder of the base files, below `root`.
+
+    `quick` is where copies of small objects wait for the child: in memory where the system has such a folder, since
+    making ten thousand files on a disk costs more than reading them.
+    """
 
     pipeline: Pipeline
     contract: Contract
@@ -62,6 +66,7 @@ class Home:
     writers: Mapping[str, Writer]
     notifier: Notifier
     root: Path
+    quick: Path
     base: str
     project: str
     settings: Settings

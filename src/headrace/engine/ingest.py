@@ -32,6 +32,8 @@ from headrace.model.errors import (
 )
 from headrace.model.loads import Alert, Arrival, Counts, DataFile, Event, Lease, Load, LoadState, Staged, Stat
 
+QUICK = 4 * 2**20
+"""Objects up to this many bytes are copied to memory: a batch is bounded by `batch_bytes` in all."""
 MOVING = timedelta(milliseconds=200)
 """When to look again at an object that changed while it was copied."""
 
@@ -170,14 +172,23 @@ def _fetch(home: Home, key: str, leases: Sequence[Lease]) -> tuple[Arrival, Foun
         known = _known(home, stat)
         if known is not None:
             return known, None
-    path = home.spool / f"{home.token()}-{key.rsplit('/', 1)[-1][-80:]}"
-    try:
-        stat, version = home.store.fetch(key, path)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+    path, stat, version = _copy(home, key, stat.size)
     found = Found(key, list(leases), stat, path, load=None)  # type: ignore[arg-type]  # pinned in a moment
     return _arrival(home, stat, version, again), found
+
+
+def _copy(home: Home, key: str, size: int) -> tuple[Path, Stat, str]:
+    """A copy to parse: a small object's in memory, unless there is no room, any other's on disk."""
+    name = f"{home.token()}-{key.rsplit('/', 1)[-1].encode()[-80:].decode(errors='ignore')}"
+    for folder in (home.quick, home.spool) if size <= QUICK else (home.spool,):
+        path = folder / name
+        try:
+            return (path, *home.store.fetch(key, path))
+        except BaseException as exc:
+            path.unlink(missing_ok=True)
+            if folder is home.spool or getattr(exc, "code", "") != "HR304":
+                raise
+    raise AssertionError("unreachable: the last folder returned or raised")
 
 
 def _known(home: Home, stat: Stat) -> Arrival | None:
@@ -251,6 +262,7 @@ def job_of(home: Home, found: Sequence[Found]) -> Job:
         contract=home.contract,
         inputs=tuple(_input(home, f) for f in found),
         root=home.root,
+        spool=home.quick,
         base=home.base,
         attempt=f"{found[0].load.id}-{home.token()}",
         partitions=home.partitions,

@@ -30,6 +30,7 @@ class Job:
     contract: Contract
     inputs: tuple[Input, ...]
     root: Path
+    spool: Path  # where some inputs are, besides `scratch`
     base: str
     attempt: str
     partitions: tuple[tuple[str, str], ...]
@@ -46,6 +47,7 @@ class Job:
                 "contract": Contract.from_dict(raw["contract"]),
                 "inputs": tuple(Input(**i) for i in raw["inputs"]),
                 "root": Path(raw["root"]),
+                "spool": Path(raw["spool"]),
                 "scratch": Path(raw["scratch"]),
                 "partitions": tuple((n, e) for n, e in raw["partitions"]),
             }
@@ -57,5 +59,6 @@ class Job:
             "contract": self.contract.to_dict(),
             "inputs": [asdict(i) for i in self.inputs],
             "root": str(self.root),
+            "spool": str(self.spool),
             "scratch": str(self.scratch),
         }

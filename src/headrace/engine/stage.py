@@ -55,7 +55,7 @@ def handle(payload: dict[str, Any]) -> dict[str, Any]:
 
 def _stage(job: Job) -> dict[str, Any]:
     with (
-        engine_connection(job.memory_limit, job.threads, [job.root], job.scratch) as db,
+        engine_connection(job.memory_limit, job.threads, [job.root, job.spool], job.scratch) as db,
         tempfile.TemporaryDirectory(dir=job.scratch) as scratch,
     ):
         return Staging(db, job, Path(scratch)).run()

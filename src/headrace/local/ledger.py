@@ -68,18 +68,26 @@ class SqliteLedger(History):
 
     def pin(self, arrivals: Sequence[Arrival]) -> list[Load]:
         with self._db.transaction() as db:
-            return [self._pin(db, arrival) for arrival in arrivals]
+            live = self.live([a.key for a in arrivals])
+            (seq,) = db.execute("select coalesce(max(seq), 0) from loads").fetchone()
+            fresh: list[Load] = []
+            found = []
+            for arrival in arrivals:
+                load = self._known(db, arrival, live.get(arrival.key, [])[::-1])
+                if not isinstance(load, Load):
+                    load = self._new(arrival, load, seq + len(fresh) + 1)
+                    fresh.append(load)
+                    live.setdefault(arrival.key, []).append(load)
+                found.append(load)
+            self._insert(db, fresh, seq)
+            return found
 
-    def _pin(self, db: sqlite3.Connection, a: Arrival) -> Load:
-        """The rules of identity: already done means that this version stands now, never that it once was loaded."""
-        live = [
-            load_of(row)
-            for row in db.execute(
-                "select * from loads where pipeline = ? and key = ? and state in"
-                " ('seen', 'staged', 'dead', 'decided', 'standing', 'skipped') order by seq desc",
-                (self.pipeline, a.key),
-            )
-        ]
+    def _known(self, db: sqlite3.Connection, a: Arrival, live: Sequence[Load]) -> Load | datetime:
+        """The load that an arrival already is, or the place in the order of the new one that it becomes.
+
+        The rules of identity: already done means that this version stands now, never that it once was loaded. `live`
+        are the key's loads that are not history, newest first.
+        """
         pending = [x for x in live if x.state in PENDING]
         standing = next((x for x in live if x.state in STANDS), None)
         dead = next((x for x in live if x.state is LoadState.DEAD), None)
@@ -93,15 +101,15 @@ class SqliteLedger(History):
         if standing and standing.version == a.version:
             if standing.corrections == a.corrections and a.again != "replay":
                 return self._touched(db, standing, a)
-            return self._insert(db, a, standing.arrived_at)
+            return standing.arrived_at
         if pending and pending[0].version == a.version:
-            return self._insert(db, a, pending[0].arrived_at)
+            return pending[0].arrived_at
         if dead and dead.version == a.version:
             if (dead.contract, dead.corrections) == wanted[1:] and not a.again:
                 return self._touched(db, dead, a)
             self._move(db, [dead.id], LoadState.ABANDONED)
-            return self._insert(db, a, dead.arrived_at)
-        return self._insert(db, a, a.created)
+            return dead.arrived_at
+        return a.created
 
     def _touched(self, db: sqlite3.Connection, load: Load, a: Arrival) -> Load:
         """The same bytes, written again perhaps: only how they are told apart cheaply has changed."""
@@ -109,15 +117,32 @@ class SqliteLedger(History):
             db.execute("update loads set fingerprint = ? where id = ?", (a.fingerprint, load.id))
         return replace(load, fingerprint=a.fingerprint)
 
-    def _insert(self, db: sqlite3.Connection, a: Arrival, arrived_at: datetime) -> Load:
-        (seq,) = db.execute("select coalesce(max(seq), 0) + 1 from loads").fetchone()
-        db.execute(
+    def _new(self, a: Arrival, arrived_at: datetime, seq: int) -> Load:
+        return Load(
+            id=f"{self.pipeline}.{seq}",
+            pipeline=self.pipeline,
+            key=a.key,
+            version=a.version,
+            contract=a.contract,
+            corrections=a.corrections,
+            arrived_at=arrived_at,
+            state=LoadState.SEEN,
+            size=a.size,
+            fingerprint=a.fingerprint,
+            seen_at=self._clock.now(),
+        )
+
+    def _insert(self, db: sqlite3.Connection, loads: Sequence[Load], after: int) -> None:
+        now = text_of(self._clock.now())
+        db.executemany(
             "insert into loads (seq, id, pipeline, key, version, contract, corrections, arrived_at, state, size,"
             " fingerprint, seen_at) values (?, ?, ?, ?, ?, ?, ?, ?, 'seen', ?, ?, ?)",
-            (seq, f"{self.pipeline}.{seq}", self.pipeline, a.key, a.version, a.contract, a.corrections)
-            + (text_of(arrived_at), a.size, a.fingerprint, text_of(self._clock.now())),
+            [
+                (seq, x.id, x.pipeline, x.key, x.version, x.contract, x.corrections, text_of(x.arrived_at))
+                + (x.size, x.fingerprint, now)
+                for seq, x in enumerate(loads, after + 1)
+            ],
         )
-        return load_of(db.execute("select * from loads where seq = ?", (seq,)).fetchone())
 
     def earlier_twin(self, load: Load) -> Load | None:
         """A live load of another key with the same bytes and an earlier place in the order."""
@@ -377,7 +402,15 @@ class SqliteLedger(History):
                 map(file_of, db.execute(files_query("pipeline = ? and kind = 'data' and removed = ?"), asked))
             ),
             columns=_shape_of(row["shape"]).columns,
+            standing=self._ids_of("decided", number),
+            retired=self._ids_of("retired", number),
         )
+
+    def _ids_of(self, column: str, number: int) -> tuple[str, ...]:
+        rows = self._db.connection().execute(
+            f"select id from loads where pipeline = ? and {column} = ? order by seq", (self.pipeline, number)
+        )
+        return tuple(id for (id,) in rows)
 
 
 def _update_files(db: sqlite3.Connection, setting: str, value: object, paths: Iterable[str]) -> None:

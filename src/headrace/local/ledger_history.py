@@ -194,8 +194,12 @@ class History:
 
     def corrections_digest(self, key: str, version: str) -> str:
         """A name for the set of corrections of a version; empty when there are none."""
-        found = self.corrections(key, version)
+        found = self.corrections(key, version) if self._any_corrections() else []
         return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16] if found else ""
+
+    def _any_corrections(self) -> bool:
+        query = "select exists (select 1 from corrections where pipeline = ?)"
+        return bool(self._db.connection().execute(query, (self.pipeline,)).fetchone()[0])
 
     # -- messages and housekeeping -------------------------------------------------------------------------------
 

@@ -38,7 +38,7 @@ create index if not exists loads_live on loads (pipeline, state, key)
     where state in ('seen', 'staged', 'dead', 'decided', 'standing', 'skipped');
 create index if not exists loads_by_version on loads (pipeline, version)
     where state in ('seen', 'staged', 'decided', 'standing', 'skipped');
-create index if not exists loads_by_revision on loads (pipeline, decided) where state = 'decided';
+create index if not exists loads_by_revision on loads (pipeline, decided) where decided is not null;
 create index if not exists loads_by_retraction on loads (pipeline, retired) where retired is not null;
 
 -- One row per Parquet file of the base. Staged: added is null. Standing: added set, removed null.

@@ -7,6 +7,9 @@ catalog.db Iceberg's catalog  logs/        structured logs         locks/   who 
 
 from __future__ import annotations
 
+import hashlib
+import os
+import stat
 from pathlib import Path
 
 from headrace.contract.compile import compile_contract, partitions
@@ -24,6 +27,7 @@ from headrace.model.pipeline import Keyed, Lake, Pipeline
 from headrace.ports import Clock, Writer
 from headrace.sinks.lake import LakeWriter
 
+MEMORY = Path("/dev/shm")
 PATIENCE = 30.0
 """Seconds to wait for another publisher of the same pipeline to finish its revision."""
 
@@ -40,6 +44,7 @@ class LocalTarget:
         self._project = project or Path.cwd()
         for folder in ("spool", "locks", "logs"):
             (self.root / folder).mkdir(parents=True, exist_ok=True)
+        self.quick = _quick(self.root)
         self.database = Database(self.root / "ledger.db", SCHEMA)
         self.queue = SqliteQueue(self.database, self.clock)
         self.store = FolderStore.create(self.root / "landing", self.clock)
@@ -65,6 +70,7 @@ class LocalTarget:
             writers={s.table: self._writer(pipeline, s) for s in pipeline.sinks},
             notifier=FileNotifier(self.root / "logs" / "notifications.jsonl", self.clock),
             root=self.root,
+            quick=self.quick,
             base=f"lake/{lakes[0].table}" if lakes else f"staged/{pipeline.name}",
             project=str(self._project),
             settings=self.settings,
@@ -86,3 +92,17 @@ class LocalTarget:
                 writer.close()
         self._homes.clear()
         self.database.close()
+
+
+def _quick(root: Path) -> Path:
+    """A folder in memory that belongs to this root alone, or its spool where the system has none."""
+    if not (MEMORY.is_dir() and os.access(MEMORY, os.W_OK)):
+        return root / "spool"
+    folder = MEMORY / f"headrace-{os.getuid()}-{hashlib.sha256(str(root).encode()).hexdigest()[:16]}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError:
+        return root / "spool"
+    owned = folder.lstat()
+    private = owned.st_uid == os.getuid() and stat.S_ISDIR(owned.st_mode) and not owned.st_mode & 0o077
+    return folder if private else root / "spool"

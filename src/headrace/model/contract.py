@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 Kind = Literal["str", "int", "float", "decimal", "bool", "date", "datetime", "uuid", "json"]

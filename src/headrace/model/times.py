@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
 def text_of(instant: datetime) -> str:
-    return instant.astimezone(UTC).strftime(FORMAT)
+    return instant.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def instant_of(text: str) -> datetime:
-    return datetime.fromisoformat(text)  # thirty times as fast as strptime; every load is read through here
+    return datetime.fromisoformat(text)

@@ -30,7 +30,8 @@ def serve_root(project: Project, stop: threading.Event, on_progress: Progress | 
     with exclusive(project.lock_file):
         for home in homes:
             sweep(home)
-        sweep_spool(project.root / "spool")
+        for folder in (project.root / "spool", project.target.quick):
+            sweep_spool(folder)
         done = threading.Event()
 
         def start(loop: Loop) -> None:
