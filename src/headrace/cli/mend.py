@@ -52,7 +52,7 @@ def replay(arguments: argparse.Namespace, output: Output) -> int:
             return 0
         from headrace.cli.progress import progress
 
-        with progress(output) as on_progress:
+        with progress(output, project, [arguments.pipeline]) as on_progress:
             project.replay(arguments.pipeline, **wanted, on_progress=on_progress)
         dead = {x.key: x.cause for x in project.dlq(arguments.pipeline)}
         output.table(

@@ -1,61 +1,78 @@
-"""A bar on a terminal: loads and rows per second while a command works. Nothing at all where nobody looks."""
+"""A bar on a terminal: loads, rows per second and time left while a command works. Nothing where nobody looks."""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headrace.cli.output import Output
 
 if TYPE_CHECKING:
     from headrace.engine.home import Home
+    from headrace.project import Project
 
 
 @contextmanager
-def progress(output: Output) -> Iterator[Callable[[Home, int], None] | None]:
-    """What to pass as `on_progress`: None unless words go to a terminal."""
+def progress(output: Output, project: Project, names: Sequence[str]) -> Iterator[Callable[[Home, int], None] | None]:
+    """What to pass as `on_progress` while these pipelines work: None unless words go to a terminal."""
     if not output.on_terminal:
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
-    bar = Progress(
-        TextColumn("{task.description}"),
+    columns = (
+        TextColumn("loading"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
     )
-    with bar:
-        task = bar.add_task("loading", total=None, rate="")
-        yield Watch(bar, int(task))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None, rate="")
+
+        def show(done: int, total: int, rate: float) -> None:
+            bar.update(task, completed=done, total=total, rate=f"{rate:,.0f} rows/s")
+
+        yield Watch([project.home(n) for n in names], show)
 
 
 class Watch:
-    """Called from worker threads with a pipeline and how many loads were staged; reads the rest from the ledger."""
+    """Called by worker threads when loads were staged; asks the ledgers how far it is and tells `show`.
 
-    def __init__(self, bar: object, task: int) -> None:
-        self._bar, self._task = bar, task
+    `show` gets loads done, loads in all as far as is known, and rows per second since the beginning.
+    """
+
+    def __init__(self, homes: Sequence[Home], show: Callable[[int, int, float], Any]) -> None:
+        self._homes, self._show = homes, show
+        self._guard = threading.Lock()
         self._started = time.monotonic()
-        self._before: dict[str, int] = {}
-        self._staged = 0
+        self._before = sum(_rows(home) for home in homes)
+        self._done = 0
 
     def __call__(self, home: Home, staged: int) -> None:
-        from rich.progress import Progress, TaskID
+        with self._guard:
+            self._done += staged
+            waiting = sum(sum(h.queue.depth(h.name)) for h in self._homes)
+            rows = max(sum(_rows(h) for h in self._homes) - self._before, 0)
+            seconds = max(time.monotonic() - self._started, 0.001)
+            self._show(self._done, self._done + waiting, rows / seconds)
 
-        from headrace.project.tables import ledger_of
 
-        assert isinstance(self._bar, Progress)
-        ledger = ledger_of(home)
-        rows = ledger.totals().read
-        before = self._before.setdefault(home.name, rows)
-        self._staged += staged
-        waiting = sum(home.queue.depth(home.name))
-        per_second = (rows - before) / max(time.monotonic() - self._started, 0.001)
-        rate = f"{per_second:,.0f} rows/s" if rows > before else ""
-        self._bar.update(TaskID(self._task), total=self._staged + waiting, completed=self._staged, rate=rate)
+def _rows(home: Home) -> int:
+    """Rows read by the loads that stand, or are staged and will in a moment."""
+    from headrace.project.tables import ledger_of
+
+    ledger = ledger_of(home)
+    return ledger.totals().read + sum(load.counts.read for load in ledger.in_state("staged"))

@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             return 0
         from headrace.cli.progress import progress
 
-        with progress(output) as on_progress:
+        with progress(output, project, [arguments.pipeline]) as on_progress:
             result = project.run(arguments.pipeline, arguments.files, on_progress=on_progress)
         if output.as_json:
             output.emit(result.public())
@@ -90,7 +90,7 @@ def up(arguments: argparse.Namespace, output: Output) -> int:
         signal.signal(number, ask_to_stop)
     with opened(arguments) as project:
         output.say(f"watching {project.landing} for {', '.join(project.pipelines)}; Ctrl-C stops")
-        with progress(output) as on_progress:
+        with progress(output, project, list(project.pipelines)) as on_progress:
             project.up(stop, on_progress=on_progress)
     output.say("stopped; what was committed stands")
     return 130 if signal.SIGINT in received else 0
