@@ -77,12 +77,14 @@ def prepare(home: Home, leases: Sequence[Lease]) -> Batch:
     """Look at each key, copy what is new, pin it, and say what is to be staged together."""
     batch = Batch()
     arrivals: list[tuple[Arrival, Found | None, list[Lease]]] = []
-    for key, asked in _by_key(leases).items():
+    by_key = _by_key(leases)
+    live = home.ledger.live(list(by_key))
+    for key, asked in by_key.items():
         if not home.wants(key):
             batch.settled += asked
             continue
         try:
-            arrival = _fetch(home, key, asked)
+            arrival = _fetch(home, key, asked, live.get(key, ()))
         except ObjectMoving:
             home.queue.release(asked, MOVING)
             continue
@@ -162,14 +164,14 @@ def hand_over(home: Home, found: Sequence[Found], result: dict[str, Any], second
     return len(staged)
 
 
-def _fetch(home: Home, key: str, leases: Sequence[Lease]) -> tuple[Arrival, Found | None] | None:
+def _fetch(home: Home, key: str, leases: Sequence[Lease], live: Sequence[Load]) -> tuple[Arrival, Found | None] | None:
     """What stands under the key, copied and hashed unless the ledger knows these very bytes; None if it is gone."""
     stat = home.store.stat(key)
     if stat is None:
         return None
     again = _again(leases)
     if not again:
-        known = _known(home, stat)
+        known = _known(home, stat, live)
         if known is not None:
             return known, None
     path, stat, version = _copy(home, key, stat.size)
@@ -191,9 +193,8 @@ def _copy(home: Home, key: str, size: int) -> tuple[Path, Stat, str]:
     raise AssertionError("unreachable: the last folder returned or raised")
 
 
-def _known(home: Home, stat: Stat) -> Arrival | None:
+def _known(home: Home, stat: Stat, live: Sequence[Load]) -> Arrival | None:
     """An arrival from the fingerprint alone, where a standing load has it and nothing else about the key is open."""
-    live = home.ledger.live([stat.key]).get(stat.key, [])
     settled = (LoadState.DECIDED, LoadState.STANDING, LoadState.DEAD)
     if len(live) != 1 or live[0].fingerprint != stat.fingerprint or live[0].state not in settled:
         return None
@@ -281,7 +282,7 @@ def _input(home: Home, found: Found) -> Input:
         version=load.version,
         path=str(found.path),
         arrived_at=text_of(load.arrived_at),
-        dialect=load.dialect or None,
+        dialect=dict(load.dialect) or None,
         corrections=home.ledger.corrections(load.key, load.version) if load.corrections else (),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ class Job:
         return {
             **{n: getattr(self, n) for n in ("base", "attempt", "partitions", "project", "memory_limit", "threads")},
             "contract": self.contract.to_dict(),
-            "inputs": [asdict(i) for i in self.inputs],
+            "inputs": [{n: getattr(i, n) for n in Input.__slots__} for i in self.inputs],
             "root": str(self.root),
             "spool": str(self.spool),
             "scratch": str(self.scratch),

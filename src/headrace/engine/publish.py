@@ -82,7 +82,7 @@ def decide(home: Home) -> tuple[Decision | None, list[Event]]:
 def _shape(home: Home, verdict: Verdict) -> Shape | None:
     """The tables' shape after this revision; None while a replay that must come whole is under way."""
     old, new = home.ledger.shape(), home.shape
-    if old is None or not home.ledger.standing():
+    if old is None:
         return new
     if old.admits(new):
         return old.joined(new)

@@ -89,13 +89,14 @@ def allow(query: str, tables: Mapping[str, Relation]) -> None:
     if isinstance(root, (exp.Describe, exp.Summarize)) and not isinstance(root.this, (exp.Query, exp.Table)):
         raise QueryError("HR703", "query", f"{root.this.sql()} is no table", "files cannot be reached from here")
     writes = (exp.DDL, exp.DML, exp.Command, exp.Into, exp.Attach, exp.Copy, exp.Set)
+    ctes = {cte.alias.casefold() for cte in root.find_all(exp.CTE)}
     for node in root.walk():
         if isinstance(node, writes) and not isinstance(node, exp.Query):
             raise QueryError("HR703", "query", f"{node.key.upper()} is not allowed", "queries only read: use SELECT")
         if isinstance(node, exp.Func):
             _allow_function(node)
         if isinstance(node, exp.Table):
-            _allow_table(node, tables, {cte.alias.casefold() for cte in root.find_all(exp.CTE)})
+            _allow_table(node, tables, ctes)
 
 
 def _allow_function(node: object) -> None:

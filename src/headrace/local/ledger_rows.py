@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
 
 from headrace.model.times import instant_of
 from headrace.model.loads import Counts, DataFile, Load, LoadState
 
 COUNTS = "read = ?, accepted = ?, rejected = ?, filtered = ?, loaded = ?, duplicate = ?, conflict = ?"
+
+
+@lru_cache(maxsize=256)
+def _dialect(text: str) -> Mapping[str, Any]:
+    """The same few decisions come back for every file of a kind: parsed once, shared, never changed."""
+    return MappingProxyType(json.loads(text))
 
 
 def load_of(row: sqlite3.Row) -> Load:
@@ -32,7 +42,7 @@ def load_of(row: sqlite3.Row) -> Load:
             row["duplicate"],
             row["conflict"],
         ),
-        dialect=json.loads(row["dialect"]),
+        dialect=_dialect(row["dialect"]),
         cause=row["cause"],
         decided=row["decided"],
         retired=row["retired"],

@@ -64,6 +64,7 @@ class FolderStore:
         self.root = root
         self.archived = archive or root.with_name("archive")
         self._clock: Clock = clock or SystemClock()
+        self._real = ""  # where `root` really is, asked once
         self._last = 0  # creation time of the newest put, in ns
         self._lock = threading.Lock()
 
@@ -85,15 +86,15 @@ class FolderStore:
         return FolderStore(root, clock)
 
     def stat(self, key: str) -> Stat | None:
-        path = self._path(key)
-        if any(ignored(part) for part in key.split("/")):
+        path = self._name(key)
+        if any(map(ignored, key.split("/"))):
             return None
         try:
             found = os.stat(path)
         except OSError as exc:
             self._gone_or_raise(key, exc)
             return None
-        if not modes.S_ISREG(found.st_mode) and path.is_symlink():
+        if not modes.S_ISREG(found.st_mode) and os.path.islink(path):
             found = os.lstat(path)  # a linked folder: an object that `fetch` refuses, not an absent one
         return self._stat(key, found) if modes.S_ISREG(found.st_mode) or modes.S_ISLNK(found.st_mode) else None
 
@@ -216,6 +217,10 @@ class FolderStore:
         return StoreUnavailable("HR301", str(self.root), found, advice)
 
     def _path(self, key: str) -> Path:
+        return Path(self._name(key))
+
+    def _name(self, key: str) -> str:
+        """The path of a key as text: a Path for each of ten thousand small objects would cost more than its stat."""
         parts = key.split("/")
         if not key or "\0" in key or any(part in ("", ".", "..") for part in parts):
             raise BadObject("HR311", repr(key), "a key is a path of names below the landing folder", "rename it")
@@ -226,10 +231,11 @@ class FolderStore:
         if max(sizes) > MOST_SEGMENT or sum(sizes) + len(parts) - 1 > MOST_BYTES:
             found = f"the longest part has {max(sizes)} bytes, all {sum(sizes) + len(parts) - 1}"
             raise BadObject("HR312", key[:80] + "…", found, f"a folder holds {MOST_SEGMENT} and {MOST_BYTES}")
-        return self.root / key
+        return f"{self.root}/{key}"
 
     def _inside(self, path: str) -> bool:
-        return (path + os.sep).startswith(os.path.realpath(self.root) + os.sep)
+        self._real = self._real or os.path.realpath(self.root) + os.sep
+        return (path + os.sep).startswith(self._real)
 
     def _gone_or_raise(self, key: str, exc: OSError) -> None:
         """Return if `exc` means that nothing stands under `key`; raise what it means otherwise."""
@@ -245,7 +251,7 @@ class FolderStore:
     @contextmanager
     def _opened(self, key: str) -> Iterator[tuple[int, os.stat_result]]:
         """The object opened for reading, never outside the root; wraps what reading it raises."""
-        path = self._path(key)
+        path = self._name(key)
         try:
             source = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe must not block
         except OSError as exc:
