@@ -101,11 +101,14 @@ HOSTILE = [
     "PREPARE p AS SELECT 1",
     "",
     "SELECT",
+    "SELECT " + "(" * 100_000 + "1" + ")" * 100_000,
+    "SELECT " + "NOT " * 50_000 + "true",
+    "SELECT '" + "x" * 2_000_000 + "'",
     "SELECT '" + "(" * 5 + "unfinished",
 ]
 
 
-@pytest.mark.parametrize("query", HOSTILE)
+@pytest.mark.parametrize("query", HOSTILE, ids=lambda q: q[:40])
 def test_a_query_that_reaches_beyond_the_tables_is_refused(tables: dict[str, Relation], query: str) -> None:
     with pytest.raises(QueryError) as refused:
         run_sql(tables, query)
@@ -119,6 +122,11 @@ BEYOND = ("/etc", "read_", "glob(", "copy", "attach", "install", "export", "set 
 def test_the_lock_alone_keeps_files_and_settings_safe(tables: dict[str, Relation], query: str) -> None:
     with pytest.raises((QueryError, duckdb.Error)), _locked(tables, Limits()) as connection:
         connection.execute(query).fetchall()
+
+
+def test_a_name_in_one_scope_opens_no_file_in_another(tables: dict[str, Relation]) -> None:
+    with pytest.raises(QueryError, match="HR704"):
+        run_sql(tables, 'SELECT * FROM (WITH "/etc/passwd" AS (SELECT 1) FROM "/etc/passwd"), "/etc/passwd"')
 
 
 def test_local_python_variables_are_no_tables(tables: dict[str, Relation]) -> None:

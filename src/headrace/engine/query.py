@@ -27,6 +27,9 @@ UNSAFE_FUNCTIONS = frozenset(
 )
 """Scalar functions that tell about, or change, the process rather than the rows."""
 
+LONGEST = 1_000_000
+"""Characters of a query: far more than a person writes, few enough to be parsed at once."""
+
 _EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+)?", re.IGNORECASE)
 
 
@@ -61,18 +64,25 @@ def run_sql(tables: Mapping[str, Relation], query: str, limits: Limits = Limits(
     Raises QueryError: HR701 not one readable statement, HR702 unknown table, HR703 a function or form that is not
     allowed, HR704 refused by DuckDB, HR705 took too long, HR706 too much memory or too large an answer.
     """
-    allow(query, tables)
-    with _locked(tables, limits) as connection:
+    asked = allow(query, tables)
+    # A view reads the footer of each of its files when it is made: only those that are asked get theirs.
+    needed = {name: r if name.casefold() in asked else Relation(r.columns) for name, r in tables.items()}
+    with _locked(needed, limits) as connection:
         return _answer(connection, query, limits)
 
 
-def allow(query: str, tables: Mapping[str, Relation]) -> None:
-    """Raise QueryError unless `query` is one SELECT, VALUES, DESCRIBE, SUMMARIZE, SHOW TABLES, or EXPLAIN of those."""
+def allow(query: str, tables: Mapping[str, Relation]) -> set[str]:
+    """The names (folded) of the tables that `query` asks.
+
+    Raises QueryError unless it is one SELECT, VALUES, DESCRIBE, SUMMARIZE, SHOW TABLES, or EXPLAIN of those.
+    """
     import sqlglot
     from sqlglot import exp
 
     logging.getLogger("sqlglot").setLevel(logging.ERROR)
     plain = _EXPLAIN.sub("", query, count=1)
+    if len(query) > LONGEST:
+        raise QueryError("HR701", "query", f"is longer than {LONGEST:,} characters", "say it shorter")
     try:
         statements = [s for s in sqlglot.parse(plain, dialect="duckdb") if s is not None]
         count = len(duckdb.extract_statements(query))  # DuckDB's own reading: the two must agree
@@ -82,7 +92,7 @@ def allow(query: str, tables: Mapping[str, Relation]) -> None:
         raise QueryError("HR701", "query", f"holds {max(len(statements), count)} statements", "give one at a time")
     root = statements[0]
     if isinstance(root, exp.Show):
-        return
+        return set()
     if not isinstance(root, (exp.Query, exp.Describe, exp.Summarize, exp.Values)):
         found = root.this if isinstance(root, exp.Command) else root.key
         raise QueryError("HR703", "query", f"{str(found).upper()} is not allowed", "queries only read: use SELECT")
@@ -97,6 +107,7 @@ def allow(query: str, tables: Mapping[str, Relation]) -> None:
             _allow_function(node)
         if isinstance(node, exp.Table):
             _allow_table(node, tables, ctes)
+    return {node.name.casefold() for node in root.find_all(exp.Table)}
 
 
 def _allow_function(node: object) -> None:
