@@ -18,6 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+from headrace.engine import log
 from headrace.engine.faults import point
 from headrace.engine.home import Home
 from headrace.engine.job import Input, Job
@@ -289,6 +290,7 @@ def _input(home: Home, found: Found) -> Input:
 
 def _failed(home: Home, key: str, leases: Sequence[Lease], exc: HeadraceError, load: Load | None = None) -> None:
     """What concerns one object alone: a fault is tried again, and called dead when that was too often."""
+    log.event("ingest.object-failed", pipeline=home.name, key=key, error=str(exc))
     if not isinstance(exc, BadObject) and max(x.receives for x in leases) < home.settings.max_receives:
         home.queue.release(leases, _delay(home, leases))
         return
