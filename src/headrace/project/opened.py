@@ -68,7 +68,7 @@ class Project:
     @property
     def landing(self) -> Path:
         """Where files arrive."""
-        return self._target.landing
+        return self.target.landing
 
     @property
     def lock_file(self) -> Path:
@@ -76,7 +76,8 @@ class Project:
         return self.root / "locks" / "work.lock"
 
     @cached_property
-    def _target(self) -> LocalTarget:
+    def target(self) -> LocalTarget:
+        """The opened home of all pipelines."""
         from headrace.engine import log
         from headrace.local.target import LocalTarget
 
@@ -86,7 +87,7 @@ class Project:
     @cached_property
     def homes(self) -> dict[str, Home]:
         """Every pipeline with its opened ledger, store and sinks."""
-        return {name: self._target.home(pipeline) for name, pipeline in self.pipelines.items()}
+        return {name: self.target.home(pipeline) for name, pipeline in self.pipelines.items()}
 
     def pipeline(self, name: str) -> Pipeline:
         """Raises UsageError HR120 for a name that no pipeline has."""
@@ -106,7 +107,7 @@ class Project:
             lookup.close()
         self._lookups.clear()
         self.__dict__.pop("homes", None)
-        target: LocalTarget | None = self.__dict__.pop("_target", None)
+        target: LocalTarget | None = self.__dict__.pop("target", None)
         if target is not None:
             target.close()
         if self._logging is not None:
