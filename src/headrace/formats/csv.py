@@ -93,10 +93,10 @@ def _alike(sheet: Sheet) -> tuple[object, ...]:
 
 def _batches(sheets: Sequence[Sheet]) -> list[list[Sheet]]:
     batches: list[list[Sheet]] = []
-    size = TOGETHER
+    size = 0
     for sheet in sheets:
         size += sheet.path.stat().st_size
-        if size > TOGETHER:
+        if size > TOGETHER or not batches:
             batches.append([])
             size = sheet.path.stat().st_size
         batches[-1].append(sheet)
@@ -113,12 +113,10 @@ def prepare(
     spec = contract.csv if contract else None
     declared = pinned.encoding if pinned else spec.encoding if spec else None
     path, encoding, seen = read_as_utf8(part.path, part.which, part.work, declared)
-    quote = pinned.quote if pinned else '"' if spec is None or spec.quote is None else spec.quote
-    path, newline = one_line_end(path, seen, part.work, quote.encode())
-    head = _head(path)
-    base = Dialect(encoding=encoding, newline=newline)
-    dialect = pinned or decide(head, part.name, contract, base)
+    dialect = pinned or decide(_head(path), part.name, contract)
+    path, newline = one_line_end(path, seen, part.work, _shape(dialect, False, False))
     dialect = replace(dialect, kind="csv", encoding=encoding, newline=newline)
+    head = _head(path)
     found = next(islice(records(head, dialect), dialect.skip, None), None)
     if found is None:
         headers = unique_headers([names_of(c)[0] for c in read_columns(contract)] if contract else [])
@@ -157,9 +155,10 @@ def _headers(part: Part, found: list[str], dialect: Dialect, contract: Contract 
         return unique_headers([names[i] if i < len(names) else "" for i in range(len(found))])
     if contract is not None:
         wanted = {squash(n): c.name for c in read_columns(contract) for n in names_of(c)}
+        first: dict[str, int] = {}
         for position, header in enumerate(found):
-            if header in found[:position] and squash(header) in wanted:
-                text = f"header {header!r} stands twice (columns {found.index(header) + 1} and {position + 1})"
+            if first.setdefault(header, position) < position and squash(header) in wanted:
+                text = f"header {header!r} stands twice (columns {first[header] + 1} and {position + 1})"
                 raise BadObject("HR408", part.which, f"{text}: both would be {wanted[squash(header)]!r}", "rename one")
     return unique_headers(found)
 
@@ -229,7 +228,7 @@ class OneCsv(Group):
 
     def finish(self, rows: int | None = None) -> Finish:
         sheet = self._sheet
-        rejected = _rejected(self._connection, self._rejects).get(str(sheet.path), {})
+        rejected = _rejected(self._connection, self._rejects, sheet.shape.single).get(str(sheet.path), {})
         self._index = None if rows is None or sheet.dialect.careful else _line_index(sheet, rows + len(rejected))
         self._records = None if rows is None else rows + len(rejected)
         if _doubtful(sheet, rejected, None if self._index else self._records):
@@ -300,7 +299,11 @@ def _read_together(
     reader = _read_csv([s.path for s in sheets], sheets[0], nulls, f"{table}_misfits", ", filename='_file'")
     connection.execute(f"create temp table {table} as select * from {reader}")
     rows = connection.execute(f"select _file, min(rowid), count(*) from {table} group by 1").fetchall()
-    return table, {file: (first, n) for file, first, n in rows}, _rejected(connection, f"{table}_misfits")
+    return (
+        table,
+        {file: (first, n) for file, first, n in rows},
+        _rejected(connection, f"{table}_misfits", len(headers) == 1),
+    )
 
 
 def _records(sheet: Sheet, rows: Mapping[str, tuple[int, int]], rejected: Rejected) -> int:
@@ -335,15 +338,18 @@ def _stretches(
 # -- misfits and raw text ---------------------------------------------------------------------------------------------
 
 
-def _rejected(connection: duckdb.DuckDBPyConnection, table: str) -> Rejected:
+def _rejected(connection: duckdb.DuckDBPyConnection, table: str, single: bool) -> Rejected:
+    # A record's position may be that of blank lines before it. With one column those are records of their own, so take
+    # the position of the cell at fault instead.
+    position = "min(e.byte_position)" if single else "e.line_byte_position"
     rows = connection.execute(
-        f"select s.file_path, e.line_byte_position - 1, list(e.error_type::varchar order by e.byte_position),"
+        f"select s.file_path, {position} - 1, list(e.error_type::varchar order by e.byte_position),"
         f" list(e.error_message order by e.byte_position) from {table} e"
-        f" join {table}_scans s using (scan_id, file_id) group by all order by all"
+        f" join {table}_scans s using (scan_id, file_id) group by s.file_path, e.line_byte_position order by 1, 2"
     ).fetchall()
     found: Rejected = {}
-    for path, position, kinds, messages in rows:
-        found.setdefault(path, {})[position] = (_reason(kinds, messages), kinds.count("UNQUOTED VALUE") > 1)
+    for path, at, kinds, messages in rows:
+        found.setdefault(path, {})[at] = (_reason(kinds, messages), kinds.count("UNQUOTED VALUE") > 1)
     return found
 
 

@@ -64,8 +64,8 @@ def pinned_for(item: int, member: str | None, pinned: Mapping[int, Dialect]) -> 
     return dialect.members.get(member) if dialect is not None and member is not None else dialect
 
 
-def decide(head: str, name: str, contract: Contract | None, base: Dialect) -> Dialect:
-    """The dialect of a file that begins with `head`; `name` gives the suffix, `base` the encoding and line ends.
+def decide(head: str, name: str, contract: Contract | None) -> Dialect:
+    """The dialect of a file that begins with `head`, but for encoding and line ends; `name` gives the suffix.
 
     Declared parts of `contract.csv` are taken as they are. The rest departs from RFC 4180 with a comma only where
     another reading binds every required column and this one does not, or, without a contract, where this one finds
@@ -74,7 +74,7 @@ def decide(head: str, name: str, contract: Contract | None, base: Dialect) -> Di
     spec = contract.csv if contract else None
     quote = '"' if spec is None or spec.quote is None else spec.quote
     escape = quote if spec is None or spec.escape is None else spec.escape
-    first = replace(base, quote=quote, escape=escape, delimiter=_by_suffix(name))
+    first = Dialect(quote=quote, escape=escape, delimiter=_by_suffix(name))
     if spec is not None:
         if spec.delimiter is not None:
             first = replace(first, delimiter=spec.delimiter)

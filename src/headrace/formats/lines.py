@@ -31,10 +31,10 @@ class LineIndex:
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115  # kept for lookups, closed with the object
 
     def number_at(self, position: int) -> int:
-        """The line (from 1) that holds this byte."""
+        """The line (from 1) that holds this byte, or begins behind it where it is a line end."""
         slot = position // STEP
         self._file.seek(slot * STEP)
-        return self._before[slot] + self._file.read(position - slot * STEP).count(self._end) + 1
+        return self._before[slot] + self._file.read(position - slot * STEP + 1).count(self._end) + 1
 
     def text(self, number: int) -> bytes:
         """The line of this number (from 1), without its end (a carriage return before it is kept)."""

@@ -64,7 +64,10 @@ def by_record(path: Path, shape: Shape, wanted: Sequence[int]) -> Iterator[Hit]:
 
 
 def by_offset(path: Path, shape: Shape, wanted: Sequence[int]) -> Iterator[Hit]:
-    """For each byte position (ascending): the first record that ends behind it. Blank lines are passed over."""
+    """For each byte position (ascending): the first record that ends behind it. Blank lines are passed over.
+
+    A position on a line end stands for the record behind it.
+    """
     todo = 0
     for block in _blocks(path, shape):
         here = bisect_left(wanted, block.offset + len(block.data), todo)
@@ -120,6 +123,7 @@ class _Block:
         data, end, passed, counted = self.data, self._shape.end, 0, 0
         for position in wanted:
             at = position - self.offset
+            at += data.startswith(end, at)  # DuckDB may mean the line feed before the record
             passed, counted = passed + data.count(end, counted, at), at
             start, stop = data.rfind(end, 0, at) + 1, data.find(end, at)
             text = self._bare(data[start:] if stop < 0 else data[start:stop])
@@ -271,7 +275,7 @@ def _record_end(data: bytes, position: int, shape: Shape) -> tuple[int, bool]:
         start = position + data.startswith(b" ", position)  # one blank before a quote is let pass, two are text
         quoted = data.startswith(quote, start)
         if quoted:
-            close = _closing(data, start + 1, shape)
+            close = closing(data, start + 1, shape)
             if close < 0:
                 return -1, True
             position = close + 1
@@ -286,7 +290,7 @@ def _record_end(data: bytes, position: int, shape: Shape) -> tuple[int, bool]:
         position = at + len(shape.delimiter)
 
 
-def _closing(data: bytes, position: int, shape: Shape) -> int:
+def closing(data: bytes, position: int, shape: Shape) -> int:
     quote, escape = shape.quote, shape.escape
     while True:
         at = data.find(quote, position)

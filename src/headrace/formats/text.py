@@ -13,7 +13,8 @@ from pathlib import Path
 
 import charset_normalizer
 
-from headrace.formats.survey import CHUNK, Survey, survey
+from headrace.formats.scan import Shape, closing
+from headrace.formats.survey import CHUNK, MONSTER, Survey, survey
 from headrace.model.errors import BadObject
 
 BOMS = (
@@ -49,12 +50,12 @@ def read_as_utf8(path: Path, which: str, work: Path, declared: str | None) -> tu
     return into, encoding, survey(into)
 
 
-def one_line_end(path: Path, seen: Survey, work: Path, quote: bytes) -> tuple[Path, str]:
+def one_line_end(path: Path, seen: Survey, work: Path, shape: Shape) -> tuple[Path, str]:
     """(a version of a UTF-8 file with one kind of line end, which kind it had). Text inside quotes stays as it is."""
     if seen.newline != "unsure":
         return path, seen.newline
     lf = cr = crlf = 0
-    for outside, piece in _pieces(path, quote):
+    for outside, piece in _pieces(path, shape):
         if outside and b"\r" in piece:
             both = piece.count(b"\r\n")
             crlf, cr, lf = crlf + both, cr + piece.count(b"\r") - both, lf + piece.count(b"\n") - both
@@ -65,27 +66,48 @@ def one_line_end(path: Path, seen: Survey, work: Path, quote: bytes) -> tuple[Pa
         return path, kinds[0] if kinds else "lf"
     into = work.with_suffix(".lf")
     with open(into, "wb") as out:
-        for outside, piece in _pieces(path, quote):
+        for outside, piece in _pieces(path, shape):
             out.write(piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if outside else piece)
     return into, "mixed"
 
 
-def _pieces(path: Path, quote: bytes) -> Iterator[tuple[bool, bytes]]:
-    """The file in pieces that lie outside or inside quotes; no piece ends between CR and LF."""
-    outside, held = True, b""
+_OPEN = "look for a quote that is never closed"
+
+CONTEXT = 8
+"""Bytes before a quote that tell whether it opens a cell: a delimiter or line end, perhaps a blank."""
+
+
+def _pieces(path: Path, shape: Shape) -> Iterator[tuple[bool, bytes]]:
+    """The file in pieces that lie outside or inside quoted cells; no piece ends between CR and LF."""
+    edge = (shape.delimiter, b"\n", b"\r", b"\xef\xbb\xbf")
+    buffer, at, start = b"\n", 1, 1  # as if a line end came before the file
     with open(path, "rb", buffering=0) as file:
-        while chunk := file.read(CHUNK):
-            chunk = held + chunk
-            held = b"\r" if chunk.endswith(b"\r") else b""
-            chunk = chunk[:-1] if held else chunk
-            for n, piece in enumerate(chunk.split(quote) if quote else [chunk]):
-                if n:
-                    yield False, quote
-                    outside = not outside
-                if piece:
-                    yield outside, piece
-    if held:
-        yield outside, held
+        while True:
+            chunk = file.read(CHUNK)
+            buffer = buffer[max(start - CONTEXT, 0) :] + chunk
+            at, start = at - max(start - CONTEXT, 0), min(start, CONTEXT)
+            while shape.quote and (quote := buffer.find(shape.quote, at)) >= 0:
+                before = buffer[max(quote - CONTEXT, 0) : quote]
+                if not before.removesuffix(b" ").endswith(edge):
+                    at = quote + len(shape.quote)
+                    continue
+                close = closing(buffer, quote + len(shape.quote), shape)
+                if close < 0 and len(buffer) - quote > MONSTER:
+                    raise BadObject("HR406", path.name, f"a quoted cell is larger than {MONSTER:,} bytes", _OPEN)
+                if close < 0 and chunk:
+                    at = quote
+                    break
+                yield True, buffer[start:quote]
+                start = at = close + 1 if close >= 0 else len(buffer)
+                yield False, buffer[quote:start]
+            else:
+                stop = len(buffer) if not chunk or not buffer.endswith((b" ", b"\r")) else len(buffer.rstrip(b" \r"))
+                if stop > start:
+                    yield True, buffer[start:stop]
+                    start = stop
+                at = start
+            if not chunk:
+                return
 
 
 def _encoding(path: Path, which: str, seen: Survey, declared: str | None) -> str:

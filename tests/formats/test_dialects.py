@@ -1,0 +1,112 @@
+"""How a text file is read is decided on evidence, and RFC 4180 with a comma is believed first."""
+
+import pytest
+from reading import Reader, contract
+
+from headrace.formats.dialect import Dialect
+from headrace.formats.rows import BadItem
+from headrace.model.contract import CsvSpec
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|", ":", "^", "~"])
+def test_a_delimiter_is_found_by_the_header_that_binds(reader: Reader, delimiter: str) -> None:
+    data = f"name{delimiter}size\na,b{delimiter}1\n".encode()
+    read = reader.read(contract("name", "size"), ("x.csv", data))
+    assert read.rows == [("a,b", "1")]
+    assert read.dialects[0].delimiter == delimiter
+
+
+def test_commas_inside_a_comma_file_are_no_evidence_for_anything_else(reader: Reader) -> None:
+    read = reader.read(contract("a", "b;c"), ("x.csv", b"a,b;c\n1;2,3\n"))
+    assert read.rows == [("1;2", "3")]
+
+
+def test_a_preamble_is_passed_over_to_the_header_that_binds(reader: Reader) -> None:
+    data = b'Report of May\n"with, a quoted\nline"\n\nname,size\nx,1\ny\n'
+    read = reader.read(contract("name", "size"), ("x.csv", data))
+    assert read.rows == [("x", "1")]
+    assert read.dialects[0].skip == 2
+    assert read.reasons == [(2, "1 cells where the header has 2")]
+    assert read.misfits[0].line == 7
+    assert read.raw(0, 1) == (6, "x,1")
+
+
+def test_blank_lines_before_the_header_are_no_header(reader: Reader) -> None:
+    read = reader.read(contract("a", "b"), ("x.csv", b"\n\na,b\n1,2\n"))
+    assert read.rows == [("1", "2")]
+    assert read.raw(0, 1) == (4, "1,2")
+
+
+def test_headers_are_matched_on_letters_and_digits_and_returned_as_found(reader: Reader) -> None:
+    read = reader.read(contract("substation_number", "units"), ("x.csv", b" Substation Number;UNITS.\n1;kW\n"))
+    assert read.headers == [(" Substation Number", "UNITS.")]
+
+
+def test_without_a_header_cells_bind_in_order(reader: Reader) -> None:
+    declared = contract("a", "b", csv=CsvSpec(header=False))
+    read = reader.read(declared, ("x.csv", b"1;2\n3;4\n"))
+    assert read.headers == [("a", "b")]
+    assert read.rows == [("1", "2"), ("3", "4")]
+    assert read.raw(0, 1) == (1, "1;2")
+
+
+def test_a_declared_dialect_is_taken_as_it_is(reader: Reader) -> None:
+    declared = contract("a", "b", csv=CsvSpec(delimiter="|", quote="'", escape="\\", skip=1, encoding="cp1252"))
+    data = "x\na|b\n'1|\\'\n2'|é\n".encode("cp1252")
+    read = reader.read(declared, ("x.csv", data))
+    assert read.rows == [("1|'\n2", "é")]
+    assert read.raw(0, 1) == (3, "'1|\\'\n2'|é")
+
+
+def test_a_suffix_is_believed_before_a_comma(reader: Reader) -> None:
+    assert reader.read(contract("a"), ("x.tsv", b"a\tb,c\n1\t2\n")).rows == [("1", "2")]
+    assert reader.read(contract("a"), ("x.psv", b"a|b,c\n1|2\n")).rows == [("1", "2")]
+
+
+def test_a_pinned_dialect_reads_alike_whatever_the_evidence_says_now(reader: Reader) -> None:
+    pinned = {0: Dialect(delimiter=";")}
+    read = reader.read(contract("a", "b"), ("x.csv", b"a,b;c\n1,2;3\n"), pinned=pinned)
+    assert read.headers == [("a,b", "c")]
+    again = Dialect.from_dict(read.dialects[0].to_dict())
+    assert again == read.dialects[0]
+
+
+def test_the_dialects_of_all_members_of_a_zip_are_pinned(reader: Reader) -> None:
+    from reading import zipped
+
+    data = zipped({"m/a.csv": b"a;b\n1;2\n", "b.csv": b"a,b\n3,4\n"})
+    read = reader.read(contract("a", "b"), ("x.zip", data))
+    assert {name: d.delimiter for name, d in read.dialects[0].members.items()} == {"m/a.csv": ";", "b.csv": ","}
+    assert Dialect.from_dict(read.dialects[0].to_dict()) == read.dialects[0]
+    again = reader.read(contract("a", "b"), ("x.zip", data), pinned={0: Dialect.from_dict(read.dialects[0].to_dict())})
+    assert again.cells == read.cells
+
+
+def test_doubled_and_blank_headers_get_names_of_their_own(reader: Reader) -> None:
+    read = reader.read(contract("id"), ("x.csv", b"id,note,,note,NOTE,\n1,2,3,4,5,6\n"))
+    assert read.headers == [("id", "note", "column_3", "note_2", "NOTE_3", "column_6")]
+    assert read.rows == [("1", "2", "3", "4", "5", "6")]
+
+
+def test_a_doubled_header_that_a_column_wants_kills_the_file(reader: Reader) -> None:
+    with pytest.raises(BadItem, match=r"HR408 x\.csv: header 'id' stands twice \(columns 1 and 3\)"):
+        reader.read(contract("id"), ("x.csv", b"id,b,id\n1,2,3\n"))
+
+
+def test_headers_named_like_our_own_columns_are_renamed(reader: Reader) -> None:
+    data = b"a,_record,_item\n1,2,3\n"
+    read = reader.read(contract("a"), ("x.csv", data), ("y.csv", data))
+    assert read.headers == [("a", "_record_2", "_item_2")]
+    assert read.rows == [("1", "2", "3")] * 2
+
+
+def test_changed_column_order_and_set_read_as_groups_of_their_own(reader: Reader) -> None:
+    files = [("1.csv", b"a,b\n1,2\n"), ("2.csv", b"b,a\n2,1\n"), ("3.csv", b"a,b,c\n1,2,3\n"), ("4.csv", b"a,b\n5,6\n")]
+    read = reader.read(contract("a", "b"), *files)
+    assert sorted(read.headers) == [("a", "b"), ("a", "b", "c"), ("b", "a")]
+    assert read.rows == [("1", "2"), ("2", "1"), ("1", "2", "3"), ("5", "6")]
+
+
+def test_an_empty_cell_is_null_only_if_the_contract_says_so(reader: Reader) -> None:
+    assert reader.read(contract("a", "b"), ("x.csv", b'a,b\n,""\n')).rows == [(None, None)]
+    assert reader.read(contract("a", "b", null=("NA",)), ("x.csv", b'a,b\n,""\n')).rows == [("", "")]

@@ -1,0 +1,110 @@
+"""A record without the header's shape is rejected with its text, and no other record loses its number."""
+
+import csv
+import io
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reading import Read, Reader, contract
+
+RAGGED = b'a,b\n1,x\n\n2,y,EXTRA\n3,"q\nz"\n4\n5,w\n6\n7,l\n'
+PLACES = {1: ("1", "x"), 3: ("3", "q\nz"), 5: ("5", "w"), 7: ("7", "l")}
+
+
+def told(read: Read, item: int) -> list[tuple[int, int, str]]:
+    return [(m.record, m.line, m.raw) for m in read.misfits if m.item == item]
+
+
+@pytest.mark.parametrize("tell_rows", [True, False])
+def test_ragged_rows_are_misfits_and_shift_no_record_number(reader: Reader, tell_rows: bool) -> None:
+    read = reader.read(contract("a", "b"), ("x.csv", RAGGED), tell_rows=tell_rows)
+    assert not read.groups[0].numbered
+    assert {record: cells for (_, _, record), cells in read.cells.items()} == PLACES
+    assert told(read, 0) == [(2, 4, "2,y,EXTRA"), (4, 7, "4"), (6, 9, "6")]
+    assert read.misfits[0].reason == "3 cells where the header has 2"
+    assert read.raw(0, 3) == (5, '3,"q\nz"')
+
+
+def test_ragged_rows_in_one_of_many_files_shift_no_record_number_in_any(reader: Reader) -> None:
+    files = [
+        ("1.csv", RAGGED),
+        ("2.csv", b"a,b\n"),
+        ("3.csv", b"a,b\nbad\n"),
+        ("4.csv", RAGGED),
+        ("5.csv", b"a,b\n8,9\n"),
+    ]
+    read = reader.read(contract("a", "b"), *files)
+    assert len(read.groups) == 1 and read.groups[0].numbered
+    expected = {(i, None, n): cells for i in (0, 3) for n, cells in PLACES.items()}
+    assert read.cells == {**expected, (4, None, 1): ("8", "9")}
+    assert told(read, 0) == told(read, 3) == [(2, 4, "2,y,EXTRA"), (4, 7, "4"), (6, 9, "6")]
+    assert told(read, 2) == [(1, 2, "bad")]
+    assert read.raw(3, 5) == (8, "5,w")
+
+
+def test_an_undecodable_record_in_a_utf8_file_is_a_misfit(reader: Reader) -> None:
+    data = "a,b\n1,é\n2,ü\n3,".encode() + b"\xff\n4,\xc3\xb6\n"
+    read = reader.read(contract("a", "b"), ("x.csv", data))
+    assert read.rows == [("1", "é"), ("2", "ü"), ("4", "ö")]
+    assert read.reasons == [(3, "holds bytes that are no text in this encoding")]
+    assert read.misfits[0].raw == "3,\\xff"
+
+
+def test_a_record_of_broken_quotes_never_loads_its_tail_as_a_row(reader: Reader) -> None:
+    """DuckDB alone would load ('y"', 'p\\nq') from the middle of the first record."""
+    data = b'a,b\n"u"x,"y"z,"p\nq"\n7,8\n'
+    read = reader.read(contract("a", "b"), ("x.csv", data))
+    assert read.rows == [("7", "8")]
+    assert told(read, 0) == [(1, 2, '"u"x,"y"z,"p\nq"')]
+    assert read.dialects[0].careful
+    assert read.raw(0, 2) == (4, "7,8")
+    many = reader.read(contract("a", "b"), ("x.csv", data), ("y.csv", data), ("z.csv", b"a,b\n9,9\n"))
+    assert many.rows == [("7", "8"), ("7", "8"), ("9", "9")]
+    assert many.dialects[0].careful and not many.dialects[2].careful
+
+
+def test_a_quote_inside_a_bare_cell_is_text(reader: Reader) -> None:
+    read = reader.read(contract("a", "b"), ("x.csv", b'a,b\n5" pipe,x\n6" pipe,"y\nz"\n'))
+    assert read.rows == [('5" pipe', "x"), ('6" pipe', "y\nz")]
+    assert read.raw(0, 2) == (3, '6" pipe,"y\nz"')
+
+
+def test_a_quote_never_closed_costs_the_records_up_to_the_next_quote(reader: Reader) -> None:
+    read = reader.read(contract("a", "b"), ("x.csv", b'a,b\n1,"open\n2,x\n3,"y"\n4,z\n'))
+    assert read.rows == [("4", "z")]
+    assert told(read, 0) == [(1, 2, '1,"open\n2,x\n3,"y"')]
+
+
+CELLS = ["a", "12", '"a"', '"a,b"', '"a\nb"', ' "x"', '"x" ', '""', '"""q"""', "", '5" pipe']
+BROKEN = ['"5" pipe"', '"a "b" c"', '"say "hi""', '"u', "lone,extra"]
+
+
+def _file(rng: random.Random, width: int, newline: str, share: float) -> bytes:
+    rows = [
+        ",".join(rng.choice(BROKEN if rng.random() < share else CELLS) for _ in range(width))
+        for _ in range(rng.randint(0, 12))
+    ]
+    return newline.join([",".join("abc"[:width]), *rows]).replace("\n", newline).replace("\r\r", "\r").encode() + b"\n"
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=st.integers(0, 10**9), width=st.integers(1, 3), crlf=st.booleans(), share=st.sampled_from([0, 0.05, 0.2]))
+def test_whatever_the_quotes_every_record_is_one_row_or_one_misfit(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, width: int, crlf: bool, share: float
+) -> None:
+    rng = random.Random(seed)
+    data = _file(rng, width, "\r\n" if crlf else "\n", share)
+    reader = Reader(tmp_path_factory.mktemp("random"), threads=rng.choice([1, 2]))
+    read = reader.read(contract(*"abc"[:width]), ("x.csv", data), tell_rows=rng.random() < 0.5)
+    records = {n for _, _, n in read.cells} | {m.record for m in read.misfits}
+    assert records == set(range(1, len(records) + 1))
+    assert len(read.cells) + len(read.misfits) == len(records)
+    for (item, _, record), cells in read.cells.items():
+        found = read.raw(item, record)
+        assert found is not None
+        parsed = next(csv.reader(io.StringIO(found[1] + "\n", newline=""), skipinitialspace=True), []) or [""]
+        assert [(c or "").strip() for c in cells] == [c.strip() for c in parsed][:width], found
+    beyond = read.raw(0, len(records) + 1)
+    assert beyond is None
