@@ -227,6 +227,7 @@ def _stage(
             attempt=attempt,
             partitions=partitions(pipeline),
             scratch=root / "spool",
+            spool=root / "spool",
             project=project,
             memory_limit=settings.memory_limit,
             threads=settings.threads,
