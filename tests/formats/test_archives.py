@@ -20,7 +20,7 @@ CSV = b"a,b\n1,x\n2,y\nragged\n"
 def test_a_packed_csv_reads_like_the_plain_one(reader: Reader, packed: tuple[str, bytes]) -> None:
     read = reader.read(contract("a", "b"), packed)
     assert read.rows == [("1", "x"), ("2", "y")]
-    assert read.reasons == [(3, "1 cells where the header has 2")]
+    assert read.reasons == [(3, "1 cell where the header has 2")]
     assert read.raw(0, 2) == (3, "2,y")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from reading import Reader, contract, workbook, zipped
 
+from headrace.formats.open import Item, open_input
 from headrace.formats.rows import BadItem
 from headrace.formats.survey import MONSTER
 from headrace.model.contract import CsvSpec
@@ -121,12 +122,18 @@ def test_a_monstrous_record_kills_the_file_and_says_where(reader: Reader, body: 
         reader.read(contract("a", "b"), ("x.csv", b"a,b\n0,w\n" + body))
 
 
-def test_ten_thousand_columns_are_read(reader: Reader) -> None:
+def test_ten_thousand_columns_are_read(reader: Reader, tmp_path: Path) -> None:
     names = [f"column {n:05d}" for n in range(10_000)]
-    data = ",".join(names) + "\n" + ",".join(map(str, range(10_000))) + "\n"
-    read = reader.read(contract("column 00007", "column 09999"), ("x.csv", data.encode()))
-    assert read.headers == [tuple(names)]
-    assert read.rows == [tuple(map(str, range(10_000)))]
+    path = tmp_path / "wide"
+    path.write_text(",".join(names) + "\n" + ",".join(map(str, range(10_000))) + "\nshort\n")
+    [rows] = open_input(reader.db, contract("column_09999"), [Item(0, "x.csv", path)], tmp_path, {})
+    assert rows.headers == tuple(names)
+    assert reader.db.execute(f'select "column 00007", "column 09999" from {rows.relation}').fetchall() == [
+        ("7", "9999")
+    ]
+    assert [(m.record, m.raw, m.reason) for m in rows.finish(1).misfits] == [
+        (2, "short", "1 cell where the header has 10,000")
+    ]
 
 
 def test_cells_are_passed_on_as_text_exactly(reader: Reader) -> None:

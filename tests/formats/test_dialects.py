@@ -26,7 +26,7 @@ def test_a_preamble_is_passed_over_to_the_header_that_binds(reader: Reader) -> N
     read = reader.read(contract("name", "size"), ("x.csv", data))
     assert read.rows == [("x", "1")]
     assert read.dialects[0].skip == 2
-    assert read.reasons == [(2, "1 cells where the header has 2")]
+    assert read.reasons == [(2, "1 cell where the header has 2")]
     assert read.misfits[0].line == 7
     assert read.raw(0, 1) == (6, "x,1")
 

@@ -376,19 +376,22 @@ _QUOTES = "a quote is opened or closed inside a cell, or never closed"
 
 
 def _reason(kinds: Sequence[str], messages: Sequence[str]) -> str:
+    """DuckDB tells each missing or additional cell: the fewest and the most tell how many there are."""
     told: dict[str, str] = {}
+    cells: list[int] = []
     for kind, message in zip(kinds, messages, strict=True):
         match kind:
             case "TOO MANY COLUMNS" | "MISSING COLUMNS":
-                expected, cells = (int(w) for w in message.replace(":", " ").split() if w.isdigit())
-                told["CELLS"] = f"{cells:,} cells where the header has {expected:,}"
+                expected, n = (int(w) for w in message.replace(":", " ").split() if w.isdigit())
+                cells.append(n)
+                n = max(cells) if kind == "TOO MANY COLUMNS" else min(cells)
+                told["cells"] = f"{n:,} cell{'s' * (n != 1)} where the header has {expected:,}"
             case "UNQUOTED VALUE":
                 told[kind] = _QUOTES
             case "INVALID ENCODING":
                 told[kind] = "holds bytes that are no text in this encoding"
             case "LINE SIZE OVER MAXIMUM":
-                told = {kind: "the record is larger than 2,000,000 bytes"}
-                break
+                return "the record is larger than 2,000,000 bytes"
             case _:
                 told[kind] = message
     return "; ".join(told.values())
