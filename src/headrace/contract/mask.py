@@ -46,22 +46,23 @@ class Mask:
         words = max(1, -(-len(self._tests) // _WORD))
         return ["_bad", *(f"_bad_{i}" for i in range(1, words))]
 
-    def columns(self) -> list[str]:
-        """SELECT items that make the words."""
+    def levels(self) -> list[list[str]]:
+        """SELECT items that make the words, level by level: one level where one word is enough."""
         if not self._tests:
-            return ["0::UBIGINT AS _bad"]
+            return [["0::UBIGINT AS _bad"]]
         suspect = " OR ".join(f"({quick})" for quick in dict.fromkeys(q for q, _ in self._tests))
-        items = []
-        for word, name in enumerate(self.names()):
-            bits = self._tests[word * _WORD : (word + 1) * _WORD]
-            total = " + ".join(
-                f"CASE WHEN {exact} THEN {1 << i}::UBIGINT ELSE 0 END" for i, (_, exact) in enumerate(bits)
-            )
-            if word == 0 and len(self._tests) > _WORD:
-                rest = " OR ".join(f"({exact})" for _, exact in self._tests[_WORD:])
-                total += f" + CASE WHEN {rest} THEN {1 << _WORD}::UBIGINT ELSE 0 END"
-            items.append(f"CASE WHEN {suspect} THEN ({total})::UBIGINT ELSE 0::UBIGINT END AS {name}")
-        return items
+        names = self.names()
+        if len(names) == 1:
+            return [[f"{self._word(0, suspect)} AS _bad"]]
+        words = [f"{self._word(i, '_suspect')} AS {name if i else '_bad_0'}" for i, name in enumerate(names)]
+        others = " OR ".join(f"{name} <> 0" for name in names[1:])
+        first = f"_bad_0 + CASE WHEN {others} THEN {1 << _WORD}::UBIGINT ELSE 0::UBIGINT END AS _bad"
+        return [[f"({suspect}) AS _suspect"], words, [first]]
+
+    def _word(self, word: int, suspect: str) -> str:
+        bits = self._tests[word * _WORD : (word + 1) * _WORD]
+        each = [f"CASE WHEN {exact} THEN {1 << i}::UBIGINT ELSE 0 END" for i, (_, exact) in enumerate(bits)]
+        return f"CASE WHEN {suspect} THEN ({' + '.join(each)})::UBIGINT ELSE 0::UBIGINT END"
 
 
 def reasons(failures: Sequence[Failure]) -> str:

@@ -80,10 +80,9 @@ def stage_query(contract: Contract, headers: Sequence[str], relation: str, passt
     _checks(build)
     skips = _rules(build)
     _limits(build)
-    masks = build.mask.columns()
     columns = columns_of(contract)
     sql = f"SELECT {', '.join(build.base)} FROM {relation}"
-    for level in [*build.levels, masks]:
+    for level in [*build.levels, *build.mask.levels()]:
         if level:
             sql = f"SELECT *, {', '.join(level)} FROM ({sql})"
     output = [quoted(name) for name in passthrough]
