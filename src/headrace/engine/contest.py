@@ -38,13 +38,13 @@ def resolve(home: Home, number: int, shape: Shape, coming: Sequence[Load], going
 
     `shape.columns` are the columns of every row from now on; files of older loads may lack some (null).
     """
-    files = Change(home, coming, going)
+    files = Change(home, shape, coming, going)
     result = Resolution(counts={x.id: x.counts for x in coming})
     if not files.needs_query:
         files.settle(result, rewritten=())
         return result
     with engine_connection(
-        home.settings.memory_limit, home.settings.threads, [home.root], home.root / "spool"
+        home.settings.engine_memory, home.settings.threads, [home.root], home.root / "spool"
     ) as connection:
         contest = Contest(connection, home, shape, files, f"{home.name}.r{number}-{home.token()}")
         result.fresh = contest.run(result.counts)
@@ -55,12 +55,12 @@ def resolve(home: Home, number: int, shape: Shape, coming: Sequence[Load], going
 class Change:
     """The files that a change of loads concerns, found in the ledger alone."""
 
-    def __init__(self, home: Home, coming: Sequence[Load], going: Sequence[Load]) -> None:
+    def __init__(self, home: Home, shape: Shape, coming: Sequence[Load], going: Sequence[Load]) -> None:
         self.coming = {x.id for x in coming}
         self.going = {x.id for x in going}
         self.staged = home.ledger.files_of(self.coming, staged=True)
         self.leaving = home.ledger.files_of(self.going, staged=False)
-        self.key = key_columns(home.contract, [n for n, _ in home.shape.columns])
+        self.key = key_columns(home.contract, [n for n, _ in shape.columns])
         self.data = self._near(home, "data") if self.key else []
         self.losers = self._near(home, "losers") if self.key else []
 

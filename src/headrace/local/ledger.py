@@ -14,7 +14,6 @@ from datetime import datetime
 from importlib.resources import files as package_files
 
 from headrace.local.database import Database
-from headrace.model.times import instant_of, text_of
 from headrace.local.ledger_history import History
 from headrace.local.ledger_rows import COUNTS, file_of, files_query, load_of
 from headrace.local.queue import SqliteQueue
@@ -34,6 +33,7 @@ from headrace.model.loads import (
     Shape,
     Staged,
 )
+from headrace.model.times import instant_of, text_of
 from headrace.ports import Clock
 
 SCHEMA = package_files("headrace.local").joinpath("ledger_schema.sql").read_text()
@@ -162,7 +162,14 @@ class SqliteLedger(History):
         """Leave a seen load unread because of its twin, or take it up again because the twin has gone."""
         new, old = ("skipped", "seen") if skipped else ("seen", "skipped")
         with self._db.transaction() as db:
-            db.execute("update loads set state = ? where id = ? and state = ?", (new, load, old))
+            changed = db.execute("update loads set state = ? where id = ? and state = ?", (new, load, old)).rowcount
+            if changed and not skipped:
+                # It may have been staged before its twin came: it will be again, and only the new files count.
+                db.execute(
+                    "update files set doomed = ? where added is null and doomed is null"
+                    " and id in (select file from file_loads where load = ?)",
+                    (text_of(self._clock.now()), load),
+                )
 
     # -- staging -------------------------------------------------------------------------------------------------
 
