@@ -278,8 +278,11 @@ def test_lineage_columns_are_visible_to_expressions() -> None:
         a: str
         origin: str = derived("_source_file || '#' || a")
 
-    query = stage_query(contract_of(Traced), ["a"], "(SELECT 'x' AS a, 'f.csv' AS _source_file)", ["_source_file"])
+    relation = "(SELECT 'x' AS a, 'f.csv' AS _source_file)"
+    query = stage_query(contract_of(Traced), ["a"], relation, ["_source_file"])
     with connect() as connection:
+        unseen = stage_query(contract_of(Traced), ["a"], relation, [])
+        assert connection.execute(f"SELECT origin FROM ({unseen.select})").fetchall() == [("f.csv#x",)]
         assert connection.execute(f"SELECT origin, _source_file FROM ({query.select})").fetchall() == [
             ("f.csv#x", "f.csv")
         ]

@@ -15,7 +15,7 @@ from headrace.contract.casts import Cast, cast, constant
 from headrace.contract.headers import bind_headers, extra_headers, read_columns
 from headrace.contract.mask import Failure, Mask, reasons
 from headrace.contract.rowhash import expand_row_hash
-from headrace.model.contract import Column, Contract
+from headrace.model.contract import LINEAGE, Column, Contract
 from headrace.model.fields import literal, quoted
 
 _PLAIN_CHECKS = frozenset({"ge", "gt", "le", "lt", "min_length", "max_length", "pattern"})
@@ -67,11 +67,19 @@ def columns_of(contract: Contract) -> tuple[tuple[str, str], ...]:
     return tuple(columns)
 
 
+def lineage_read(contract: Contract) -> tuple[str, ...]:
+    """The lineage columns that expressions look at: the relation must have them, passed through or not."""
+    texts = [t for c in contract.columns for t in (c.sql, c.default_sql, *(sql for _, sql in c.checks)) if t]
+    texts += [r.when for r in contract.rules if r.kind != "alert"]
+    words = {word for text in texts for word in re.findall(r"\w+", text.lower())}
+    return tuple(name for name, _ in LINEAGE if name in words)
+
+
 def stage_query(contract: Contract, headers: Sequence[str], relation: str, passthrough: Sequence[str]) -> StageQuery:
     """The query for a file with these headers; `relation` goes behind FROM and has a VARCHAR column per header.
 
-    `passthrough` are other columns of the relation, handed on unchanged and visible to expressions. Raises BadObject
-    (HR451 to HR453) where the headers do not fit the contract.
+    `passthrough` are other columns of the relation, handed on unchanged and visible to expressions; so are the lineage
+    columns that expressions read. Raises BadObject (HR451 to HR453) where the headers do not fit the contract.
     """
     build = _Build(contract, headers, bind_headers(contract, headers))
     _cells(build, passthrough)
@@ -99,7 +107,8 @@ def stage_query(contract: Contract, headers: Sequence[str], relation: str, passt
 def _cells(build: _Build, passthrough: Sequence[str]) -> None:
     """Innermost: every cell under its short name. Texts that mean null become NULL here, or, where only '' does, later:
     a cast of '' is NULL anyway, and text columns say it themselves."""
-    build.base += [quoted(name) for name in passthrough]
+    carried = [name for name in lineage_read(build.contract) if name not in passthrough]
+    build.base += [quoted(name) for name in (*passthrough, *carried)]
     tokens = build.contract.null
     build.base += [f"{quoted(header)} AS _t{i}" for i, header in enumerate(build.headers)]
     if tokens not in ((), ("",)):
