@@ -26,8 +26,8 @@ CONTESTANTS: dict[str, tuple[str, list[str], float | None]] = {
     "pandas (MD5)": ("pandas_events.py", ["md5"], 2.5),
     "pandas (64-bit hash)": ("pandas_events.py", ["hash64"], None),
     "Polars (two 64-bit hashes)": ("polars_events.py", [], None),
-    "dlt, default reader": ("dlt_events.py", ["rows"], 15),
     "dlt, Arrow reader": ("dlt_events.py", ["arrow"], None),
+    "dlt, default reader": ("dlt_events.py", ["rows"], 15),
 }
 """Name, script, arguments, and how many times Headrace's CPU it is expected to need."""
 
@@ -53,12 +53,14 @@ def bulk(rows: int, runs: int, only: Sequence[str]) -> Table:
     for name, (script, arguments, least) in CONTESTANTS.items():
         if not any(part.lower() in name.lower() for part in only):
             continue
+        print(f"{name} ...", file=sys.stderr, flush=True)
         try:
             usage = _peer(script, arguments, source)
         except BenchmarkFailed as problem:
             print(f"\n{name} did not finish: {problem}", file=sys.stderr)
             table.lines.append(Line(WORK_NAME, name, None, "did not finish"))
             continue
+        print(f"{name}: {usage}", file=sys.stderr, flush=True)
         table.lines.append(ratio_line(WORK_NAME, name, usage, high, least))
         answers |= told_rows([usage])
     if len(answers) != 1:
