@@ -50,13 +50,13 @@ class Read:
         return None
 
 
-_database = duckdb.connect()  # starting one takes longer than most tests; each reader gets a cursor of its own
+database = duckdb.connect()  # starting one takes longer than most tests; each reader gets a cursor of its own
 
 
 class Reader:
     def __init__(self, folder: Path, threads: int = 2) -> None:
         self._folder, self._batches = folder, 0
-        self.db = _database.cursor()
+        self.db = database.cursor()
         self.db.execute(f"set threads = {threads}")
 
     def read(

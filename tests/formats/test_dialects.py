@@ -58,6 +58,13 @@ def test_a_declared_dialect_is_taken_as_it_is(reader: Reader) -> None:
     assert read.raw(0, 1) == (3, "'1|\\'\n2'|é")
 
 
+def test_declared_delimiters_may_be_long_and_quotes_absent(reader: Reader) -> None:
+    declared = contract("a", "b", csv=CsvSpec(delimiter="||", quote=""))
+    read = reader.read(declared, ("x.csv", b'a||b\n"1||2|3\nbad\n4"||\n'))
+    assert read.rows == [('"1', "2|3"), ('4"', None)]
+    assert read.reasons == [(2, "1 cell where the header has 2")]
+
+
 def test_a_suffix_is_believed_before_a_comma(reader: Reader) -> None:
     assert reader.read(contract("a"), ("x.tsv", b"a\tb,c\n1\t2\n")).rows == [("1", "2")]
     assert reader.read(contract("a"), ("x.psv", b"a|b,c\n1|2\n")).rows == [("1", "2")]

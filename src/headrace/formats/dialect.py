@@ -93,10 +93,12 @@ def decide(head: str, name: str, contract: Contract | None) -> Dialect:
 
 def records(head: str, dialect: Dialect) -> Iterator[list[str]]:
     """The records at the beginning of a text, blank lines left out; the last one may be cut off."""
-    quote = dialect.quote or None
+    quote, delimiter = dialect.quote or None, dialect.delimiter
+    if len(delimiter) > 1:
+        head, delimiter = head.replace(delimiter, "\x1e"), "\x1e"  # the reader takes one character
     reader = csv.reader(
         io.StringIO(head, newline=""),
-        delimiter=dialect.delimiter,
+        delimiter=delimiter,
         quotechar=quote,
         quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
         doublequote=dialect.escape in ("", dialect.quote),
