@@ -120,8 +120,12 @@ class Ledger(Protocol):
         """A live load of another key with the same bytes and an earlier place in the order."""
         ...
 
-    def set_skipped(self, load: str, skipped: bool) -> None:
-        """Leave a seen load unread because of its twin, or take it up again because the twin has gone."""
+    def skip(self, load: str) -> None:
+        """Leave a seen load unread because of its twin."""
+        ...
+
+    def take_up(self, load: str) -> Load:
+        """A new load in place of a skipped one, whose twin has gone. What is live, if another worker was faster."""
         ...
 
     def stage(self, staged: Sequence[Staged], files: Sequence[DataFile], leases: Sequence[Lease]) -> None:

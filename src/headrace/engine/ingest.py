@@ -107,7 +107,7 @@ def prepare(home: Home, leases: Sequence[Lease]) -> Batch:
     for load, (_, found, asked) in zip(loads, arrivals, strict=True):
         if found is not None:
             found.load = load
-            if _wants_staging(home, load, batch):
+            if _wants_staging(home, found, batch):
                 ready.append(found)
                 continue
             found.path.unlink(missing_ok=True)
@@ -221,16 +221,18 @@ def _arrival(home: Home, stat: Stat, version: str, again: Any) -> Arrival:
     )
 
 
-def _wants_staging(home: Home, load: Load, batch: Batch) -> bool:
+def _wants_staging(home: Home, found: Found, batch: Batch) -> bool:
     """Whether a pinned load is still to be read; settles it otherwise."""
+    load = found.load
     match load.state:
         case LoadState.SEEN | LoadState.SKIPPED:
-            skip = home.pipeline.source.same_bytes == "skip" and load.size > 0 and home.ledger.earlier_twin(load)
-            if bool(skip) != (load.state is LoadState.SKIPPED):
-                home.ledger.set_skipped(load.id, bool(skip))
-            if skip:
+            if home.pipeline.source.same_bytes == "skip" and load.size > 0 and home.ledger.earlier_twin(load):
+                home.ledger.skip(load.id)
                 batch.doubted.add(load.key)  # what stood under this key does so no more
-            return not skip
+                return False
+            if load.state is LoadState.SKIPPED:
+                found.load = home.ledger.take_up(load.id)
+            return found.load.state is LoadState.SEEN
         case LoadState.STAGED:
             return False
         case LoadState.DEAD | LoadState.DECIDED | LoadState.STANDING:
@@ -270,7 +272,7 @@ def job_of(home: Home, found: Sequence[Found]) -> Job:
         partitions=home.partitions,
         scratch=home.spool,
         project=home.project,
-        memory_limit=home.settings.memory_limit,
+        memory_limit=home.settings.engine_memory,
         threads=home.settings.threads,
     )
 

@@ -158,18 +158,29 @@ class SqliteLedger(History):
         )
         return load_of(row) if row else None
 
-    def set_skipped(self, load: str, skipped: bool) -> None:
-        """Leave a seen load unread because of its twin, or take it up again because the twin has gone."""
-        new, old = ("skipped", "seen") if skipped else ("seen", "skipped")
+    def skip(self, load: str) -> None:
+        """Leave a seen load unread because of its twin."""
         with self._db.transaction() as db:
-            changed = db.execute("update loads set state = ? where id = ? and state = ?", (new, load, old)).rowcount
-            if changed and not skipped:
-                # It may have been staged before its twin came: it will be again, and only the new files count.
-                db.execute(
-                    "update files set doomed = ? where added is null and doomed is null"
-                    " and id in (select file from file_loads where load = ?)",
-                    (text_of(self._clock.now()), load),
+            db.execute("update loads set state = 'skipped' where id = ? and state = 'seen'", (load,))
+
+    def take_up(self, load: str) -> Load:
+        """A new load in place of a skipped one, whose twin has gone. What is live, if another worker was faster.
+
+        New, because the old one may have been staged before its twin came: no load is ever staged twice.
+        """
+        with self._db.transaction() as db:
+            old = load_of(db.execute("select * from loads where id = ?", (load,)).fetchone())
+            if old.state is not LoadState.SKIPPED:
+                newer = db.execute(
+                    "select * from loads where pipeline = ? and key = ? and version = ? order by seq desc limit 1",
+                    (self.pipeline, old.key, old.version),
                 )
+                return load_of(newer.fetchone())
+            self._move(db, [load], LoadState.ABANDONED)
+            (seq,) = db.execute("select max(seq) from loads").fetchone()
+            new = replace(old, id=f"{self.pipeline}.{seq + 1}", state=LoadState.SEEN, counts=Counts(), decided=None)
+            self._insert(db, [new], seq)
+            return new
 
     # -- staging -------------------------------------------------------------------------------------------------
 
