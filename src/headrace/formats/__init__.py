@@ -6,7 +6,8 @@ object never loads as it is, with this code.
 
 | input | outcome |
 |---|---|
-| empty file, or nothing but blank lines (text, JSON) | no records; it stands with 0 rows. An empty Parquet or Excel file is dead |
+| empty file, or nothing but blank lines (text, JSON) | no records; it stands with 0 rows |
+| empty Parquet, Excel or zip | dead HR413, HR414, HR402 |
 | header only | no records; the header must still bind |
 | BOM | taken off; it decides the encoding before anything else |
 | UTF-16 and UTF-32 (UTF-16 also without a BOM) | read, rewritten as UTF-8 in scratch |

@@ -11,6 +11,7 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import islice
 from typing import Any
 
 from headrace.model.contract import Column, Contract
@@ -178,17 +179,18 @@ def _widest(head: str, first: Dialect, delimiters: Sequence[str], contract: Cont
 
 
 def _steadiest(head: str, first: Dialect, delimiters: Sequence[str]) -> Dialect:
-    """Without a contract: the first candidate under which most records have one common width above 1."""
-    best, best_score = first, 0.0
+    """Without a contract: the candidate under which most records have one width above 1, from the earliest on."""
+    best, best_rank = first, (0.0, 0)
     for delimiter in delimiters:
         trial = replace(first, delimiter=delimiter)
-        found = list(records(head, trial))[: 20 * PREAMBLE]
-        found = found[:-1] if len(found) > 2 and len(head) >= HEAD else found
-        if not found:
+        found = list(islice(records(head, trial), 20 * PREAMBLE))
+        if len(head) >= HEAD and len(found) > 2:
+            found.pop()  # cut off
+        width, times = Counter(map(len, found)).most_common(1)[0] if found else (0, 0)
+        if width < 2:
             continue
-        width, times = Counter(len(r) for r in found).most_common(1)[0]
         start = next(i for i, r in enumerate(found) if len(r) == width)
-        score = times / len(found) if width > 1 else 0.0
-        if score > best_score + 0.05:
-            best, best_score = replace(trial, skip=start if start < PREAMBLE else 0), score
+        rank = (round(times / (len(found) - start), 2), -start)
+        if start < PREAMBLE and rank > best_rank:
+            best, best_rank = replace(trial, skip=start), rank
     return best
