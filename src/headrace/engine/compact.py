@@ -34,7 +34,7 @@ def compact(home: Home, least: int = 2) -> int:
         fresh: list[DataFile] = []
         kinds: tuple[FileKind, ...] = ("data", "losers")
         with engine_connection(
-            home.settings.memory_limit, home.settings.threads, [home.root], home.spool
+            home.settings.engine_memory, home.settings.threads, [home.root], home.spool
         ) as connection:
             writer = BaseWriter(
                 connection,

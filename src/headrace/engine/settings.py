@@ -16,6 +16,9 @@ from headrace.model.errors import DefinitionError
 PLACES = frozenset({"kind", "root"})
 """Keys of `[targets.NAME]` that say where, not how much: read by the project, passed over here."""
 
+OWN_MEMORY = 220 * 10**6
+"""Resident bytes of a worker and its child besides DuckDB's, PyIceberg's 100 MB included."""
+
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 _SPANS = {"ms": 0.001, "second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0, "week": 604800.0}
@@ -82,6 +85,11 @@ class Settings:
     def memory_bytes(self) -> int:
         """`memory_limit` as a number."""
         return int(parse_size(self.memory_limit))
+
+    @property
+    def engine_memory(self) -> str:
+        """DuckDB's share of `memory_limit`: the processes themselves, with the libraries they load, need the rest."""
+        return f"{max(self.memory_bytes - OWN_MEMORY, self.memory_bytes // 2)}B"
 
     @property
     def child_memory_bytes(self) -> int:
