@@ -125,7 +125,8 @@ def test_all_mistakes_are_told_at_once_each_with_its_line() -> None:
     [
         ("SELECT * FROM input WHERE n > 1", "", ""),
         ("WITH big AS (SELECT * FROM input) SELECT * FROM big QUALIFY row_number() OVER (PARTITION BY a) = 1", "", ""),
-        ("SELECT a FROM input", "HR214", "its result lacks the column 'n'"),
+        ("SELECT a FROM input", "HR214", "its result lacks the column '_member'"),
+        ("SELECT * EXCLUDE (n) FROM input", "HR214", "its result lacks the column 'n'"),
         ("SELECT * REPLACE (n::DOUBLE AS n) FROM input", "HR214", "column 'n': it gives DOUBLE, not BIGINT"),
         ("SELECT * FROM read_csv('/etc/passwd')", "HR208", "a step reads nothing but 'input'"),
         ("SELECT * FROM '/etc/passwd'", "HR208", "a step reads nothing but 'input'"),

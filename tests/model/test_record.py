@@ -112,8 +112,8 @@ def make(annotation: Any, value: Any = ..., **keywords: Any) -> type[Record]:
         (int, ..., {"zone": "Mars"}, "HR205", "zone 'Mars' is not known"),
         (int, ..., {"null": "NA"}, "HR205", "give a tuple of texts"),
         (int, ..., {"root": "items"}, "HR205", "no JSON Pointer"),
-        (int, column("I.D."), {}, "HR207", "'id' and 'x' both want the header 'I.D.'"),
-        (int, column("--"), {}, "HR207", "holds no letter or digit"),
+        (int, column("I.D."), {}, "HR215", "'id' and 'x' both want the header 'I.D.'"),
+        (int, column("--"), {}, "HR215", "holds no letter or digit"),
     ],
 )
 def test_a_mistake_is_found_when_the_class_is_made(

@@ -24,6 +24,7 @@ from headrace.model.pipeline import Pipeline
 from headrace.model.where import meant
 
 Columns = Sequence[tuple[str, str]]
+PLACE: Columns = (("_member", "VARCHAR"), ("_source_row", "BIGINT"))  # where a step's rows came from within the load
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 
 
@@ -167,10 +168,10 @@ def _unfit(given: str, wanted: str) -> Fault | None:
 def _check_steps(
     connection: duckdb.DuckDBPyConnection, functions: Functions, pipeline: Pipeline, contract: Contract
 ) -> list[DefinitionError]:
-    """SQL steps are bound over an empty `input`; what they give must have the row's columns."""
+    """SQL steps are bound over an empty `input`: the row's columns and its place. They must keep all of them."""
     errors = []
-    wanted = columns_of(contract)
-    columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in (*wanted, *LINEAGE))
+    wanted = (*PLACE, *columns_of(contract))
+    columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in wanted)
     connection.execute(f"CREATE TEMP TABLE input ({columns})")
     for number, step in enumerate(contract.steps, 1):
         if step.kind != "sql":

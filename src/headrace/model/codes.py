@@ -102,6 +102,7 @@ CODES: dict[str, str] = {
     "HR214": (
         "A step is neither sql('…') nor a function at the top of a module, or its result lacks a column of the Record."
     ),
+    "HR215": "Two columns want the same header, or a column's header holds no letter or digit to be matched by.",
     "HR216": "A derived column's SQL gives another type than its annotation says.",
     "HR240": (
         "The definition changed so that old and new loads cannot share a table: another key, order, partition or "

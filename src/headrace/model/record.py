@@ -227,7 +227,7 @@ def _check_options(cls: type[Record]) -> None:
 
 
 def _check_columns(cls: type[Record]) -> None:
-    """HR202 names, HR203 keys, HR207 headers that two columns want."""
+    """HR202 names, HR203 keys, HR215 headers that two columns want."""
     columns, options = cls.__columns__, cls.__options__
     folded: dict[str, str] = {}
     for name in columns:
@@ -260,11 +260,11 @@ def _check_headers(cls: type[Record]) -> None:
             folded = squash(header)
             if not folded:
                 found = f"header {header!r} of column {name!r} holds no letter or digit"
-                raise _mistake(cls, cls.__specs__[name][1].where, "HR207", found, "headers match on those alone")
+                raise _mistake(cls, cls.__specs__[name][1].where, "HR215", found, "headers match on those alone")
             if wanted.setdefault(folded, name) != name:
                 found = f"columns {wanted[folded]!r} and {name!r} both want the header {header!r}"
                 next = "headers match on letters and digits alone: name different ones with column('…')"
-                raise _mistake(cls, cls.__specs__[name][1].where, "HR207", found, next)
+                raise _mistake(cls, cls.__specs__[name][1].where, "HR215", found, next)
 
 
 def squash(header: str) -> str:
