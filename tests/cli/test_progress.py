@@ -27,7 +27,7 @@ def test_a_bar_is_drawn_on_a_terminal_and_the_answer_after_it(project: Path) -> 
             seen += data
     except OSError:
         pass  # Linux says so when the other end closes
-    assert os.waitpid(pid, 0)[1] == 0
+    assert os.waitpid(pid, 0)[1] == 0, seen.decode(errors="replace")
     assert b"loading" in seen and b"rows/s" in seen
     assert seen.rstrip().splitlines()[-1].startswith(b"next: headrace sql")
 

@@ -89,6 +89,17 @@ def test_without_files_what_lies_in_the_landing_folder_is_taken(command: Command
     assert [x["object"] for x in said["loads"]] == ["raw/readings/x/second.csv"]
 
 
+def test_what_a_killed_process_left_lying_is_cleared_by_the_next_scan(command: Command, project: Path) -> None:
+    csv(project / "a.csv", "s1,2025-05-01T00:00:00,1")
+    command("run", "readings", "a.csv")
+    strays = [project / ".headrace/lake/readings/data/stray.parquet", project / ".headrace/spool/copy"]
+    for stray in strays:
+        stray.write_bytes(b"cut off")
+    assert command("run", "readings").code == 0
+    assert not any(stray.exists() for stray in strays)
+    assert command("sql", "SELECT count(*) n FROM readings", "--json").json == [{"n": 1}]
+
+
 def test_a_dry_run_tells_the_keys_and_puts_nothing(command: Command, project: Path) -> None:
     csv(project / "a.csv", "s1,2025-05-01T00:00:00,1")
     assert command("run", "readings", "a.csv", "--dry-run", "--json").json[0]["object"] == "raw/readings/a.csv"

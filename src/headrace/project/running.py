@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.engine.home import Home
+from headrace.engine.retain import sweep, sweep_spool
 from headrace.local.lock import LockHeld, exclusive, holder
 from headrace.model.loads import Event, LoadState
 from headrace.project.arriving import exit_code, keys_for, result_of
@@ -38,25 +40,37 @@ def run(project: Project, home: Home, files: Sequence[str | Path], on_progress: 
     else:
         keys = {}
         scan(home)
-    work(project, [home], on_progress)
+    work(project, [home], on_progress, tidied=not files)
     loads = _results(home, list(keys), before)
     code = exit_code(loads, home.pipeline.tolerate)
     standing = {home.name: ledger_of(home).totals().loaded}
     return RunResult(tuple(loads), time.perf_counter() - started, code, standing)
 
 
-def work(project: Project, homes: Sequence[Home], on_progress: Progress | None) -> None:
+def work(project: Project, homes: Sequence[Home], on_progress: Progress | None, *, tidied: bool = False) -> None:
     """Work until idle here; or wait while the process that holds the root does, and take over should it end."""
     from headrace.engine.loop import work_until_idle
 
     while True:
-        try:
-            with exclusive(project.lock_file):
-                work_until_idle(list(homes), project.children, on_progress)
-                return
-        except LockHeld:
-            if _wait(project, homes):
-                return
+        with ExitStack() as held:
+            try:
+                held.enter_context(exclusive(project.lock_file))
+            except LockHeld:
+                if _wait(project, homes):
+                    return
+                continue
+            if tidied:
+                tidy(project)
+            work_until_idle(list(homes), project.children, on_progress)
+            return
+
+
+def tidy(project: Project) -> None:
+    """Delete what a process that died left lying: files of unfinished attempts. Only for the holder of the root."""
+    for home in project.homes.values():
+        sweep(home)
+    for folder in (project.root / "spool", project.target.quick):
+        sweep_spool(folder)
 
 
 def _wait(project: Project, homes: Sequence[Home]) -> bool:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from headrace.engine import log
 from headrace.engine.loop import Loop, serve
 from headrace.engine.reconcile import scan
-from headrace.engine.retain import sweep, sweep_spool
 from headrace.local.lock import exclusive
 from headrace.local.watch import watch
 from headrace.model.errors import InfrastructureError
 from headrace.model.loads import Event
+from headrace.project.running import tidy
 
 if TYPE_CHECKING:
     from headrace.project.opened import Progress, Project
@@ -28,10 +28,7 @@ def serve_root(project: Project, stop: threading.Event, on_progress: Progress | 
     """Hold the root and work on all its pipelines until `stop`."""
     homes = list(project.homes.values())
     with exclusive(project.lock_file):
-        for home in homes:
-            sweep(home)
-        for folder in (project.root / "spool", project.target.quick):
-            sweep_spool(folder)
+        tidy(project)
         done = threading.Event()
 
         def start(loop: Loop) -> None:
