@@ -272,7 +272,7 @@ class Ledger(Protocol):
 
 
 class Writer(Protocol):
-    """An opened sink. It keeps the number of the last revision it applied itself, in the same transaction as the rows."""
+    """An opened sink. It keeps the number of the last revision it applied, in the same transaction as the rows."""
 
     name: str
 

@@ -7,7 +7,7 @@ just before it records a revision; what it writes is durable before it returns.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import duckdb
@@ -246,9 +246,5 @@ class Contest:
 def _meets(file: DataFile, bounds: Sequence[tuple[object, object]]) -> bool:
     """Whether a file's ranges overlap the bounds in every key column."""
     return not file.ranges or all(
-        lo <= high and hi >= low  # type: ignore[operator]  # one column, one type
-        for (lo, hi), (low, high) in zip(file.ranges, bounds, strict=True)
+        lo <= high and hi >= low for (lo, hi), (low, high) in zip(file.ranges, bounds, strict=True)
     )
-
-
-__all__ = ["Mapping", "Resolution", "resolve"]

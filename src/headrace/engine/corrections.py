@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import duckdb
 import pyarrow as pa
@@ -88,6 +87,3 @@ def _replace(
         f"insert into {table} ({names}, _item, _member, _record) values ({marks})",
         [*(cells.get(h) for h in rows.headers), item, member, record],
     )
-
-
-__all__ = ["CorrectedRows", "corrected", "replace"]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,7 +22,6 @@ from headrace.engine import log
 from headrace.engine.faults import point
 from headrace.engine.home import Home
 from headrace.engine.job import Input, Job
-from headrace.model.times import text_of
 from headrace.model.errors import (
     BadObject,
     HeadraceError,
@@ -31,7 +30,8 @@ from headrace.model.errors import (
     ObjectMoving,
     StoreUnavailable,
 )
-from headrace.model.loads import Alert, Arrival, Counts, DataFile, Event, Lease, Load, LoadState, Staged, Stat
+from headrace.model.loads import Alert, Arrival, Counts, DataFile, Lease, Load, LoadState, Staged, Stat
+from headrace.model.times import text_of
 
 QUICK = 4 * 2**20
 """Objects up to this many bytes are copied to memory: a batch is bounded by `batch_bytes` in all."""
@@ -55,7 +55,7 @@ class Found:
     leases: list[Lease]
     stat: Stat
     path: Path
-    load: Load
+    load: Load = field(init=False)  # once it is pinned
 
 
 @dataclass(slots=True)
@@ -176,7 +176,7 @@ def _fetch(home: Home, key: str, leases: Sequence[Lease], live: Sequence[Load]) 
         if known is not None:
             return known, None
     path, stat, version = _copy(home, key, stat.size)
-    found = Found(key, list(leases), stat, path, load=None)  # type: ignore[arg-type]  # pinned in a moment
+    found = Found(key, list(leases), stat, path)
     return _arrival(home, stat, version, again), found
 
 
@@ -327,6 +327,3 @@ def _staged(raw: dict[str, Any], seconds: float) -> Staged:
 def data_file(raw: dict[str, Any]) -> DataFile:
     """A DataFile that came through JSON."""
     return DataFile(**{**raw, "ranges": tuple((lo, hi) for lo, hi in raw["ranges"])})
-
-
-__all__ = ["Batch", "Child", "Event", "Found", "asdict", "ingest", "prepare", "stage"]

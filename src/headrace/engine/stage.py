@@ -32,7 +32,7 @@ from headrace.model.errors import BadObject
 from headrace.model.loads import Counts, DataFile
 
 UNREADABLE = (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.IOException)
-"""What DuckDB raises about bytes; anything else is a fault of ours or of the machine, and no reason to call a file bad."""
+"""What DuckDB raises about bytes; anything else is a fault of ours or of the machine: no reason to call a file bad."""
 
 PLACE = ("_item", "_member", "_record")
 

@@ -32,6 +32,9 @@ LARGE = 64 << 20
 FLUSH = 100_000
 """Records gathered before they become Arrow columns."""
 
+HELD = 32 << 20
+"""Bytes gathered before they do."""
+
 BLOCK = 4 << 20
 
 LINE = 16 << 20
@@ -57,6 +60,7 @@ class JsonRows(Group):
         self._misfits: list[Misfit] = []
         self._kept: list[pa.Table] = []
         self._files: list[Path] = []
+        self._held = 0
         self._spill = sum(p.path.stat().st_size for p in parts) > LARGE
         self._lined: dict[Place, bool] = {}
         for part in parts:
@@ -102,8 +106,9 @@ class JsonRows(Group):
         self._lined[place] = lined
         if lined:
             self._lines(part, path)
-        if len(self._columns) >= FLUSH:
-            self._flush()
+            return
+        self._held += path.stat().st_size
+        self._flush_if_full()
 
     def _document(self, part: Part, data: bytes) -> None:
         """Add the records of a document. Raises DecodeError before anything was added, if it is invalid."""
@@ -145,8 +150,8 @@ class JsonRows(Group):
             if self._block(place, number, lines) < 0:
                 for n, (line, text) in enumerate(lines):
                     self._line(place, number + n, line, text)
-            if len(self._columns) >= FLUSH:
-                self._flush()
+            self._held += sum(len(text) for _, text in lines)
+            self._flush_if_full()
 
     def _block(self, place: Place, number: int, lines: Sequence[tuple[int, bytes]]) -> int:
         """All lines at once, as an array. A line feed between them keeps a string from reaching into the next line."""
@@ -176,7 +181,12 @@ class JsonRows(Group):
 
     # -- keeping -----------------------------------------------------------------------------------------------------
 
+    def _flush_if_full(self) -> None:
+        if len(self._columns) >= FLUSH or self._held >= HELD:
+            self._flush()
+
     def _flush(self) -> None:
+        self._held = 0
         if not len(self._columns):
             return
         table = self._columns.take()

@@ -28,6 +28,7 @@ class LineIndex:
                     self._before.append(total)
                 last = chunk[-1:]
         self.total = total + (last not in (b"", end))
+        self._slot, self._data = -1, b""
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115  # kept for lookups, closed with the object
 
     def number_at(self, position: int) -> int:
@@ -39,20 +40,21 @@ class LineIndex:
     def text(self, number: int) -> bytes:
         """The line of this number (from 1), without its end (a carriage return before it is kept)."""
         slot = max(bisect_left(self._before, number - 1) - 1, 0)  # the stretch that holds the line end before it
-        self._file.seek(slot * STEP)
-        data, skip, start = self._file.read(STEP * 2), number - 1 - self._before[slot], 0
-        while skip:
-            at = data.find(self._end, start)
-            if at >= 0:
-                start, skip = at + 1, skip - 1
-            else:
-                data += self._more()
-        while (stop := data.find(self._end, start)) < 0 and (more := self._file.read(STEP)):
-            data += more
-        return data[start:] if stop < 0 else data[start:stop]
+        if slot != self._slot:
+            self._file.seek(slot * STEP)
+            self._slot, self._data = slot, self._file.read(STEP * 2)
+        start = 0
+        for _ in range(number - 1 - self._before[slot]):
+            start = self._find(start) + 1
+        stop = self._find(start)
+        return self._data[start:] if stop < 0 else self._data[start:stop]
 
-    def _more(self) -> bytes:
-        data = self._file.read(STEP)
-        if not data:
-            raise IndexError("no such line")
-        return data
+    def _find(self, start: int) -> int:
+        """The next line end in the data at hand, which grows as far as it needs to; -1 at the end of the file."""
+        while (at := self._data.find(self._end, start)) < 0:
+            self._file.seek(self._slot * STEP + len(self._data))
+            more = self._file.read(STEP)
+            if not more:
+                return -1
+            self._data += more
+        return at

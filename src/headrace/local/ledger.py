@@ -15,7 +15,7 @@ from importlib.resources import files as package_files
 
 from headrace.local.database import Database
 from headrace.local.ledger_history import History
-from headrace.local.ledger_rows import COUNTS, file_of, files_query, load_of
+from headrace.local.ledger_rows import COUNTS, counts_values, file_of, files_query, load_of, shape_of, shape_text
 from headrace.local.queue import SqliteQueue
 from headrace.model.contract import Contract
 from headrace.model.errors import InfrastructureError, LeaseLost, RevisionRefused
@@ -39,13 +39,6 @@ from headrace.ports import Clock
 SCHEMA = package_files("headrace.local").joinpath("ledger_schema.sql").read_text()
 STANDS = (LoadState.DECIDED, LoadState.STANDING, LoadState.SKIPPED)
 PENDING = (LoadState.SEEN, LoadState.STAGED)
-
-
-def open_database(path: object) -> Database:
-    """The state file that a root's ledgers and queue share."""
-    from pathlib import Path
-
-    return Database(Path(str(path)), SCHEMA)
 
 
 class SqliteLedger(History):
@@ -200,7 +193,7 @@ class SqliteLedger(History):
         changed = db.execute(
             f"update loads set state = 'staged', dialect = ?, seconds = ?, staged_at = ?, {COUNTS}"
             " where id = ? and state = 'seen'",
-            (json.dumps(dict(s.dialect)), s.seconds, text_of(self._clock.now()), *_counts(s.counts), s.load),
+            (json.dumps(dict(s.dialect)), s.seconds, text_of(self._clock.now()), *counts_values(s.counts), s.load),
         ).rowcount
         if changed:
             self._insert_alerts(db, s.alerts, None)
@@ -297,7 +290,7 @@ class SqliteLedger(History):
                 raise RevisionRefused("HR526", self.pipeline, f"revision {n} is not the next one", "start again")
             db.execute(
                 "insert into revisions values (?, ?, ?, ?, ?)",
-                (self.pipeline, n, text_of(now), d.reason, _shape_text(d.shape)),
+                (self.pipeline, n, text_of(now), d.reason, shape_text(d.shape)),
             )
             for file in d.fresh:
                 self._insert_file(db, file, added=n)
@@ -355,7 +348,7 @@ class SqliteLedger(History):
         for load, c in counts.items():
             if not (c.staged_exactly and c.decided_exactly):
                 raise InfrastructureError("HR520", load, f"the accounting does not add up: {c}", "report this")
-        db.executemany(f"update loads set {COUNTS} where id = ?", [(*_counts(c), x) for x, c in counts.items()])
+        db.executemany(f"update loads set {COUNTS} where id = ?", [(*counts_values(c), x) for x, c in counts.items()])
 
     def _insert_file(
         self, db: sqlite3.Connection, file: DataFile, *, added: int | None = None, doomed: bool = False
@@ -400,7 +393,7 @@ class SqliteLedger(History):
             )
             .fetchone()
         )
-        return _shape_of(row[0]) if row else None
+        return shape_of(row[0]) if row else None
 
     def revision(self, number: int) -> Revision:
         db = self._db.connection()
@@ -419,7 +412,7 @@ class SqliteLedger(History):
             removed=tuple(
                 map(file_of, db.execute(files_query("pipeline = ? and kind = 'data' and removed = ?"), asked))
             ),
-            columns=_shape_of(row["shape"]).columns,
+            columns=shape_of(row["shape"]).columns,
             standing=self._ids_of("decided", number),
             retired=self._ids_of("retired", number),
         )
@@ -433,16 +426,3 @@ class SqliteLedger(History):
 
 def _update_files(db: sqlite3.Connection, setting: str, value: object, paths: Iterable[str]) -> None:
     db.executemany(f"update files set {setting} where path = ?", [(value, p) for p in paths])
-
-
-def _counts(c: Counts) -> tuple[int, ...]:
-    return (c.read, c.accepted, c.rejected, c.filtered, c.loaded, c.duplicate, c.conflict)
-
-
-def _shape_text(shape: Shape) -> str:
-    return json.dumps([shape.columns, shape.key, shape.on_conflict, shape.partitions])
-
-
-def _shape_of(text: str) -> Shape:
-    columns, key, on_conflict, partitions = json.loads(text)
-    return Shape(tuple(map(tuple, columns)), tuple(key), on_conflict, tuple(map(tuple, partitions)))

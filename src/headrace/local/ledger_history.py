@@ -12,11 +12,11 @@ from datetime import datetime
 from typing import Any
 
 from headrace.local.database import Database
-from headrace.model.times import text_of
 from headrace.local.ledger_rows import file_of, files_query, load_of
 from headrace.model.contract import Contract
 from headrace.model.errors import InfrastructureError, UsageError
 from headrace.model.loads import Counts, DataFile, Load
+from headrace.model.times import text_of
 
 
 class History:

@@ -9,8 +9,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
+from headrace.model.loads import Counts, DataFile, Load, LoadState, Shape
 from headrace.model.times import instant_of
-from headrace.model.loads import Counts, DataFile, Load, LoadState
 
 COUNTS = "read = ?, accepted = ?, rejected = ?, filtered = ?, loaded = ?, duplicate = ?, conflict = ?"
 
@@ -71,3 +71,16 @@ def file_of(row: sqlite3.Row) -> DataFile:
         partition=json.loads(row["partition"]),
         ranges=tuple((lo, hi) for lo, hi in json.loads(row["ranges"])),
     )
+
+
+def counts_values(c: Counts) -> tuple[int, ...]:
+    return (c.read, c.accepted, c.rejected, c.filtered, c.loaded, c.duplicate, c.conflict)
+
+
+def shape_text(shape: Shape) -> str:
+    return json.dumps([shape.columns, shape.key, shape.on_conflict, shape.partitions])
+
+
+def shape_of(text: str) -> Shape:
+    columns, key, on_conflict, partitions = json.loads(text)
+    return Shape(tuple(map(tuple, columns)), tuple(key), on_conflict, tuple(map(tuple, partitions)))
