@@ -175,7 +175,7 @@ class JsonRows(Group):
         except RecursionError:
             reason = "is nested too deep"
         except msgspec.DecodeError as exc:
-            reason = f"is no valid JSON: {exc}"
+            reason = f"is no valid JSON: {str(exc).removeprefix('JSON is malformed: ')}"
         shown = text.decode("utf-8", errors="backslashreplace")
         self._misfits.append(Misfit(*place, number, line, shown, reason))
 
@@ -316,9 +316,7 @@ def _line_blocks(part: Part, path: Path) -> Iterator[tuple[int, int, list[tuple[
 
 
 def _invalid(part: Part, error: msgspec.DecodeError, data: bytes) -> BadObject:
-    text = f"is no valid JSON: {error}"
-    for literal_ in (b"NaN", b"Infinity"):
-        if literal_ in data:
-            text += f" ({literal_.decode()} is no JSON number)"
-            break
-    return BadObject("HR409", part.which, text, "write it anew; numbers that are not finite become null or text")
+    text = f"is no valid JSON: {str(error).removeprefix('JSON is malformed: ')}"
+    if any(word in data for word in (b"NaN", b"Infinity")):
+        return BadObject("HR409", part.which, text, "NaN and Infinity are no JSON: write null, or text")
+    return BadObject("HR409", part.which, text, "write it again, whole")
