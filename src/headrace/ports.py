@@ -95,6 +95,10 @@ class Queue(Protocol):
         """Give events back, to be seen again after `delay`."""
         ...
 
+    def recall(self, pipeline: str) -> None:
+        """Let every leased event be seen at once: its holder is dead. Only before any worker of the root has begun."""
+        ...
+
     def depth(self, pipeline: str) -> tuple[int, int]:
         """How many events wait, and how many are leased."""
         ...
@@ -254,12 +258,12 @@ class Ledger(Protocol):
         """These messages went out."""
         ...
 
-    def trash(self, before: datetime) -> list[str]:
-        """Paths that nothing refers to any more, or that a revision removed before that instant."""
+    def trash(self) -> list[str]:
+        """Paths that nothing ever referred to, or will: of abandoned loads, and of staged files written anew."""
         ...
 
-    def retired_bytes(self) -> int:
-        """Size of the files that revisions removed and that are kept for a while."""
+    def retired_files(self, upto: int) -> list[tuple[DataFile, datetime]]:
+        """Files that a revision up to that one removed, and when; the oldest first."""
         ...
 
     def forget_files(self, paths: Iterable[str]) -> None:
@@ -290,6 +294,14 @@ class Writer(Protocol):
 
     def rebuild(self, number: int, files: Sequence[DataFile], columns: Sequence[tuple[str, str]]) -> None:
         """Replace everything by the rows of `files`, at `number`. Also how a new sink is filled."""
+        ...
+
+    def oldest(self) -> int:
+        """The oldest revision that a reader of this sink may still be looking at: it needs the files of that one."""
+        ...
+
+    def warm(self) -> None:
+        """Do beforehand what the first revision would have to wait for."""
         ...
 
     def maintain(self) -> None:

@@ -32,7 +32,14 @@ Progress = Callable[[Home, int], None]
 class Loop:
     """The threads of one root. `children` makes a child for each worker."""
 
-    def __init__(self, homes: Sequence[Home], children: Callable[[], Child], on_progress: Progress | None = None):
+    def __init__(
+        self,
+        homes: Sequence[Home],
+        children: Callable[[], Child],
+        on_progress: Progress | None = None,
+        warm: bool = False,
+    ) -> None:
+        self._warm = warm
         self._homes = homes
         self._make_child = children
         self._on_progress = on_progress
@@ -46,6 +53,7 @@ class Loop:
 
     def start(self, workers: int) -> None:
         for home in self._homes:
+            home.queue.recall(home.name)  # who works on a root works alone: whoever leased these has died
             home.bell.share(self._heard)
             home.bell.ring()  # what an earlier process left undone
         bodies = [self._publishing, *[self._working] * workers]
@@ -126,6 +134,9 @@ class Loop:
     # -- the publisher -------------------------------------------------------------------------------------------
 
     def _publishing(self) -> None:
+        if self._warm:
+            for writer in [w for h in self._homes for w in h.writers.values()]:
+                writer.warm()
         backoff = {home.name: Backoff() for home in self._homes}
         revisions = dict.fromkeys(backoff, 0)
         while not self._stopping.is_set():
@@ -233,7 +244,7 @@ def serve(
     on_progress: Progress | None = None,
 ) -> None:
     """Work until `stop`, with a reconciling scan now and then. `on_start` gets the loop, to wake it."""
-    loop = Loop(homes, children, on_progress)
+    loop = Loop(homes, children, on_progress, warm=True)
     loop.start(homes[0].settings.workers)
     if on_start is not None:
         on_start(loop)

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from headrace.engine.contest import resolve
 from headrace.engine.faults import point
 from headrace.engine.home import Home
+from headrace.engine.reconcile import archive
 from headrace.engine.recover import recover
 from headrace.engine.verdict import Verdict, judge
 from headrace.model.errors import DefinitionError
@@ -40,6 +41,7 @@ def publish(home: Home) -> bool:
             home.queue.put(events)
         if decision is not None:
             recover(home)
+            archive(home, [home.ledger.find_load(x) for x in decision.standing])
         return decision is not None
 
 

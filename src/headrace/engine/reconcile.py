@@ -5,7 +5,10 @@ Run at start and now and then; with it, lost events cost time and never rows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from headrace.engine.home import Home
+from headrace.model.errors import ObjectMoving
 from headrace.model.loads import Event, Load, LoadState
 
 SETTLED = (LoadState.DECIDED, LoadState.STANDING)
@@ -18,14 +21,33 @@ def scan(home: Home, hint: str = "scan") -> int:
     for load in home.ledger.in_state(*EVERY):
         live.setdefault(load.key, []).append(load)
     found: list[Event] = []
+    left: list[Load] = []  # stands, and was not moved out of the way when it began to
     for stat in home.store.list(home.pipeline.source.prefix):
-        if home.wants(stat.key) and not _agrees(home, stat.fingerprint, live.pop(stat.key, [])):
+        if not home.wants(stat.key):
+            continue
+        loads = live.pop(stat.key, [])
+        if not _agrees(home, stat.fingerprint, loads):
             found.append(Event(home.name, stat.key, hint))
+        else:
+            left += [x for x in loads if x.state is LoadState.STANDING]
+    archive(home, left)
     for key, loads in live.items():
         if not _rightly_absent(home, loads):
             found.append(Event(home.name, key, hint))
     home.queue.put(found)
     return len(found)
+
+
+def archive(home: Home, loads: Sequence[Load]) -> None:
+    """Move objects whose rows stand out of the way, if the source asks for it. One that changed meanwhile is left."""
+    if home.pipeline.source.after != "archive":
+        return
+    for load in loads:
+        try:
+            if home.store.stat(load.key) is not None:
+                home.store.archive(load.key, load.version)
+        except ObjectMoving:
+            continue  # its new version has an event of its own
 
 
 def _agrees(home: Home, fingerprint: str, loads: list[Load]) -> bool:

@@ -6,28 +6,45 @@ leaves a row without a file, which the next call removes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import timedelta
+import shutil
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from headrace.engine.home import Home
+from headrace.model.loads import DataFile
 
 KINDS = ("data", "losers", "rejected")
 
 
 def prune(home: Home) -> int:
-    """Delete trash whose time has come; returns how many files. Called by the publisher's thread, under its lock."""
-    settings = home.settings
-    before = home.clock.now() - timedelta(seconds=settings.keep_retired)
-    paths = home.ledger.trash(before)
-    retired = home.ledger.retired_bytes()
-    if retired > settings.keep_retired_bytes:
-        paths = home.ledger.trash(home.clock.now())
+    """Delete trash, and retired files whose time or room is up; returns how many. Called under the publisher's lock."""
+    settings, now = home.settings, home.clock.now()
+    upto = min((w.oldest() for w in home.writers.values()), default=0)
+    retired = home.ledger.retired_files(upto)
+    quarantined = [(f, at) for f, at in retired if f.kind == "rejected"]
+    others = [(f, at) for f, at in retired if f.kind != "rejected"]
+    paths = [
+        *home.ledger.trash(),
+        *_overdue(others, now - timedelta(seconds=settings.keep_retired), settings.keep_retired_bytes),
+        *_overdue(quarantined, now - timedelta(seconds=settings.keep_rejected), settings.keep_rejected_bytes),
+    ]
     for path in paths:
         (home.root / path).unlink(missing_ok=True)
     _remove_empty(home, {(home.root / p).parent for p in paths})
     home.ledger.forget_files(paths)
     return len(paths)
+
+
+def _overdue(files: Sequence[tuple[DataFile, datetime]], before: datetime, room: int) -> list[str]:
+    """Files retired before an instant, and the oldest of the others until the rest fits into `room` bytes."""
+    excess = sum(file.size for file, _ in files) - room
+    found = []
+    for file, at in files:
+        if at < before or excess > 0:
+            found.append(file.path)
+            excess -= file.size
+    return found
 
 
 def sweep(home: Home) -> int:
@@ -47,8 +64,6 @@ def sweep(home: Home) -> int:
 
 def sweep_spool(spool: Path) -> None:
     """Empty the spool: copies that no worker of this root is reading. Only at start, locked."""
-    import shutil
-
     for entry in spool.iterdir() if spool.exists() else ():
         if entry.is_dir():
             shutil.rmtree(entry, ignore_errors=True)

@@ -56,14 +56,10 @@ class Settings:
     backoff_limit: float = _setting(300.0, "span")
     scan_every: float = _setting(60.0, "span", 0.01)  # reconciling scan while `up` runs
 
-    keep_retired: float = _setting(7 * 86400.0, "span")  # files of retired loads, after the snapshots that read them
-    keep_retired_bytes: int = _setting(20 * 10**9, "size")
-    keep_abandoned: float = _setting(3600.0, "span")
-    keep_abandoned_bytes: int = _setting(5 * 10**9, "size")
-    keep_rejected: float = _setting(90 * 86400.0, "span")
+    keep_retired: float = _setting(7 * 86400.0, "span")  # files that no revision needs, once no snapshot does either
+    keep_retired_bytes: int = _setting(20 * 10**9, "size")  # beyond this the oldest go earlier
+    keep_rejected: float = _setting(90 * 86400.0, "span")  # quarantine of loads that no longer stand
     keep_rejected_bytes: int = _setting(10 * 10**9, "size")
-    keep_spool: float = _setting(3600.0, "span")
-    keep_spool_bytes: int = _setting(5 * 10**9, "size")
     keep_logs: int = _setting(5, "count", 1)  # rotated log files
     log_bytes: int = _setting(16 * 10**6, "size", 10**4)  # size at which a log is rotated
 

@@ -88,6 +88,16 @@ class KeyedWriter:
         with self._wrapped():
             self._build(number, files, columns)
 
+    def oldest(self) -> int:
+        """Readers see the items alone; only this writer reads the base, and only for the next revision."""
+        return self.number()
+
+    def warm(self) -> None:
+        """Open the file."""
+        if self.path.exists():
+            with self._wrapped():
+                self._connection()
+
     def maintain(self) -> None:
         """Fold the write-ahead log back into the file; delete what a killed build left."""
         with self._wrapped():

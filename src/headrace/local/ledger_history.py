@@ -16,7 +16,7 @@ from headrace.local.ledger_rows import file_of, files_query, load_of
 from headrace.model.contract import Contract
 from headrace.model.errors import InfrastructureError, UsageError
 from headrace.model.loads import Counts, DataFile, Load
-from headrace.model.times import text_of
+from headrace.model.times import instant_of, text_of
 
 
 class History:
@@ -87,7 +87,7 @@ class History:
         rows = self._db.connection().execute(
             "select state, count(*) from loads where pipeline = ? group by state", (self.pipeline,)
         )
-        return {state: n for state, n in rows}
+        return dict(map(tuple, rows))
 
     def totals(self) -> Counts:
         """The accounting of everything that stands."""
@@ -144,7 +144,7 @@ class History:
     def sinks(self) -> dict[str, int]:
         """The number each sink was last seen at."""
         rows = self._db.connection().execute("select sink, number from sinks where pipeline = ?", (self.pipeline,))
-        return {sink: n for sink, n in rows}
+        return dict(map(tuple, rows))
 
     def revisions(self, limit: int | None = None) -> list[dict[str, Any]]:
         """Numbers, instants, reasons and how many loads each decided and retired; newest last."""
@@ -213,26 +213,27 @@ class History:
         with self._db.transaction() as db:
             db.executemany("update outbox set state = 'sent' where id = ?", [(i,) for i in ids])
 
-    def trash(self, before: datetime) -> list[str]:
-        """Paths that nothing refers to any more: doomed, or removed by a revision older than `before`."""
+    def trash(self) -> list[str]:
+        """Paths that nothing ever referred to, or will: of abandoned loads, and of staged files written anew."""
         rows = self._db.connection().execute(
-            "select path from files where pipeline = ?1 and added is null and (doomed is not null or not exists"
+            "select path from files where pipeline = ? and added is null and (doomed is not null or not exists"
             " (select 1 from file_loads s join loads l on l.id = s.load where s.file = files.id"
-            " and l.state = 'staged')) union all"
-            " select path from files f join revisions r on r.pipeline = f.pipeline and r.number = f.removed"
-            " where f.pipeline = ?1 and f.removed <= ?2 and r.at < ?3",
-            (self.pipeline, self.standing_number(), text_of(before)),
+            " and l.state = 'staged'))",
+            (self.pipeline,),
         )
         return [path for (path,) in rows]
 
-    def retired_bytes(self) -> int:
-        """Size of the files that revisions removed and that are kept for a while."""
-        (n,) = (
+    def retired_files(self, upto: int) -> list[tuple[DataFile, datetime]]:
+        """Files that a revision up to that one removed, and when; the oldest first."""
+        when = dict(
             self._db.connection()
-            .execute("select coalesce(sum(size), 0) from files where pipeline = ? and removed > 0", (self.pipeline,))
-            .fetchone()
+            .execute("select number, at from revisions where pipeline = ? and number <= ?", (self.pipeline, upto))
+            .fetchall()
         )
-        return int(n)
+        query = files_query("pipeline = ? and removed <= ?").replace("select path", "select removed, path")
+        rows = self._db.connection().execute(query, (self.pipeline, upto)).fetchall()
+        found = [(file_of(row), instant_of(when[row["removed"]])) for row in rows]
+        return sorted(found, key=lambda entry: entry[1])
 
     def forget_files(self, paths: Iterable[str]) -> None:
         """Drop rows of files that were deleted from disk."""

@@ -43,6 +43,7 @@ _MINE = "select id, pipeline, key, hint, receives from queue_events where id = ?
 _WAITING = "select id from queue_events where pipeline = ? and key = ? and hint = ? and token is null"
 _MERGE = "update queue_events set receives = max(receives, ?), visible_at = min(visible_at, ?) where id = ?"
 _RELEASE = "update queue_events set token = null, visible_at = ? where id = ?"
+_RECALL = "update queue_events set visible_at = ? where pipeline = ? and token is not null and visible_at > ?"
 _DEPTH = """
     select count(*) filter (where token is null or visible_at <= ?1),
            count(*) filter (where token is not null and visible_at > ?1)
@@ -126,6 +127,12 @@ class SqliteQueue:
             return
         db.execute(_MERGE, (receives, visible_at, other[0]))
         db.execute("delete from queue_events where id = ?", (number,))
+
+    def recall(self, pipeline: str) -> None:
+        """Let every leased event be seen at once: its holder is dead. Only before any worker of the root has begun."""
+        now = self._at()
+        with self._db.transaction() as db:
+            db.execute(_RECALL, (now, pipeline, now))
 
     def depth(self, pipeline: str) -> tuple[int, int]:
         """How many events wait (delayed ones included), and how many are leased."""

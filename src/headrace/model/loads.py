@@ -53,7 +53,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """An event that this worker alone sees until its visibility ends. `receives` counts deliveries, this one included."""
+    """An event that one worker alone sees until its visibility ends. `receives` counts deliveries, with this one."""
 
     id: int
     event: Event
@@ -63,7 +63,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Row accounting of one load. `read = accepted + rejected + filtered`; `accepted = loaded + duplicate + conflict`."""
+    """Rows of one load: `read = accepted + rejected + filtered`, `accepted = loaded + duplicate + conflict`."""
 
     read: int = 0
     accepted: int = 0

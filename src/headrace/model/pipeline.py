@@ -87,6 +87,8 @@ def files(
     ):
         if value not in allowed:
             raise wrong(f"{name}={value!r}", meant(str(value), allowed))
+    if after == "archive" and on_delete == "retract":
+        raise wrong("after='archive' empties the place that on_delete='retract' judges by", "choose one of them")
     return Files(prefix, suffixes, sheet, csv, on_delete, same_bytes, after, where)
 
 
