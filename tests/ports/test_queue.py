@@ -192,3 +192,13 @@ def test_what_a_killed_process_held_is_seen_again_by_another(tmp_path: Path, que
             break
         seen += start(tmp_path / "state.db", 60, "work").communicate(timeout=60)[0].split()
     assert len(held) == 7 and Counter(seen) == Counter(f"k{i}" for i in range(10))
+
+
+def test_what_a_dead_process_leased_is_recalled_by_the_next(queue: SqliteQueue) -> None:
+    queue.put(events(2))
+    (lost,) = queue.lease("lv", 1, MINUTE)
+    queue.recall("lv")
+    again = queue.lease("lv", 5, MINUTE)
+    assert {(lease.event.key, lease.receives) for lease in again} == {("k0", 2), ("k1", 1)}
+    with pytest.raises(LeaseLost):
+        queue.acknowledge([lost])
