@@ -105,7 +105,7 @@ def _date(of: Type, t: str, v: str) -> Cast:
 def _wall_clock(t: str, v: str) -> Cast:
     iso = _matches(t, rf"\s*{_DAY}([ T]{_CLOCK})?\s*")
     shaped = f"{t} LIKE '____-__-__T__:__:__' AND {_plain(t)} AND {t} NOT LIKE '%Z'"
-    lost = f"({v} NOT {_TIMES} OR ({v}::VARCHAR <> {t} AND NOT ({shaped}) AND NOT {iso}))"
+    lost = f"({v} NOT {_TIMES} OR (NOT ({shaped}) AND {v}::VARCHAR <> {t} AND NOT {iso}))"
     return Cast(f"TRY_CAST({t} AS TIMESTAMP)", None, lost, "not a time like 2024-12-31 23:59:59 without an offset")
 
 
