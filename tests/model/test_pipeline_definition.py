@@ -67,6 +67,7 @@ def test_files_are_declared_as_the_engine_reads_them() -> None:
         (lambda: files("a/../b"), "HR212", "relative key"),
         (lambda: files("in/", suffix="csv"), "HR212", "write '.csv'"),
         (lambda: files("in/", on_delete="retrac"), "HR212", "did you mean 'retract'?"),  # type: ignore[arg-type]
+        (lambda: files("in/", on_delete="retract", after="archive"), "HR212", "empties the place"),
         (lambda: Csv(delimiter=";;"), "HR212", "give one character"),
         (lambda: Csv(skip=-1), "HR212", "whole number from 0"),
         (lambda: pipeline(steps=[5]), "HR214", "step 5 is no step"),

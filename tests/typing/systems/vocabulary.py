@@ -45,7 +45,7 @@ rows = Pipeline(
         csv=Csv(delimiter=";", header=False, encoding="cp1252"),
         on_delete="retract",
         same_bytes="skip",
-        after="archive",
+        after="leave",
     ),
     record=Row,
     steps=(sql("SELECT * FROM input"), keep),
