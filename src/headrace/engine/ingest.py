@@ -12,7 +12,7 @@ once is harmless; the ledger takes the first.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -28,13 +28,14 @@ from headrace.model.errors import (
     InfrastructureError,
     LeaseLost,
     ObjectMoving,
-    StoreUnavailable,
 )
 from headrace.model.loads import Alert, Arrival, Counts, DataFile, Lease, Load, LoadState, Staged, Stat
 from headrace.model.times import text_of
 
 QUICK = 4 * 2**20
 """Objects up to this many bytes are copied to memory: a batch is bounded by `batch_bytes` in all."""
+MACHINE = ("HR301", "HR304", "HR605", "HR606")
+"""Faults that no object is to blame for: the landing place, the disk, the child that does not start."""
 MOVING = timedelta(milliseconds=200)
 """When to look again at an object that changed while it was copied."""
 
@@ -44,6 +45,14 @@ class Child(Protocol):
 
     def call(self, kind: str, payload: dict[str, Any], timeout: float) -> dict[str, Any]:
         """Raises BadObject for an input that can never load, InfrastructureError when the child itself failed."""
+        ...
+
+    def submit(self, kind: str, payload: dict[str, Any], timeout: float) -> None:
+        """Begin a call; `result` must follow before the next one."""
+        ...
+
+    def result(self) -> dict[str, Any]:
+        """The answer of the call under way; raises as `call` does."""
         ...
 
 
@@ -70,8 +79,35 @@ class Batch:
 
 def ingest(home: Home, child: Child, leases: Sequence[Lease]) -> int:
     """Take leased events to staged loads, dead loads or hints; returns how many loads were staged."""
-    batch = prepare(home, leases)
-    return sum(stage(home, child, job) for job in batch.jobs)
+    return sum(stage(home, child, job) for job in prepare(home, leases).jobs)
+
+
+class Hands:
+    """A worker's hands: the child stages one job while the next is looked up, copied and hashed."""
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+        self._job: tuple[Home, list[Found], float] | None = None
+
+    def take(self, home: Home, leases: Sequence[Lease]) -> int:
+        """Prepare events and begin to stage them; returns how many loads of earlier ones were staged meanwhile."""
+        staged = 0
+        for found in prepare(home, leases).jobs:
+            staged += self.finish()
+            try:
+                self._child.submit("stage", job_of(home, found).to_dict(), home.settings.child_timeout)
+            except InfrastructureError:
+                home.queue.release([x for f in found for x in f.leases], MOVING)
+                raise
+            self._job = (home, found, time.perf_counter())
+        return staged
+
+    def finish(self) -> int:
+        """Take what is in the child to its end, if anything is; returns how many loads were staged."""
+        if self._job is None:
+            return 0
+        (home, found, started), self._job = self._job, None
+        return _conclude(home, self._child, found, self._child.result, started)
 
 
 def prepare(home: Home, leases: Sequence[Lease]) -> Batch:
@@ -89,10 +125,10 @@ def prepare(home: Home, leases: Sequence[Lease]) -> Batch:
         except ObjectMoving:
             home.queue.release(asked, MOVING)
             continue
-        except StoreUnavailable:
-            home.queue.release(leases, _delay(home, leases))
-            raise
         except (InfrastructureError, BadObject) as exc:
+            if exc.code in MACHINE:
+                home.queue.release(leases, _delay(home, leases))
+                raise
             _failed(home, key, asked, exc)
             continue
         if arrival is None:
@@ -124,11 +160,20 @@ def prepare(home: Home, leases: Sequence[Lease]) -> Batch:
 
 
 def stage(home: Home, child: Child, found: list[Found]) -> int:
-    """Stage one job in the child and hand it to the ledger; on failure split it until the poison stands alone."""
-    started = time.perf_counter()
-    job = job_of(home, found)
+    """Stage one job in the child, start to end."""
+
+    def answer() -> dict[str, Any]:
+        return child.call("stage", job_of(home, found).to_dict(), home.settings.child_timeout)
+
+    return _conclude(home, child, found, answer, time.perf_counter())
+
+
+def _conclude(
+    home: Home, child: Child, found: list[Found], answer: Callable[[], dict[str, Any]], started: float
+) -> int:
+    """Hand the child's answer to the ledger; on failure split the job until the poison stands alone."""
     try:
-        result = child.call("stage", job.to_dict(), home.settings.child_timeout)
+        result = answer()
     except BadObject as exc:
         index = getattr(exc, "index", 0)
         bad = found.pop(index)
@@ -137,6 +182,9 @@ def stage(home: Home, child: Child, found: list[Found]) -> int:
         home.bell.ring()
         return stage(home, child, found) if found else 0
     except InfrastructureError as exc:
+        if exc.code in MACHINE:
+            home.queue.release([x for f in found for x in f.leases], _delay(home, found[0].leases))
+            raise
         if len(found) > 1:
             half = len(found) // 2
             return stage(home, child, found[:half]) + stage(home, child, found[half:])

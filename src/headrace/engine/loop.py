@@ -14,7 +14,7 @@ from datetime import timedelta
 from headrace.engine import log
 from headrace.engine.compact import compact, crowded
 from headrace.engine.home import Home
-from headrace.engine.ingest import Child, ingest
+from headrace.engine.ingest import Child, Hands
 from headrace.engine.publish import publish
 from headrace.engine.reconcile import scan
 from headrace.engine.retain import prune
@@ -98,35 +98,49 @@ class Loop:
 
     def _working(self) -> None:
         child = self._make_child()
+        hands = Hands(child)
         try:
             while not self._stopping.is_set():
-                worked = [self._work_on(home, child) for home in self._homes]
-                if not any(worked):
+                if not self._work_once(hands):
                     with self._work:
                         self._work.wait(TICK)
+            hands.finish()
         finally:
             close = getattr(child, "close", None)
             if close is not None:
                 close()
 
-    def _work_on(self, home: Home, child: Child) -> bool:
-        """Lease a batch and ingest it; True if there was any."""
+    def _work_once(self, hands: Hands) -> bool:
+        """Take what waits for each pipeline, or finish what is in the child; False if there was neither."""
         with self._count():
-            leases = home.queue.lease(home.name, home.settings.batch_files, timedelta(seconds=home.settings.visibility))
-            if not leases:
-                return False
-            try:
-                staged = ingest(home, child, leases)
-                self._failures.pop(f"ingest {home.name}", None)
-            except InfrastructureError as exc:
-                log.event("ingest.failed", pipeline=home.name, error=str(exc))
-                self._failures[f"ingest {home.name}"] = exc
-                self._stopping.wait(TICK)
-                return False
-            log.event("ingest.staged", pipeline=home.name, events=len(leases), loads=staged)
+            taken = [home for home in self._homes if self._take(home, hands)]
+            staged = 0 if taken else self._attempt(self._homes[0], hands.finish)
+            return bool(taken) or staged > 0
+
+    def _take(self, home: Home, hands: Hands) -> bool:
+        """Lease a batch and begin to ingest it; True if there was any."""
+        visibility = timedelta(seconds=home.settings.visibility)
+        leases = home.queue.lease(home.name, home.settings.batch_files, visibility)
+        if leases:
+            self._attempt(home, lambda: hands.take(home, leases))
+        return bool(leases)
+
+    def _attempt(self, home: Home, work: Callable[[], int]) -> int:
+        """Do a piece of work; a fault that is not one object's shows as a failure, and its events come back."""
+        name = f"ingest {home.name}"
+        try:
+            staged = work()
+        except InfrastructureError as exc:
+            log.event("ingest.failed", pipeline=home.name, error=str(exc))
+            self._failures[name] = exc
+            self._stopping.wait(TICK)
+            return 0
+        self._failures.pop(name, None)
+        if staged:
+            log.event("ingest.staged", pipeline=home.name, loads=staged)
             if self._on_progress is not None:
                 self._on_progress(home, staged)
-            return True
+        return staged
 
     def _count(self) -> _Counted:
         return _Counted(self)
