@@ -182,14 +182,20 @@ class SqliteLedger(History):
             if not (s.counts.staged_exactly and s.counts.decided_exactly):
                 raise InfrastructureError("HR520", s.load, f"the accounting does not add up: {s.counts}", "report this")
         with self._db.transaction() as db:
-            taken = {s.load for s in staged if self._stage_one(db, s)}
+            marks = ",".join("?" * len(staged))
+            ids = [s.load for s in staged]
+            seen = {x for (x,) in db.execute(f"select id from loads where state = 'seen' and id in ({marks})", ids)}
+            torn = next((f for f in files if not seen.isdisjoint(f.loads) and not seen.issuperset(f.loads)), None)
+            for s in staged if torn is None else ():
+                self._stage_one(db, s)
             for file in files:
-                if not taken.issuperset(file.loads) and not taken.isdisjoint(file.loads):
-                    raise LeaseLost("HR525", file.path, "another worker staged part of this batch", "nothing to do")
-                self._insert_file(db, file, doomed=taken.isdisjoint(file.loads))
-            self._acknowledge(db, leases)
+                self._insert_file(db, file, doomed=torn is not None or seen.isdisjoint(file.loads))
+            if torn is None:
+                self._acknowledge(db, leases)
+        if torn is not None:  # after the commit: these files are trash, and known as such
+            raise LeaseLost("HR525", torn.path, "another worker staged part of this batch", "nothing to do")
 
-    def _stage_one(self, db: sqlite3.Connection, s: Staged) -> bool:
+    def _stage_one(self, db: sqlite3.Connection, s: Staged) -> None:
         changed = db.execute(
             f"update loads set state = 'staged', dialect = ?, seconds = ?, staged_at = ?, {COUNTS}"
             " where id = ? and state = 'seen'",
@@ -197,7 +203,6 @@ class SqliteLedger(History):
         ).rowcount
         if changed:
             self._insert_alerts(db, s.alerts, None)
-        return changed == 1
 
     def bury(self, load: str, cause: str, leases: Sequence[Lease]) -> None:
         with self._db.transaction() as db:
