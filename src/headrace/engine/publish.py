@@ -41,7 +41,7 @@ def publish(home: Home) -> bool:
             home.queue.put(events)
         if decision is not None:
             recover(home)
-            archive(home, [home.ledger.find_load(x) for x in decision.standing])
+            archive(home, decision.standing)
         return decision is not None
 
 

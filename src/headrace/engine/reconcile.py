@@ -21,7 +21,7 @@ def scan(home: Home, hint: str = "scan") -> int:
     for load in home.ledger.in_state(*EVERY):
         live.setdefault(load.key, []).append(load)
     found: list[Event] = []
-    left: list[Load] = []  # stands, and was not moved out of the way when it began to
+    left: list[str] = []  # stands, and was not moved out of the way when it began to
     for stat in home.store.list(home.pipeline.source.prefix):
         if not home.wants(stat.key):
             continue
@@ -29,7 +29,7 @@ def scan(home: Home, hint: str = "scan") -> int:
         if not _agrees(home, stat.fingerprint, loads):
             found.append(Event(home.name, stat.key, hint))
         else:
-            left += [x for x in loads if x.state is LoadState.STANDING]
+            left += [x.id for x in loads if x.state is LoadState.STANDING]
     archive(home, left)
     for key, loads in live.items():
         if not _rightly_absent(home, loads):
@@ -38,11 +38,11 @@ def scan(home: Home, hint: str = "scan") -> int:
     return len(found)
 
 
-def archive(home: Home, loads: Sequence[Load]) -> None:
+def archive(home: Home, loads: Sequence[str]) -> None:
     """Move objects whose rows stand out of the way, if the source asks for it. One that changed meanwhile is left."""
     if home.pipeline.source.after != "archive":
         return
-    for load in loads:
+    for load in map(home.ledger.find_load, loads):
         try:
             if home.store.stat(load.key) is not None:
                 home.store.archive(load.key, load.version)
