@@ -1,214 +1,196 @@
-"""A small world in which anything may happen to files, events, workers and the publisher, on real parts.
+"""A small world in which anything may happen to files, events, workers, sinks and the publisher, on real parts.
 
 Real folder, real SQLite, real DuckDB, real Iceberg; only time is moved by hand and crashes are raised at fault points
 (a new "process" then opens the same root). Driven by a seeded random source, so that a failing history replays.
+`coming.py` holds what arrives; `clean.py` runs what stands a second time.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from headrace import Pipeline, Record, column, files, keyed, lake
-from headrace import skip as skip_rows
-from headrace.engine import faults, ingest, stage
+from headrace.engine import faults, ingest
 from headrace.engine.compact import compact
 from headrace.engine.home import Home
 from headrace.engine.publish import decide, publish
 from headrace.engine.reconcile import scan
 from headrace.engine.recover import recover
-from headrace.engine.replay import rebuild, redrive, replay
+from headrace.engine.replay import confirm_retraction, rebuild, redrive, replay
 from headrace.engine.retain import prune, sweep, sweep_spool
 from headrace.engine.settings import Settings
 from headrace.local.clock import ManualClock
+from headrace.local.notify import FileNotifier
 from headrace.local.target import LocalTarget
-from headrace.model.errors import LeaseLost, RevisionRefused
+from headrace.model.errors import BadObject, InfrastructureError, LeaseLost, RevisionRefused, SinkAhead
 from headrace.model.loads import Event, Lease, Load
 
-from .oracle import Stands
+from .children import FlakyChild
+from .coming import BROKEN, Definition, Landing, Policies, text_of
+from .oracle import Cells, Stands
 
-KEYS = ("in/a.csv", "in/b.csv", "in/c.csv", "in/d.csv")
-CONTENTS = (
-    "k,v\n1,1\n2,2\n3,3\n",
-    "k,v\n2,2\n3,1\n4,0\n",
-    "k,v\n3,3\n3,2\n5,5\n5,5\n",
-    "k,v\n1,x\n2,1\n6,2\n",
-    "k,v\n1,1\n7,-1\n4,9\n2\n",
-    "k,v\n4,4\n1,0\n8,8,8\n6,7\n",
-    "k,v\n1,1\n2,2\n3,3\n4,4\n5,5\n6,6\n",
-    "k,v\n",
-)
-BROKEN = "nothing,like\nthe,contract\n"
-START = datetime(2025, 1, 1, tzinfo=UTC)
-ALWAYS = timedelta(days=1)
+LONG = timedelta(days=1)
+STEPS = {
+    "arrive": 24,
+    "restore": 3,
+    "remove": 6,
+    "remove_most": 4,
+    "rename": 5,
+    "late": 5,
+    "work": 22,
+    "publish": 18,
+    "correct": 6,
+    "redefine": 3,
+    "resink": 3,
+    "redrive": 2,
+    "zombie": 6,
+    "upkeep": 5,
+    "crash": 7,
+    "child_dies": 3,
+    "sink_fails": 3,
+}
+SINK_POINTS = ("lake.before-commit", "lake.after-commit", "keyed.before-commit", "keyed.after-commit")
+Plant = Callable[[Home], Home]
 
 
 class Crash(BaseException):
     """The process died here. Not an Exception: nothing may handle it."""
 
 
-class HereChild:
-    """Stages in this process, like the confined child does in its own."""
-
-    def call(self, kind: str, payload: dict[str, Any], timeout: float) -> dict[str, Any]:
-        return stage.handle(payload)
-
-
-@dataclass(frozen=True)
-class Policies:
-    on_conflict: str
-    same_bytes: str
-    on_delete: str
-
-    @staticmethod
-    def drawn(random: Random) -> Policies:
-        return Policies(
-            random.choice(("last", "first", "reject")),
-            random.choice(("load", "skip")),
-            random.choice(("keep", "retract")),
-        )
-
-
-def pipeline_of(policies: Policies, most: int) -> Pipeline:
-    """The pipeline under test; `most` is what a contract change changes."""
-
-    class Item(Record, key="k", on_conflict=policies.on_conflict):  # type: ignore[call-arg]
-        k: int
-        v: int = column(le=most)
-
-    return Pipeline(
-        "p",
-        source=files(
-            "in/",
-            suffix=".csv",
-            on_delete=policies.on_delete,  # type: ignore[arg-type]
-            same_bytes=policies.same_bytes,  # type: ignore[arg-type]
-        ),
-        record=Item,
-        rules=(skip_rows("negative", when="v < 0"),),
-        sinks=(lake("items", partition_by=("k",)), keyed("by_key")),
-    )
-
-
 class World:
-    def __init__(self, root: Path, seed: int) -> None:
-        self.root, self.random = root, Random(seed)
+    """One history. `plant` puts a collaborator with a bug in the place of a right one."""
+
+    def __init__(self, root: Path, seed: int, child: ingest.Child, plant: Plant = lambda home: home) -> None:
+        self.root, self.random, self._plant = root, Random(seed), plant
         self.policies = Policies.drawn(self.random)
-        self.most = 100
+        self.definition = Definition(sinks=self.policies.first_sinks(self.random))
         self.clock = ManualClock(datetime.now(UTC) + timedelta(days=1))  # so that no file looks fresh
-        self.times: dict[tuple[str, str], set[datetime]] = {}
-        self.ticks = 0
+        self.child = FlakyChild(child)
+        self.corrected: dict[str, dict[int, Cells]] = {"": {}}
         self.late: list[Event] = []
-        self.corrected: dict[str, dict[int, tuple[str, str]]] = {"": {}}
         self.zombies: list[Callable[[], None]] = []
         self.story: list[str] = []
-        self.child: ingest.Child = HereChild()
+        self.seen: Counter[str] = Counter()
         self.open()
+        self.landing = Landing(self.target.landing, self.random, self.policies.keys)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Most worlds are not empty at first."""
+        for _ in range(self.random.choice((0, 3, 5, 30)) if len(self.policies.keys) < 10 else 60):
+            self.step_arrive()
+        if self.random.random() < 0.7:
+            scan(self.home)
+            self.work(100)
+            publish(self.home)
 
     # -- the process -----------------------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Start a process on the root, after whatever happened to the one before."""
-        self.target = LocalTarget(self.root, Settings(threads=1, memory_limit="400MB", max_receives=1000), self.clock)
-        self.home: Home = self.target.home(pipeline_of(self.policies, self.most))
+        settings = Settings(threads=1, memory_limit="400MB", max_receives=1000)
+        self.target = LocalTarget(self.root, settings, self.clock)
+        home = self.target.home(self.policies.pipeline(self.definition))
+        quiet = FileNotifier(self.root / "logs" / "notifications.jsonl", self.clock, stream=StringIO())
+        self.home: Home = self._plant(replace(home, notifier=quiet))
 
     def restart(self) -> None:
+        """A new process, once the leases of the old one have run out."""
         self.target.close()
-        self.clock.advance(ALWAYS)
+        self.clock.advance(LONG)
         self.open()
-        sweep_spool(self.home.spool)
+        for folder in (self.home.spool, self.home.quick):
+            sweep_spool(folder)
         sweep(self.home)
         self.zombies.clear()
 
+    def close(self) -> None:
+        self.target.close()
+
+    def note(self, what: str, times: int = 1) -> None:
+        """Count what has happened, for the assertion that all of it did."""
+        self.seen[what] += times
+
     # -- the outside -----------------------------------------------------------------------------------------------
 
-    def path(self, key: str) -> Path:
-        return self.target.landing / key
-
-    def write(self, key: str, text: str) -> None:
-        """Let a version arrive, newer or older than anything before, and perhaps tell about it."""
-        self.ticks += 1
-        created = START + timedelta(seconds=self.random.choice((self.ticks, self.ticks, -self.ticks, 5)))
-        self.path(key).parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.target.landing / ".next"
-        temporary.write_text(text)
-        os.utime(temporary, ns=(int(created.timestamp()) * 10**9,) * 2)
-        temporary.rename(self.path(key))
-        self.times.setdefault((key, text), set()).add(created)
-        self.tell(key)
-
-    def tell(self, key: str) -> None:
-        """An event for a key: perhaps lost, doubled, or late."""
-        event = Event("p", key, self.random.choice(("created", "created", "removed")))
-        fate = self.random.random()
-        if fate < 0.6:
-            self.home.queue.put([event])
-        elif fate < 0.75:
-            self.late.append(event)
-        if self.random.random() < 0.2:
-            self.late.append(event)
-
-    def present(self) -> list[str]:
-        return [k for k in KEYS if self.path(k).exists()]
+    def tell(self, *keys: str) -> None:
+        """An event for each key: perhaps wrong, lost, doubled, or late."""
+        for key in keys:
+            event = Event("p", key, self.random.choice(("created", "created", "removed")))
+            fate = self.random.random()
+            if fate < 0.6:
+                self.home.queue.put([event])
+            elif fate < 0.75:
+                self.late.append(event)
+                self.note("an event was late")
+            else:
+                self.note("an event was lost")
+            if self.random.random() < 0.2:
+                self.late.append(event)
+                self.note("an event was doubled")
 
     # -- steps -----------------------------------------------------------------------------------------------------
 
     def step(self) -> None:
-        name = self.random.choices(
-            (
-                "arrive",
-                "remove",
-                "rename",
-                "late",
-                "work",
-                "publish",
-                "correct",
-                "contract",
-                "zombie",
-                "upkeep",
-                "crash",
-            ),
-            (24, 6, 5, 5, 22, 18, 4, 2, 5, 4, 7),
-        )[0]
+        (name,) = self.random.choices(list(STEPS), list(STEPS.values()))
         self.story.append(name)
         getattr(self, f"step_{name}")()
 
     def step_arrive(self) -> None:
-        text = BROKEN if self.random.random() < 0.1 else self.random.choice(CONTENTS)
-        self.write(self.random.choice(KEYS), text)
+        broken = self.random.random() < 0.1
+        key, what = self.landing.arrive(BROKEN if broken else None)
+        self.note("a broken file arrived" if broken else what)
+        self.tell(key)
+
+    def step_restore(self) -> None:
+        """A → B → A under one key, with whatever of it workers and the publisher notice."""
+        key, first, second = self.landing.pair()
+        for text in (first, second, first):
+            self.landing.write(key, text)
+            self.tell(key)
+            if self.random.random() < 0.7:
+                self.home.queue.put([Event("p", key, "created")])
+                self.work(10)
+                publish(self.home)
 
     def step_remove(self) -> None:
-        if here := self.present():
-            key = self.random.choice(here)
-            self.path(key).unlink()
-            self.tell(key)
+        if here := self.landing.present():
+            self.tell(self.landing.remove(self.random.choice(here)))
+            self.note("a file was removed")
+
+    def step_remove_most(self) -> None:
+        """So many at once that the guard against mass deletion has something to do."""
+        here = self.landing.present()
+        if len(here) > 11:
+            self.tell(*(self.landing.remove(key) for key in here[self.random.randint(0, 2) :]))
 
     def step_rename(self) -> None:
-        if here := self.present():
-            old, new = self.random.choice(here), self.random.choice(KEYS)
+        if here := self.landing.present():
+            old, new = self.random.choice(here), self.random.choice(self.policies.keys)
             if old != new:
-                text = self.path(old).read_text()
-                created = datetime.fromtimestamp(self.path(old).stat().st_mtime, UTC)
-                self.path(old).rename(self.path(new))
-                self.times.setdefault((new, text), set()).add(created)
-                self.tell(old)
-                self.tell(new)
+                self.landing.rename(old, new)
+                self.note("a file was renamed")
+                self.tell(old, new)
 
     def step_late(self) -> None:
         self.random.shuffle(self.late)
         if self.late:
             self.home.queue.put([self.late.pop()])
+            self.note("a late event came")
 
-    def step_work(self) -> None:
-        leases = self.home.queue.lease("p", self.random.randint(1, 4), timedelta(minutes=5))
+    def work(self, most: int) -> None:
+        leases = self.home.queue.lease("p", most, timedelta(minutes=5))
         if leases:
             ingest.ingest(self.home, self.child, leases)
+
+    def step_work(self) -> None:
+        self.work(self.random.randint(1, 8))
 
     def step_publish(self) -> None:
         publish(self.home)
@@ -216,8 +198,8 @@ class World:
     def step_correct(self) -> None:
         """Correct a rejected record of a standing load."""
         for load in self.home.ledger.in_state("decided", "standing"):
-            text = self.text_of(load)
-            broken = [n for n, line in enumerate(text.splitlines()[1:], 1) if line in ("1,x", "8,8,8", "2")]
+            lines = text_of(load.version).splitlines()[1:]
+            broken = [n for n, line in enumerate(lines, 1) if line in ("1,x", "8,8,8", "2", "5,x,5")]
             if broken and self.random.random() < 0.7:
                 cells = {"k": str(self.random.randint(1, 8)), "v": str(self.random.randint(0, 4))}
                 self.home.ledger.correct(load.key, load.version, "", {broken[0]: cells}, self.clock.now())
@@ -226,27 +208,72 @@ class World:
                 self.home.queue.put([Event("p", load.key, "correct")])
                 return
 
-    def step_contract(self) -> None:
-        """Change the definition, with or without a replay."""
-        self.most = 4 if self.most == 100 else 100
+    def step_redefine(self) -> None:
+        """Change the contract: another check or another column, with or without a replay."""
+        self.definition = self.definition.changed(self.random)
         self.restart()
+        outdated = self.home.ledger.outdated(self.home.contract.digest)
         if self.random.random() < 0.5:
-            replay(self.home, self.home.ledger.outdated(self.home.contract.digest))
+            self.note("loads were replayed", replay(self.home, outdated))
+        else:
+            self.note("loads were left outdated", len(outdated))
+
+    def step_resink(self) -> None:
+        """Change where rows go; a sink that comes back, or comes later, is filled from the base."""
+        before = set(self.home.writers)
+        self.definition = self.definition.with_sinks(self.policies.other_sinks(self.random))
+        self.restart()
+        if set(self.home.writers) - before and self.home.ledger.head():
+            self.note("a sink was added later")
+
+    def step_redrive(self) -> None:
+        self.note("dead objects were tried again", redrive(self.home, [x.key for x in self.home.ledger.dead()]))
 
     def step_upkeep(self) -> None:
         what = self.random.choice(("compact", "prune", "rebuild", "scan", "maintain"))
         if what == "compact":
-            compact(self.home)
+            self.note("files were compacted", compact(self.home))
         elif what == "prune":
             self.clock.advance(timedelta(days=30))
-            prune(self.home)
+            self.note("files were pruned", prune(self.home))
         elif what == "rebuild":
-            rebuild(self.home, self.random.choice(list(self.home.writers)))
+            sink = self.random.choice(list(self.home.writers))
+            rebuild(self.home, sink)
+            self.note(f"{sink} was rebuilt")
         elif what == "scan":
             scan(self.home)
         else:
             for writer in self.home.writers.values():
                 writer.maintain()
+
+    def step_child_dies(self) -> None:
+        """The child is killed in the midst of its next job: the worker carries on."""
+        self.child.armed = True
+        self.work(4)
+        self.note("a child died", not self.child.armed)
+        self.child.armed = False
+
+    def step_sink_fails(self) -> None:
+        """A sink cannot be written for a while."""
+        failing = self.random.choice(SINK_POINTS)
+
+        def hook(name: str) -> None:
+            if name == failing:
+                raise InfrastructureError("HR519", name, "no space left on the disk", "try again")
+
+        for _ in range(self.random.randint(1, 2)):
+            try:
+                with faults.install(hook):
+                    publish(self.home)
+            except InfrastructureError as exc:
+                self.fault(exc)
+                self.note("a sink failed")
+            self.work(2)
+
+    def fault(self, exc: InfrastructureError) -> None:
+        """Whoever catches faults goes on, but never over what only a bug of ours can cause."""
+        if isinstance(exc, SinkAhead):
+            raise exc
 
     def step_zombie(self) -> None:
         """Start work and let it finish much later, when the world has moved on; or let such a one finish now."""
@@ -258,43 +285,46 @@ class World:
             self._zombie_publisher()
 
     def _zombie_worker(self) -> None:
-        leases: list[Lease] = self.home.queue.lease("p", 3, timedelta(seconds=1))
+        home = self.home
+        leases: list[Lease] = home.queue.lease("p", 3, timedelta(seconds=1))
         if not leases:
             return
-        batch = ingest.prepare(self.home, leases)
+        batch = ingest.prepare(home, leases)
         self.clock.advance(10)  # its leases run out: others will take its events
         for job in batch.jobs:
             try:
-                result = self.child.call("stage", ingest.job_of(self.home, job).to_dict(), 60)
-            except ingest.BadObject:
+                result = self.child.call("stage", ingest.job_of(home, job).to_dict(), 60)
+            except BadObject:
                 continue
-            home = self.home
 
-            def finish(job: list[ingest.Found] = job, result: dict[str, Any] = result, home: Home = home) -> None:
+            def finish(job: list[ingest.Found] = job, result: dict[str, Any] = result) -> None:
                 try:
                     ingest.hand_over(home, job, result, 0.1)
+                    self.note("a zombie worker finished")
                 except LeaseLost:
-                    pass
+                    self.note("a zombie worker was refused")
 
             self.zombies.append(finish)
 
     def _zombie_publisher(self) -> None:
-        recover(self.home)
-        decision, _ = decide(self.home)
+        home = self.home
+        recover(home)
+        decision, _ = decide(home)
         if decision is None:
             return
-        home = self.home
 
         def finish() -> None:
             try:
                 home.ledger.record(decision)
             except RevisionRefused:
+                self.note("a zombie publisher was refused")
                 return
+            self.note("a zombie publisher finished")
             recover(home)
 
         self.zombies.append(finish)
         if self.random.random() < 0.7:  # most of the time somebody else decides first
-            publish(self.home)
+            publish(home)
 
     def step_crash(self) -> None:
         """Do some work, die at a random fault point, and start again."""
@@ -310,83 +340,77 @@ class World:
         try:
             with faults.install(hook):
                 self.step_work()
-                self.step_publish()
+                publish(self.home)
                 compact(self.home) if self.random.random() < 0.2 else self.step_work()
         except Crash:
-            pass
+            self.note("the process died")
         self.restart()
 
     # -- quiet -----------------------------------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Let it be quiet and scanned: everything that waits is done, nothing new happens."""
+        """Let the last late ones finish, then let it be quiet and scanned."""
         for zombie in self.zombies:
             zombie()
-        self.zombies.clear()
         self.restart()
+        self.quiet()
+
+    def quiet(self) -> None:
+        """Everything that waits is done; what the retraction guard holds goes on waiting."""
         for _ in range(12):
-            if self.random.random() < 0.5 and self.home.ledger.held():
-                self.home.ledger.confirm()
             scan(self.home)
-            self.clock.advance(ALWAYS)
-            while leases := self.home.queue.lease("p", 10, timedelta(minutes=5)):
+            self.clock.advance(LONG)
+            while leases := self.home.queue.lease("p", 20, timedelta(minutes=5)):
                 ingest.ingest(self.home, self.child, leases)
-                self.clock.advance(ALWAYS)
+                self.clock.advance(LONG)
             publish(self.home)
-            if self.home.queue.depth("p") == (0, 0) and not scan(self.home) and not self.home.ledger.pending():
+            idle = self.home.queue.depth("p") == (0, 0) and not self.home.ledger.pending()
+            if idle and scan(self.home) == len(self.home.ledger.held()):
                 break
         else:
             raise AssertionError("it never became quiet")
         prune(self.home)
 
+    def confirm(self) -> bool:
+        """A person says that the held retractions are meant; False if none are."""
+        confirmed = confirm_retraction(self.home)
+        if confirmed:
+            self.note("a held retraction was confirmed", confirmed)
+            self.quiet()
+        return confirmed > 0
+
     # -- what should be --------------------------------------------------------------------------------------------
 
-    def text_of(self, load: Load) -> str:
-        import hashlib
-
-        for text in (*CONTENTS, BROKEN):
-            if hashlib.sha256(text.encode()).hexdigest() == load.version:
-                return text
-        raise AssertionError(f"{load.id} has a version that never existed")
-
-    def corrections(self, load: Load) -> dict[int, tuple[str, str]]:
+    def corrections(self, load: Load) -> dict[int, Cells]:
         """What people made of records of this version, in the order of the columns."""
         return {
             record: (cells["k"] or "", cells["v"] or "")
             for _, record, cells in self.home.ledger.corrections(load.key, load.version)
         }
 
-    def standing(self) -> list[Stands]:
+    def standing(self) -> Sequence[Stands]:
         """The standing versions by the law: what the store holds, else what stood last as the policy says."""
         found: list[Stands] = []
-        ledger = self.home.ledger.standing()
-        for key in KEYS:
-            text = self.path(key).read_text() if self.path(key).exists() else None
+        ledger, held = self.home.ledger.standing(), self.home.ledger.held()
+        for key in self.policies.keys:
+            text = self.landing.text(key)
             load = ledger.get(key)
             if text is not None and text != BROKEN:
                 assert load is not None, f"{key} is there and does not stand"
-                assert self.text_of(load) == text, f"{key} stands with another version than the store's"
+                assert text_of(load.version) == text, f"{key} stands with another version than the store's"
             if text is None and self.policies.on_delete == "retract":
-                assert load is None, f"{key} is gone and stands"
+                assert load is None or key in held, f"{key} is gone and stands"
             if load is None:
                 continue
-            version = self.text_of(load)
-            assert load.arrived_at in self.times[(key, version)], f"{key} was pinned to a time it never had"
+            version = text_of(load.version)
+            assert load.arrived_at in self.landing.times[(key, version)], f"{key} was pinned to a time it never had"
             # An object that is gone cannot be read again: its load keeps the corrections that it was read with.
             corrections = self.corrections(load) if text == version else self.corrected[load.corrections]
-            most = next(
-                int(sql.split()[-1])
-                for c in self.home.ledger.contract(load.contract).columns
-                for name, sql in c.checks
-                if name == "le"
-            )
-            found.append(Stands(key, version, load.arrived_at, most, corrections))
+            columns = self.home.ledger.contract(load.contract).columns
+            most = next(int(sql.split()[-1]) for c in columns for name, sql in c.checks if name == "le")
+            wide = any(c.name == "w" for c in columns)
+            found.append(Stands(key, version, load.arrived_at, most, wide, corrections))
         return found
 
 
-def fresh(folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    return folder
-
-
-__all__ = ["Crash", "HereChild", "World", "fresh", "redrive"]
+__all__ = ["Crash", "World"]

@@ -1,0 +1,116 @@
+"""A process to kill: it opens a root and works on everything that lies there, with confined children and two workers.
+
+Run as `python -m law.driver ROOT [FAULT]`, or forked by `multiprocessing` after the imports. It holds no state of its
+own, so that whoever killed it can run it again, and only that.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from headrace import Pipeline, Record, column, derived, files, keyed, lake
+from headrace.engine import faults
+from headrace.engine.compact import compact
+from headrace.engine.home import Home
+from headrace.engine.loop import housekeep, work_until_idle
+from headrace.engine.reconcile import scan
+from headrace.engine.replay import rebuild
+from headrace.engine.retain import sweep, sweep_spool
+from headrace.engine.sandbox import ChildDied, Sandbox
+from headrace.engine.settings import Settings
+from headrace.local.target import LocalTarget
+
+FILES, ROWS, KEYS = 200, 6, 150
+SETTINGS = Settings(
+    memory_limit="400MB",
+    threads=1,
+    workers=2,
+    batch_files=25,
+    max_receives=1000,
+    backoff=0.01,
+    backoff_limit=0.05,
+)
+
+
+class Item(Record, key="k"):
+    """Keys are shared across files; a value over 100 is rejected."""
+
+    k: int
+    v: int = column(le=100)
+    part: int = derived("k % 3")
+
+
+PIPELINE = Pipeline(
+    "p",
+    source=files("in/", suffix=".csv"),
+    record=Item,
+    sinks=(lake("items", partition_by=("part",)), keyed("by_key")),
+)
+
+
+def text(n: int) -> str:
+    """What stands in file n: some keys of its neighbours, now and then a dirty row."""
+    rows = [f"{(n * 5 + i * 7) % KEYS},{(n + i) % 100}" for i in range(ROWS)]
+    if n % 9 == 0:
+        rows[2] = f"{n % KEYS},x"
+    if n % 7 == 0:
+        rows[3] = rows[1]
+    return "k,v\n" + "\n".join(rows) + "\n"
+
+
+class Watched(Sandbox):
+    """Notes that its child died, so that whoever killed it can tell that it did."""
+
+    def __init__(self, note: Path, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._note = note
+
+    def result(self) -> dict[str, Any]:
+        try:
+            return super().result()
+        except ChildDied as exc:
+            with self._note.open("a") as file:
+                file.write(f"{exc.reason}\n")
+            raise
+
+
+def work(home: Home, preload: tuple[str, ...] = ()) -> None:
+    """Everything that lies there, then housekeeping. The same after a crash as before."""
+    sweep(home)
+    for folder in (home.spool, home.quick):
+        sweep_spool(folder)
+    scan(home)
+    while True:
+        work_until_idle([home], lambda: child(home, preload))
+        if not scan(home):
+            break
+    compact(home)
+    for sink in home.writers:
+        rebuild(home, sink)
+    housekeep(home)
+
+
+def child(home: Home, preload: tuple[str, ...] = ()) -> Sandbox:
+    """A confined child that has what `preload` names imported before its first job."""
+    modules = ("headrace.engine.stage", *preload)
+    return Watched(home.root / "deaths", home.settings, writable=[home.root], preload=modules)
+
+
+def main(root: str, fault: str = "") -> None:
+    """Open the root, be killed where `fault` says (see `engine.faults`), or finish."""
+    if fault:
+        os.environ[faults.VARIABLE] = fault  # for the children
+    else:
+        os.environ.pop(faults.VARIABLE, None)
+    with faults.install(faults.parse(fault)) if fault else nullcontext():
+        target = LocalTarget(Path(root), SETTINGS)
+        work(target.home(PIPELINE))
+        target.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

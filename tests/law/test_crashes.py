@@ -1,0 +1,179 @@
+"""Killed at every named place, and at any time: started again, it ends as if it had never been killed.
+
+The processes are real, with confined children and two workers over 200 files that share keys. They are forked from a
+server that has only imported things, so that a trial costs its work and not its imports.
+"""
+
+from __future__ import annotations
+
+import ast
+import multiprocessing
+import shutil
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from functools import cache
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from random import Random
+
+import pytest
+
+import headrace
+from headrace.local.target import LocalTarget
+
+from . import driver
+from .check import check, check_tidy
+from .coming import START, put
+from .oracle import Outcome, Stands, f
+
+IN_WORKER = {
+    "ingest.spooled": 2,
+    "ingest.pinned": 1,
+    "ingest.staged": 3,
+    "ingest.owned": 2,
+}
+"""Fault point → at which passing the process is killed."""
+IN_PUBLISHER = {
+    "publish.judged": 1,
+    "publish.resolved": 2,
+    "publish.before-record": 1,
+    "publish.recorded": 2,
+    "recover.applied": 2,
+    "recover.applied-items": 1,
+    "recover.applied-by_key": 1,
+    "recover.standing": 2,
+    "lake.before-commit": 1,
+    "lake.after-commit": 2,
+    "lake.swept": 1,
+    "keyed.before-commit": 1,
+    "keyed.after-commit": 2,
+    "keyed.built": 1,
+    "compact.written": 1,
+}
+IN_CHILD = {
+    "stage.rows-staged": 3,
+    "base.written-data": 2,
+    "base.synced-data": 3,
+    "base.written-losers": 3,
+    "base.synced-losers": 3,
+    "base.written-rejected": 3,
+    "base.synced-rejected": 3,
+}
+"""These are passed by children (and some by the publisher, too): whoever passes them that often is killed."""
+TRIALS = {**IN_WORKER, **IN_PUBLISHER, **IN_CHILD}
+TIMES, SOAK_TIMES, IN_A_ROW = 20, 300, 5
+"""Random kills in the tests and in the soak; so many of one root before it may finish."""
+PATIENCE = 120.0
+
+
+@pytest.fixture(scope="module")
+def server() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["law.driver", "pyiceberg.catalog.sql", "headrace.sinks.snapshot"])
+    return context
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    """A root where 200 files lie."""
+    landing = LocalTarget(tmp_path / "root", driver.SETTINGS)
+    for n in range(driver.FILES):
+        put(landing.landing, f"in/{n:03}.csv", driver.text(n), created(n))
+    landing.close()
+    yield tmp_path / "root"
+    shutil.rmtree(tmp_path / "root", ignore_errors=True)
+
+
+def created(n: int) -> datetime:
+    return START + timedelta(seconds=n * 37 % 101)
+
+
+@cache
+def expected() -> Outcome:
+    return f([Stands(f"in/{n:03}.csv", driver.text(n), created(n), most=100) for n in range(driver.FILES)])
+
+
+def start(server: ForkServerContext, root: Path, fault: str = "") -> multiprocessing.context.ForkServerProcess:
+    process = server.Process(target=driver.main, args=(str(root), fault))
+    process.start()
+    return process
+
+
+def run(server: ForkServerContext, root: Path, fault: str = "") -> int | None:
+    """The exit code of one run; negative signals."""
+    process = start(server, root, fault)
+    process.join(PATIENCE)
+    if process.is_alive():
+        process.kill()
+        raise AssertionError(f"it still ran after {PATIENCE:.0f} s")
+    return process.exitcode
+
+
+def finish(server: ForkServerContext, root: Path) -> None:
+    """Run it undisturbed, and compare everything with what one clean run would hold."""
+    assert run(server, root) == 0
+    target = LocalTarget(root, driver.SETTINGS)
+    home = target.home(driver.PIPELINE)
+    want = expected()
+    try:
+        check(home, want)
+        check_tidy(home)
+        totals = home.ledger.totals()  # type: ignore[attr-defined]  # the local ledger can tell
+        assert totals.staged_exactly and totals.decided_exactly
+        assert totals.read == driver.FILES * driver.ROWS
+        assert totals.loaded == len(want.rows)
+    finally:
+        target.close()
+
+
+def test_every_fault_point_has_a_trial() -> None:
+    named = set()
+    for module in Path(headrace.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "point":
+                (name,) = node.args
+                if isinstance(name, ast.Constant):
+                    named.add(str(name.value))
+                else:
+                    assert isinstance(name, ast.JoinedStr), f"{module}: a fault point needs a name that can be read"
+                    named.add("".join(v.value if isinstance(v, ast.Constant) else "*" for v in name.values))
+    tried = {name if name in named else name.rpartition("-")[0] + "-*" for name in TRIALS}
+    assert named == tried, f"without a trial {named - tried}, and no longer there {tried - named}"
+
+
+@pytest.mark.parametrize("point", TRIALS)
+def test_killed_at_a_fault_point_it_ends_the_same(server: ForkServerContext, root: Path, point: str) -> None:
+    code = run(server, root, f"{point}:{TRIALS[point]}")
+    if point in IN_CHILD:
+        assert (root / "deaths").exists() or code == -9, "nobody was killed: is the point still passed?"
+    else:
+        assert code == -9, "it was not killed: is the point still passed?"
+    finish(server, root)
+
+
+def kill_at_random(server: ForkServerContext, root: Path, seed: int) -> None:
+    """Kill the process again and again while it works, then let it finish."""
+    random = Random(seed)
+    longest, killed = 4.0, 0
+    while killed < IN_A_ROW:
+        process = start(server, root)
+        time.sleep(random.uniform(0.1, longest))
+        process.kill()
+        process.join()
+        assert process.exitcode in (0, -9), "it failed by itself"
+        killed += process.exitcode == -9
+        if process.exitcode == 0:  # it was done before: be quicker
+            longest *= 0.7
+    finish(server, root)
+
+
+@pytest.mark.parametrize("seed", range(TIMES // IN_A_ROW))
+def test_killed_at_any_time_it_ends_the_same(server: ForkServerContext, root: Path, seed: int) -> None:
+    kill_at_random(server, root, seed)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(TIMES // IN_A_ROW, (TIMES + SOAK_TIMES) // IN_A_ROW))
+def test_killed_at_any_time_many_times_it_ends_the_same(server: ForkServerContext, root: Path, seed: int) -> None:
+    kill_at_random(server, root, seed)
