@@ -41,11 +41,13 @@ class QueryError(UsageError):
 class Relation:
     """One queryable table: its columns as (name, DuckDB type), and the files that hold its rows now.
 
-    Files may lack columns that were added later (NULL there). Without files the table is empty but typed.
+    Files may lack columns that were added later (NULL there). Without files the table is empty but typed. `without`
+    names loads that do not stand any more although a file that they share with others does.
     """
 
     columns: tuple[tuple[str, str], ...]
     files: tuple[Path, ...] = ()
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,8 @@ def _select(relation: Relation) -> str:
         return f"SELECT {empty} WHERE false"
     # The typed empty part names every column even where no file has it yet; BY NAME lines the rest up.
     scan = f"FROM read_parquet({_list(relation.files)}, union_by_name = true, hive_partitioning = false)"
+    if relation.without:
+        scan += f" WHERE _load_id NOT IN (SELECT unnest({_list(relation.without)}))"
     return f"SELECT {empty} WHERE false UNION ALL BY NAME {scan}"
 
 
@@ -230,8 +234,8 @@ def _first_line(exc: BaseException) -> str:
     return next(iter(str(exc).strip().splitlines()), type(exc).__name__)
 
 
-def _list(paths: Iterator[Path] | Sequence[Path]) -> str:
-    return "[" + ", ".join("'" + str(p).replace("'", "''") + "'" for p in paths) + "]"
+def _list(texts: Iterator[Path] | Sequence[Path | str]) -> str:
+    return "[" + ", ".join("'" + str(t).replace("'", "''") + "'" for t in texts) + "]"
 
 
 def _quote(name: str) -> str:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from headrace.engine.home import Home
-from headrace.engine.query import Relation, run_sql
+from headrace.engine.query import run_sql
 from headrace.model.errors import UsageError
 from headrace.project.peek import Peeked, peek
-from headrace.project.tables import REJECTED, ledger_of
+from headrace.project.tables import ledger_of, relations
 
 PLACE = ("_source_file", "_source_version", "_source_row", "_reason")
 """Columns that an export puts in front, and that `correct` reads to know where a row belongs."""
@@ -121,8 +121,8 @@ def _place(row: Mapping[str, Any]) -> tuple[str, str, int]:
 
 
 def _query(home: Home, query: str) -> list[dict[str, Any]]:
-    files = tuple(home.root / f.path for f in ledger_of(home).files("rejected"))
-    found: list[dict[str, Any]] = run_sql({"rejected": Relation(REJECTED, files)}, query).to_pylist()
+    rejected = next(r for name, r in relations(home).items() if name.endswith("__rejected"))
+    found: list[dict[str, Any]] = run_sql({"rejected": rejected}, query).to_pylist()
     return found
 
 

@@ -6,6 +6,7 @@ from headrace.engine.home import Home
 from headrace.engine.query import Relation
 from headrace.local.ledger_history import History
 from headrace.model.contract import LINEAGE
+from headrace.model.loads import Shape
 
 REJECTED = (
     *LINEAGE,
@@ -28,13 +29,18 @@ def ledger_of(home: Home) -> History:
 def relations(home: Home) -> dict[str, Relation]:
     """`<table>`, `<table>__rejected` and `<table>__losers` of each sink of a pipeline, over its standing files."""
     ledger = ledger_of(home)
-    columns = home.shape.columns
+    shape = _shape(home)
+    columns = shape.columns
     names = {n for n, _ in (*columns, *LINEAGE)}
-    partitions = tuple((n, _type_of(e)) for n, e in home.partitions if n not in names)
+    partitions = tuple((n, _type_of(e)) for n, e in shape.partitions if n not in names)
     whole = (*columns, *LINEAGE, *partitions)
 
-    def relation(kind: str, shape: tuple[tuple[str, str], ...]) -> Relation:
-        return Relation(shape, tuple(home.root / file.path for file in ledger.files(kind)))
+    stands = {load.id for load in ledger.in_state("decided", "standing")}
+
+    def relation(kind: str, columns: tuple[tuple[str, str], ...]) -> Relation:
+        files = ledger.files(kind)
+        gone = {load for file in files for load in file.loads if load not in stands} if kind == "rejected" else ()
+        return Relation(columns, tuple(home.root / file.path for file in files), tuple(sorted(gone)))
 
     three = {
         "": relation("data", whole),
@@ -42,6 +48,14 @@ def relations(home: Home) -> dict[str, Relation]:
         "__losers": relation("losers", (*whole, ("_verdict", "VARCHAR"))),
     }
     return {sink.table + suffix: value for sink in home.pipeline.sinks for suffix, value in three.items()}
+
+
+def _shape(home: Home) -> Shape:
+    """What the tables hold, with what the definition has added since; a change that a replay waits for is not shown."""
+    held, defined = home.ledger.shape(), home.shape
+    if held is None:
+        return defined
+    return held.joined(defined) if held.admits(defined) else held
 
 
 def _type_of(expression: str) -> str:
