@@ -115,7 +115,7 @@ def _judge_dead(home: Home, stat: Stat, standing: Load | None, dead: Sequence[Lo
             name=f"dead:{current.id}",
             load=current.id,
             subject=f"{home.name}: {stat.key} cannot load",
-            body=f"{current.cause}\nNext: headrace dlq show {stat.key}",
+            body=f"{current.cause}\nNext: headrace dlq show {home.name} {stat.key}",
         )
     )
 
@@ -181,7 +181,7 @@ def _same_bytes(home: Home, verdict: Verdict) -> None:
                     name=f"same-bytes:{load.key}:{load.version}",
                     load=load.id,
                     subject=f"{home.name}: {load.key} has the same bytes as {twins[0].key}",
-                    body=f"Both are loaded. Next: headrace history {home.name} --key {load.key}",
+                    body=f"Both are loaded. Next: headrace history {home.name} --file {load.key}",
                 )
             )
             continue
