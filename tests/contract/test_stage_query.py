@@ -202,6 +202,17 @@ def test_a_missing_id_is_computed_and_a_given_one_kept() -> None:
     assert staged.accepted[1]["uid"] == uuid.UUID(bytes=digest[::-1])
 
 
+class Prefixed(Record):
+    a: str
+    id: str = derived("cast(a as integer) || '-' || row_hash()")
+
+
+def test_an_expression_around_a_row_hash_is_held_to_its_word_too() -> None:
+    staged = stage(contract_of(Prefixed), ["a"], [["5"], ["x"]])
+    assert staged.accepted == [{"a": "5", "id": "5-" + hashlib.md5(b"5").hexdigest()}]
+    assert (staged.rejected[0]["rule"], staged.rejected[0]["column"]) == ("derived", "id")
+
+
 class Three(Record):
     a: str | None = None
     b: str | None = None

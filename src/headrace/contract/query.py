@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from headrace.contract.casts import Cast, cast, constant
 from headrace.contract.headers import bind_headers, extra_headers, read_columns
 from headrace.contract.mask import Failure, Mask, reasons
-from headrace.contract.rowhash import expand_row_hash
+from headrace.contract.rowhash import ROW_HASH, expand_row_hash
 from headrace.model.contract import LINEAGE, Column, Contract
 from headrace.model.fields import literal, quoted
 
@@ -168,11 +168,11 @@ def _cast_failures(build: _Build, column: Column, value: str, made: Cast, requir
     if required:
         exact = f"{value} IS NULL AND NOT coalesce({present}, false)"
         build.mask.add("required", column.name, cell, "missing", f"{value} IS NULL", exact)
-    if column.type.choices:
+    if column.type.choices and column.default_sql is None:
         _choices(build, column, cell, value)
 
 
-def _choices(build: _Build, column: Column, cell: int, value: str) -> None:
+def _choices(build: _Build, column: Column, cell: int | None, value: str) -> None:
     choices = [c if column.type.kind == "int" else literal(c) for c in column.type.choices]
     test = f"{value} NOT IN ({', '.join(choices)})"
     build.mask.add("choices", column.name, cell, f"none of {', '.join(column.type.choices)}", test)
@@ -181,46 +181,38 @@ def _choices(build: _Build, column: Column, cell: int, value: str) -> None:
 def _computed(build: _Build) -> None:
     """Derived columns and SQL defaults, in contract order: each sees those above it. Independent ones share a level."""
     level, made = list[str](), set[str]()
-    for number, column in enumerate(build.contract.columns):
+    for column in build.contract.columns:
         sql = column.sql or column.default_sql
         if sql is None:
             continue
         if _mentions(sql, made):
             build.levels.append(level)
             level, made = [], set()
-        level.append(f"{_computed_value(build, column, sql)} AS {quoted(column.name)}")
+        cells = [_cell(build, c) if c.name in build.bound else None for c in read_columns(build.contract)]
+        computed = expand_row_hash(sql, cells, column.type, empty_is_null=build.contract.null == ("",))
+        level.append(f"{_computed_value(build, column, computed)} AS {quoted(column.name)}")
         made.add(column.name)
-        _computed_failures(build, column, sql, number)
+        _computed_failures(build, column, computed, fails=not ROW_HASH.fullmatch(sql.strip()))
     build.levels.append(level)
 
 
-def _computed_value(build: _Build, column: Column, sql: str) -> str:
-    computed = _hash(build, sql, column) or f"TRY(CAST(({sql}) AS {column.type.sql}))"
+def _computed_value(build: _Build, column: Column, computed: str) -> str:
     if column.sql is None and column.name in build.bound:
         number = [c.name for c in read_columns(build.contract)].index(column.name)
-        return f"CASE WHEN _e{number} IS NOT NULL THEN _e{number} ELSE {computed} END"
-    return computed
+        return f"CASE WHEN _e{number} IS NOT NULL THEN _e{number} ELSE TRY({computed}) END"
+    return f"TRY({computed})"
 
 
-def _hash(build: _Build, sql: str, column: Column) -> str | None:
-    """`row_hash()` spelled out over the cells of all read columns; None where the expression does not use it."""
-    if "row_hash" not in sql.lower():
-        return None
-    cells = [_cell(build, c) if c.name in build.bound else None for c in read_columns(build.contract)]
-    return expand_row_hash(sql, cells, column.type, empty_is_null=build.contract.null == ("",))
-
-
-def _computed_failures(build: _Build, column: Column, sql: str, number: int) -> None:
+def _computed_failures(build: _Build, column: Column, computed: str, fails: bool) -> None:
+    """An expression that raises gives NULL: it is tried again there, to tell that from a NULL that is meant."""
     name = quoted(column.name)
     cell = build.bound.get(column.name) if column.sql is None else None
     if column.type.choices:
-        choices = [c if column.type.kind == "int" else literal(c) for c in column.type.choices]
-        reason = f"none of {', '.join(column.type.choices)}"
-        build.mask.add("choices", column.name, cell, reason, f"{name} NOT IN ({', '.join(choices)})")
-    if "row_hash" in sql.lower():
+        _choices(build, column, cell, name)
+    if not fails:
         return
-    failed = f"{name} IS NULL AND TRY((CAST(({sql}) AS {column.type.sql})) IS NULL) IS NULL"
-    build.mask.add("derived", column.name, cell, "its SQL fails on this row", f"{name} IS NULL", failed)
+    failed = f"{name} IS NULL AND TRY(({computed}) IS NULL) IS NULL"
+    build.mask.add("derived", column.name, cell, "its SQL fails on this row", failed)
     if not column.nullable:
         build.mask.add("required", column.name, cell, "its SQL gives null", f"{name} IS NULL")
 

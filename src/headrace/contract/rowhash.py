@@ -21,11 +21,11 @@ ROW_HASH = re.compile(r"\brow_hash\s*\(\s*\)", re.IGNORECASE)
 
 
 def expand_row_hash(sql: str, cells: Sequence[str | None], of: Type, *, empty_is_null: bool) -> str:
-    """`sql` with each `row_hash()` replaced by its meaning over `cells` (SQL names; None for an absent column)."""
-    text = canonical(cells, empty_is_null=empty_is_null)
-    if not ROW_HASH.fullmatch(sql.strip()):
-        return f"TRY(CAST(({ROW_HASH.sub(lambda _: f'md5({text})', sql)}) AS {of.sql}))"
-    return f"md5_number({text})::UUID" if of.kind == "uuid" else f"md5({text})"
+    """`sql` cast to `of`, each `row_hash()` replaced by its meaning over `cells` (names; None for an absent column)."""
+    text = canonical(cells, empty_is_null=empty_is_null) if ROW_HASH.search(sql) else ""
+    if of.kind == "uuid" and ROW_HASH.fullmatch(sql.strip()):
+        return f"md5_number({text})::UUID"
+    return f"CAST(({ROW_HASH.sub(lambda _: f'md5({text})', sql)}) AS {of.sql})"
 
 
 def canonical(cells: Sequence[str | None], *, empty_is_null: bool) -> str:
