@@ -10,7 +10,8 @@ from benchmarks.harness import percentile
 from benchmarks.place import scratch
 from benchmarks.report import Line, Table
 from headrace.local.clock import SystemClock
-from headrace.local.ledger import SqliteLedger, open_database
+from headrace.local.database import Database
+from headrace.local.ledger import SCHEMA, SqliteLedger
 from headrace.local.queue import SqliteQueue
 from headrace.model.loads import Event
 
@@ -32,7 +33,7 @@ FROM n
 
 def ledger(loads: int) -> Table:
     place = scratch("ledger")
-    database = open_database(place / "ledger.db")
+    database = Database(place / "ledger.db", SCHEMA)
     clock = SystemClock()
     queue = SqliteQueue(database, clock)
     book = SqliteLedger(database, queue, "bench", clock)

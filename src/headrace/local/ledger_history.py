@@ -36,9 +36,9 @@ class History:
         self, key: str | None = None, since: datetime | None = None, limit: int | None = None, after: int = 0
     ) -> list[Load]:
         """Loads as they were first seen, newest last. With `limit`, the newest so many."""
-        where, values = ["pipeline = ?"], [self.pipeline]
+        where, values = ["+pipeline = ?"], [self.pipeline]  # the plus: walk back by seq, do not sort a million rows
         if key is not None:
-            where.append("key = ?")
+            where = ["pipeline = ?", "key = ?"]
             values.append(key)
         if since is not None:
             where.append("seen_at >= ?")
