@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv as reader
+import time
 from pathlib import Path
 
 from cli_project import DEFINITION, Command, csv
@@ -33,6 +34,17 @@ def test_a_rejected_row_is_exported_edited_and_brought_back(command: Command, pr
     assert said.code == 0 and "1 row of 1 object" in said.err
     assert command("sql", "SELECT sum(value) s FROM readings", "--json").json == [{"s": 4.25}]
     assert command("quarantine", "ls", "--json").json == []
+
+
+def test_an_export_reads_each_file_again_once(project: Path, command: Command) -> None:
+    bad = [f"s1,2025-05-01T00:{i:02}:00,x" for i in range(30)]
+    good = [f"s2,2025-05-01T00:{i:02}:00,1" for i in range(30)]
+    csv(project / "a.csv", *bad, *good)
+    command("run", "readings", "a.csv")
+    started = time.monotonic()
+    assert command("quarantine", "export", "readings", "--out", "fix.csv").code == 0
+    assert time.monotonic() - started < 15  # a child for every row would take half a minute
+    assert len(list(reader.DictReader((project / "fix.csv").open()))) == 30
 
 
 def test_a_correction_of_a_version_that_is_gone_is_left_aside(command: Command, project: Path) -> None:

@@ -58,7 +58,8 @@ def export(home: Home, found: Sequence[Mapping[str, Any]], out: TextIO) -> int:
 
     A row whose object is gone or changed, or that fits no header, has its raw text under `_raw` instead of cells.
     """
-    records = [(row, _cells(home, found).get(_place(row))) for row in found]
+    cells_of = _cells(home, found)
+    records = [(row, cells_of.get(_place(row))) for row in found]
     headers: dict[str, None] = {}
     for _, peeked in records:
         headers.update(dict.fromkeys(peeked.cells if peeked else ()))
