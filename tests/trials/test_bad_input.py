@@ -79,6 +79,7 @@ TABLE: dict[str, tuple[str, bytes, Is]] = {
     "a truncated gzip":                ("cut.csv.gz", gzip_cut_short(), Is(dead="HR402")),
     "a bomb":                          ("bomb.csv.gz", gzip.compress(bytes(300 << 20)), Is(dead="HR403")),
     "10,000 columns":                  ("wide.csv", "\n".join(WIDE).encode(), Is(("wide",))),
+    "10,000 columns, a bad row":       ("widebad.csv", f"{WIDE[0]}\nx{WIDE[1]}\n".encode(), Is((), 1, "id: ")),
     "a header twice, and wanted":      ("twice.csv", b"id,text,text\n1,a,b\n", Is(dead="HR408")),
     "a header twice, and not wanted":  ("other.csv", b"id,x,x,text\n1,2,3,a\n", Is(("a",))),
     "a blank header":                  ("blank.csv", b"id,,text\n1,2,a\n", Is(("a",))),

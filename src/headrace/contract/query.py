@@ -18,6 +18,9 @@ from headrace.contract.rowhash import ROW_HASH, expand_row_hash
 from headrace.model.contract import LINEAGE, Column, Contract
 from headrace.model.fields import literal, quoted
 
+WIDE = 1_000
+"""Headers beyond which unread cells are packed: each level of the query holds a 32 kB vector per column and thread."""
+
 _PLAIN_CHECKS = frozenset({"ge", "gt", "le", "lt", "min_length", "max_length", "pattern"})
 
 _LIMITS = {
@@ -52,6 +55,11 @@ class _Build:
     base: list[str] = field(default_factory=list)
     levels: list[list[str]] = field(default_factory=list)
     mask: Mask = field(default_factory=Mask)
+
+    @property
+    def wide(self) -> bool:
+        """Whether cells that no column reads travel as one list, `_all`."""
+        return len(self.headers) > WIDE
 
     def text(self, column: Column) -> str:
         """The name under which the text of a bound column is staged."""
@@ -98,8 +106,8 @@ def stage_query(contract: Contract, headers: Sequence[str], relation: str, passt
     output += build.mask.names()
     filtered = f"CASE WHEN _bad = 0 THEN ({' OR '.join(skips)}) ELSE false END" if skips else "false"
     output.append(f"{filtered} AS _filtered")
-    cells = ", ".join(f"_t{i}" for i in range(len(headers)))
-    output.append(f"CASE WHEN _bad <> 0 THEN [{cells}]::VARCHAR[] END AS _cells")
+    cells = "_all" if build.wide else f"[{', '.join(f'_t{i}' for i in range(len(headers)))}]::VARCHAR[]"
+    output.append(f"CASE WHEN _bad <> 0 THEN {cells} END AS _cells")
     select = f"SELECT {', '.join(output)} FROM ({sql})"
     return StageQuery(select, columns, tuple(build.mask.failures), reasons(build.mask.failures))
 
@@ -110,7 +118,10 @@ def _cells(build: _Build, passthrough: Sequence[str]) -> None:
     carried = [name for name in lineage_read(build.contract) if name not in passthrough]
     build.base += [quoted(name) for name in (*passthrough, *carried)]
     tokens = build.contract.null
-    build.base += [f"{quoted(header)} AS _t{i}" for i, header in enumerate(build.headers)]
+    kept = _bound_cells(build) if build.wide else range(len(build.headers))
+    build.base += [f"{quoted(build.headers[i])} AS _t{i}" for i in kept]
+    if build.wide:
+        build.base.append(f"[{', '.join(quoted(header) for header in build.headers)}]::VARCHAR[] AS _all")
     if tokens not in ((), ("",)):
         of = ", ".join(literal(t) for t in tokens)
         cells = [f"CASE WHEN _t{i} IN ({of}) THEN NULL ELSE _t{i} END AS _n{i}" for i in _bound_cells(build)]
@@ -276,5 +287,5 @@ def _rescued(build: _Build) -> str:
     left = extra_headers(build.headers, build.bound)
     if not left:
         return "CAST(NULL AS VARCHAR) AS _rescued"
-    pairs = ", ".join(f"{literal(build.headers[i])}, _t{i}" for i in left)
+    pairs = ", ".join(f"{literal(build.headers[i])}, {f'_all[{i + 1}]' if build.wide else f'_t{i}'}" for i in left)
     return f"CAST(json_object({pairs}) AS VARCHAR) AS _rescued"
