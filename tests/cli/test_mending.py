@@ -85,6 +85,33 @@ def test_a_replay_says_which_loads_and_asks_before_all_of_them(command: Command,
     assert "HR129" in command("replay", "readings", "--file", "raw/readings/b.csv").err
 
 
+def test_a_replay_claims_no_object_that_is_gone(command: Command, project: Path) -> None:
+    csv(project / "a.csv", "s1,2025-05-01T00:00:00,1")
+    csv(project / "b.csv", "s2,2025-05-01T00:00:00,2")
+    command("run", "readings", "a.csv", "b.csv")
+    (project / ".headrace/landing/raw/readings/b.csv").unlink()
+    said = command("replay", "readings", "--all", "--yes")
+    assert said.code == 0
+    assert "1 object loaded again" in said.err and "1 object is gone and stays as it was loaded" in said.err
+    told = command("replay", "readings", "--all", "--yes", "--json").json
+    assert sorted((x["object"][-5:], x["state"]) for x in told) == [("a.csv", "standing"), ("b.csv", "gone")]
+    assert command("sql", "SELECT sum(value) s FROM readings", "--json").json == [{"s": 3.0}]
+
+
+def test_a_change_that_old_loads_do_not_admit_is_a_fault_until_they_are_replayed(
+    command: Command, project: Path
+) -> None:
+    csv(project / "a.csv", "s1,2025-05-01T00:00:00,1")
+    command("run", "readings", "a.csv")
+    (project / "pipelines.py").write_text(
+        DEFINITION.replace("{more}", "").replace('key=("sensor", "time")', 'key=("sensor",)')
+    )
+    said = command("status")
+    assert said.code == 3 and "FAULT readings: HR240" in said.out and "replay readings --all" in said.out
+    assert command("replay", "readings", "--all", "--yes").code == 0
+    assert command("status").code == 0
+
+
 def test_many_deletions_wait_for_a_person(command: Command, project: Path) -> None:
     (project / "pipelines.py").write_text(DEFINITION.replace("{more}", ', on_delete="retract"'))
     names = [f"{i}.csv" for i in range(30)]

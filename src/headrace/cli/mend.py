@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from headrace.cli.options import command, confirmed, opened, since
 from headrace.cli.output import Output, count
 from headrace.model.errors import UsageError
+
+if TYPE_CHECKING:
+    from headrace.project import LoadResult
 
 
 def register(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -53,13 +58,24 @@ def replay(arguments: argparse.Namespace, output: Output) -> int:
         from headrace.cli.progress import progress
 
         with progress(output, project, [arguments.pipeline]) as on_progress:
-            project.replay(arguments.pipeline, **wanted, on_progress=on_progress)
-        dead = {x.key: x.cause for x in project.dlq(arguments.pipeline)}
-        output.table(
-            [{"object": k, "state": "dead" if k in dead else "standing", "cause": dead.get(k, "")} for k in keys]
-        )
-        output.say(f"{count(len(keys), 'object')} loaded again; next: headrace history {arguments.pipeline}")
-    return 4 if dead.keys() & set(keys) else 0
+            done = project.replay(arguments.pipeline, **wanted, on_progress=on_progress)
+        output.table([{"object": x.object, "state": x.state, "cause": x.cause} for x in done])
+        say_replayed(done, output)
+        output.say(f"next: headrace history {arguments.pipeline}")
+    states = {x.state for x in done}
+    return 3 if states & {"seen", "staged", "decided"} else 4 if "dead" in states else 0
+
+
+def say_replayed(done: Sequence[LoadResult], output: Output) -> None:
+    """How many objects have a new load that stands, and what became of the others."""
+    states = Counter(x.state for x in done)
+    again = states.pop("standing", 0) + states.pop("skipped", 0)
+    output.say(f"{count(again, 'object')} loaded again")
+    if gone := states.pop("gone", 0):
+        is_are, stays = ("is", "stays as it was") if gone == 1 else ("are", "stay as they were")
+        output.say(f"{count(gone, 'object')} {is_are} gone and {stays} loaded")
+    for state, n in sorted(states.items()):
+        output.say(f"{count(n, 'object')} {state}")
 
 
 def retract(arguments: argparse.Namespace, output: Output) -> int:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from headrace.cli.mend import say_replayed
 from headrace.cli.options import add_writes, command, opened
 from headrace.cli.output import Output, count
 from headrace.model.errors import UsageError
@@ -119,9 +120,9 @@ def quarantine_redrive(arguments: argparse.Namespace, output: Output) -> int:
         rows = project.quarantine(arguments.pipeline, file=arguments.file, rule=arguments.rule)
         keys = sorted({row["_source_file"].partition("!")[0] for row in rows})
         if not arguments.dry_run and keys:
-            project.replay(arguments.pipeline, files=keys)
+            say_replayed(project.replay(arguments.pipeline, files=keys), output)
             left = len(project.quarantine(arguments.pipeline, file=arguments.file, rule=arguments.rule))
-            output.say(f"{count(len(keys), 'object')} loaded again; rejected rows: {len(rows):,} → {left:,}")
+            output.say(f"rejected rows: {len(rows):,} → {left:,}")
         output.table([{"object": key} for key in keys])
     return 0
 

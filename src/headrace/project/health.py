@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.engine.home import Home
+from headrace.engine.publish import blocked
 from headrace.engine.settings import Settings
 from headrace.model.errors import HeadraceError
 from headrace.model.pipeline import interval_seconds
@@ -72,6 +73,8 @@ def _faults(home: Home, s: PipelineStatus) -> list[str]:
         next(iter(home.store.list(home.pipeline.source.prefix)), None)
     except HeadraceError as exc:
         found.append(str(exc))
+    if (error := blocked(home)) is not None:
+        found.append(str(error))
     late = {name: n for name, n in s.sinks.items() if n < s.revision}
     found += [f"sink {name} is at revision {n} of {s.revision}: headrace run {home.name}" for name, n in late.items()]
     return found

@@ -17,7 +17,7 @@ from headrace.engine.settings import Settings
 from headrace.model.errors import UsageError
 from headrace.model.loads import Event, Load
 from headrace.model.where import meant
-from headrace.project.results import Explanation, Listed, RunResult, Status, Table
+from headrace.project.results import Explanation, Listed, LoadResult, RunResult, Status, Table
 
 if TYPE_CHECKING:
     from headrace.engine.query import Relation
@@ -288,17 +288,22 @@ class Project:
         files: Sequence[str] = (),
         outdated: bool = False,
         on_progress: Progress | None = None,
-    ) -> int:
+    ) -> Listed[LoadResult]:
         """Load standing objects again under the present definition, each replacing its old load whole.
 
-        Without `since`, `files` or `outdated` all of them. Returns how many.
+        Without `since`, `files` or `outdated` all of them. Tells of each what came of it, from the ledger: an object
+        that the landing folder holds no more cannot be read again; it stays as it stood and its state is `gone`.
         """
         from headrace.engine.replay import replay
+        from headrace.project.running import replayed
+        from headrace.project.tables import ledger_of
 
+        home = self.home(pipeline)
         loads = self.replayable(pipeline, since=since, files=files, outdated=outdated)
-        asked = replay(self.home(pipeline), loads)
+        before = ledger_of(home).last_seq()
+        replay(home, loads)
         self.work([pipeline], on_progress=on_progress)
-        return asked
+        return Listed(replayed(home, loads, before), LoadResult.public)
 
     def replayable(
         self,

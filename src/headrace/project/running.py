@@ -8,13 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.engine.home import Home
 from headrace.engine.retain import sweep, sweep_spool
 from headrace.local.lock import LockHeld, exclusive, holder
-from headrace.model.loads import Event, LoadState
+from headrace.model.loads import Event, Load, LoadState
 from headrace.project.arriving import exit_code, keys_for, result_of
 from headrace.project.results import LoadResult, RunResult
 from headrace.project.tables import ledger_of
@@ -89,6 +90,24 @@ def _idle(home: Home) -> bool:
         and not ledger.in_state(LoadState.SEEN, LoadState.STAGED, LoadState.DECIDED)
         and ledger.standing_number() == home.ledger.head()
     )
+
+
+def replayed(home: Home, asked: Sequence[Load], before: int) -> list[LoadResult]:
+    """What came of each load that was asked for again: its key's new load, `gone` from the landing folder and left as
+    it stood, or `retired` with its object.
+    """
+    newest = {load.key: load for load in ledger_of(home).history(after=before)}
+    standing = ledger_of(home).standing()
+    found = []
+    for old in asked:
+        if old.key in newest:
+            found.append(result_of(newest[old.key], home.pipeline))
+        elif old.key not in standing:
+            found.append(result_of(old, home.pipeline, str(LoadState.RETIRED)))
+        else:
+            state = "gone" if home.store.stat(old.key) is None else "unchanged"
+            found.append(replace(result_of(old, home.pipeline, "unchanged"), state=state))
+    return found
 
 
 def _results(home: Home, keys: Sequence[str], before: int) -> list[LoadResult]:
