@@ -12,7 +12,7 @@ from headrace.engine.base import BaseWriter, file_list, quoted
 from headrace.engine.faults import point
 from headrace.engine.home import Home
 from headrace.engine.recover import recover
-from headrace.engine.sql import engine_connection
+from headrace.engine.sql import engine_connection, mechanics
 from headrace.model.contract import LINEAGE
 from headrace.model.loads import DataFile, Decision, FileKind, Shape
 
@@ -24,7 +24,7 @@ TOO_MANY = 64
 
 def compact(home: Home, least: int = 2) -> int:
     """Join small files wherever `least` of them share a partition; returns how many files went."""
-    with home.lock():
+    with home.lock(), mechanics(home.name):
         recover(home)
         shape = home.ledger.shape()
         if shape is None:
@@ -42,7 +42,7 @@ def compact(home: Home, least: int = 2) -> int:
                 home.base,
                 f"{home.name}.c{number}-{home.token()}",
                 shape.partitions,
-                {n: k for n, k in shape.columns if n in home.contract.key},
+                {n: dict(shape.columns)[n] for n in shape.key},
             )
             for kind in kinds:
                 small = _crowded(home.ledger.files(kind), least)

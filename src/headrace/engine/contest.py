@@ -122,9 +122,7 @@ class Contest:
     def __init__(self, db: duckdb.DuckDBPyConnection, home: Home, shape: Shape, files: Change, attempt: str) -> None:
         self._db, self._home, self._shape, self._files = db, home, shape, files
         kinds = dict(shape.columns)
-        self._writer = BaseWriter(
-            db, home.root, home.base, attempt, shape.partitions, {n: kinds[n] for n in home.contract.key}
-        )
+        self._writer = BaseWriter(db, home.root, home.base, attempt, shape.partitions, {n: kinds[n] for n in shape.key})
         self._names = [n for n, _ in shape.columns] + [n for n, _ in LINEAGE]
         self.rewritten: list[str] = []
 

@@ -12,7 +12,7 @@ once is harmless; the ledger takes the first.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -75,11 +75,20 @@ class Batch:
     settled: list[Lease] = field(default_factory=list)
     gone: dict[str, list[Lease]] = field(default_factory=dict)
     doubted: set[str] = field(default_factory=set)
+    rest: list[Lease] = field(default_factory=list)  # not looked at yet
 
 
 def ingest(home: Home, child: Child, leases: Sequence[Lease]) -> int:
     """Take leased events to staged loads, dead loads or hints; returns how many loads were staged."""
-    return sum(stage(home, child, job) for job in prepare(home, leases).jobs)
+    return sum(stage(home, child, job) for batch in rounds(home, leases) for job in batch.jobs)
+
+
+def rounds(home: Home, leases: Sequence[Lease]) -> Iterator[Batch]:
+    """Prepare leased events, no more bytes at a time than `batch_bytes` (but at least one object)."""
+    while leases:
+        batch = prepare(home, leases)
+        yield batch
+        leases = batch.rest
 
 
 class Hands:
@@ -92,15 +101,25 @@ class Hands:
     def take(self, home: Home, leases: Sequence[Lease]) -> int:
         """Prepare events and begin to stage them; returns how many loads of earlier ones were staged meanwhile."""
         staged = 0
-        for found in prepare(home, leases).jobs:
-            staged += self.finish()
-            try:
-                self._child.submit("stage", job_of(home, found).to_dict(), home.settings.child_timeout)
-            except InfrastructureError:
-                home.queue.release([x for f in found for x in f.leases], MOVING)
-                raise
-            self._job = (home, found, time.perf_counter())
+        for batch in rounds(home, leases):
+            for i, found in enumerate(batch.jobs):
+                try:
+                    staged += self.finish() + self._begin(home, found)
+                except BaseException:
+                    home.queue.release(batch.rest, MOVING)
+                    for other in batch.jobs[i:]:
+                        _drop(home, other)
+                    raise
         return staged
+
+    def _begin(self, home: Home, found: list[Found]) -> int:
+        started = time.perf_counter()
+        try:
+            self._child.submit("stage", job_of(home, found).to_dict(), home.settings.child_timeout)
+        except InfrastructureError:
+            return stage(home, self._child, found)  # it had died while it was idle: a fresh one takes its place
+        self._job = (home, found, started)
+        return 0
 
     def finish(self) -> int:
         """Take what is in the child to its end, if anything is; returns how many loads were staged."""
@@ -116,7 +135,11 @@ def prepare(home: Home, leases: Sequence[Lease]) -> Batch:
     arrivals: list[tuple[Arrival, Found | None, list[Lease]]] = []
     by_key = _by_key(leases)
     live = home.ledger.live(list(by_key))
+    copied = 0
     for key, asked in by_key.items():
+        if copied >= home.settings.batch_bytes:
+            batch.rest += asked
+            continue
         if not home.wants(key):
             batch.settled += asked
             continue
@@ -127,6 +150,9 @@ def prepare(home: Home, leases: Sequence[Lease]) -> Batch:
             continue
         except (InfrastructureError, BadObject) as exc:
             if exc.code in MACHINE:
+                for _, found, _ in arrivals:
+                    if found is not None:
+                        found.path.unlink(missing_ok=True)
                 home.queue.release(leases, _delay(home, leases))
                 raise
             _failed(home, key, asked, exc)
@@ -135,6 +161,7 @@ def prepare(home: Home, leases: Sequence[Lease]) -> Batch:
             batch.gone[key] = asked
         else:
             arrivals.append((arrival[0], arrival[1], asked))
+            copied += arrival[0].size if arrival[1] is not None else 0
     point("ingest.spooled")
 
     loads = home.ledger.pin([a for a, _, _ in arrivals])
@@ -183,7 +210,7 @@ def _conclude(
         return stage(home, child, found) if found else 0
     except InfrastructureError as exc:
         if exc.code in MACHINE:
-            home.queue.release([x for f in found for x in f.leases], _delay(home, found[0].leases))
+            _drop(home, found)
             raise
         if len(found) > 1:
             half = len(found) // 2
@@ -197,6 +224,14 @@ def _conclude(
     except LeaseLost:
         home.queue.release([lease for f in found for lease in f.leases], MOVING)
         return 0
+
+
+def _drop(home: Home, found: Sequence[Found]) -> None:
+    """Give a job back: its events come again, its copies go."""
+    for f in found:
+        f.path.unlink(missing_ok=True)
+    leases = [lease for f in found for lease in f.leases]
+    home.queue.release(leases, _delay(home, leases))
 
 
 def hand_over(home: Home, found: Sequence[Found], result: dict[str, Any], seconds: float) -> int:

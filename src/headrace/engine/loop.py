@@ -48,6 +48,7 @@ class Loop:
         self._heard = threading.Condition()
         self._busy = 0
         self._failures: dict[str, HeadraceError] = {}
+        self._untidy = threading.Event()
         self._crashed: BaseException | None = None
         self._threads: list[threading.Thread] = []
 
@@ -82,10 +83,20 @@ class Loop:
 
         Faults of single objects are waited for while they are retried; what concerns all of them is raised.
         """
-        while not self._stopping.is_set() and not self._idle():
-            for failure in list(self._failures.values()):
-                raise failure
+        while not self._stopping.is_set() and not self._failures and not self._idle():
             time.sleep(0.004)
+        for failure in self._failures.values():
+            raise failure
+
+    @property
+    def stopped(self) -> bool:
+        """It was told to, or a bug ended one of its threads."""
+        return self._stopping.is_set()
+
+    def tidy(self) -> None:
+        """Ask the publisher's thread for housekeeping: sinks are its own."""
+        self._untidy.set()
+        self.wake()
 
     def _idle(self) -> bool:
         if self._busy or any(h.bell.rung for h in self._homes):
@@ -104,7 +115,7 @@ class Loop:
                 if not self._work_once(hands):
                     with self._work:
                         self._work.wait(TICK)
-            hands.finish()
+            self._attempt(self._homes[0], hands.finish)
         finally:
             close = getattr(child, "close", None)
             if close is not None:
@@ -119,11 +130,17 @@ class Loop:
 
     def _take(self, home: Home, hands: Hands) -> bool:
         """Lease a batch and begin to ingest it; True if there was any."""
-        visibility = timedelta(seconds=home.settings.visibility)
-        leases = home.queue.lease(home.name, home.settings.batch_files, visibility)
-        if leases:
-            self._attempt(home, lambda: hands.take(home, leases))
-        return bool(leases)
+        taken = False
+
+        def work() -> int:
+            nonlocal taken
+            visibility = timedelta(seconds=home.settings.visibility)
+            leases = home.queue.lease(home.name, home.settings.batch_files, visibility)
+            taken = bool(leases)
+            return hands.take(home, leases) if leases else 0
+
+        self._attempt(home, work)
+        return taken
 
     def _attempt(self, home: Home, work: Callable[[], int]) -> int:
         """Do a piece of work; a fault that is not one object's shows as a failure, and its events come back."""
@@ -148,13 +165,16 @@ class Loop:
     # -- the publisher -------------------------------------------------------------------------------------------
 
     def _publishing(self) -> None:
-        if self._warm:
-            for writer in [w for h in self._homes for w in h.writers.values()]:
-                writer.warm()
+        for home in self._homes if self._warm else ():
+            self._keep_house(home, warm)
         backoff = {home.name: Backoff() for home in self._homes}
         revisions = dict.fromkeys(backoff, 0)
         while not self._stopping.is_set():
             ready = [h for h in self._homes if h.bell.rung and backoff[h.name].over]
+            if self._untidy.is_set():
+                self._untidy.clear()
+                for home in self._homes:
+                    self._keep_house(home, housekeep)
             if not ready:
                 with self._heard:
                     if not any(h.bell.rung and backoff[h.name].over for h in self._homes):
@@ -166,7 +186,10 @@ class Loop:
                     if self._publish(home, backoff[home.name]):
                         revisions[home.name] += 1
                         if revisions[home.name] % HOUSEKEEPING == 0:
-                            housekeep(home)
+                            self._keep_house(home, housekeep)
+        if self._crashed is None:
+            for home in self._homes:
+                self._keep_house(home, housekeep)
 
     def _publish(self, home: Home, backoff: Backoff) -> bool:
         """Publish once; a fault backs off and rings again, and shows as a failure once it was there too often."""
@@ -174,6 +197,8 @@ class Loop:
         try:
             made = publish(home)
         except DefinitionError as exc:
+            if str(self._failures.get(name)) != str(exc):
+                log.event("publish.blocked", pipeline=home.name, error=str(exc))
             self._failures[name] = exc
             return False
         except InfrastructureError as exc:
@@ -187,11 +212,19 @@ class Loop:
         self._failures.pop(name, None)
         return made
 
+    def _keep_house(self, home: Home, work: Callable[[Home], object]) -> None:
+        """Work that changes no row: it can fail and be done another time."""
+        try:
+            work(home)
+        except InfrastructureError as exc:
+            log.event("housekeeping.failed", pipeline=home.name, error=str(exc))
+
     def _guard(self, body: Callable[[], None]) -> None:
         """A bug ends the process with its trace, never a thread in silence."""
         try:
             body()
         except BaseException as exc:  # handed to whoever stops the loop
+            log.event("loop.crashed", error=repr(exc))
             self._crashed = exc
             self._stopping.set()
 
@@ -230,13 +263,19 @@ class _Counted:
             self._loop._busy -= 1
 
 
+def warm(home: Home) -> None:
+    """Let the sinks do what the first revision would have to wait for."""
+    for writer in home.writers.values():
+        writer.warm()
+
+
 def housekeep(home: Home) -> None:
     """What keeps a long life cheap: fewer small files, fewer snapshots, no trash."""
     if crowded(home):
         compact(home)
-    for writer in home.writers.values():
-        writer.maintain()
     with home.lock():
+        for writer in home.writers.values():
+            writer.maintain()
         prune(home)
 
 
@@ -263,13 +302,16 @@ def serve(
     if on_start is not None:
         on_start(loop)
     try:
-        while not stop.is_set():
-            for home in homes:
-                try:
-                    scan(home)
-                except InfrastructureError as exc:
-                    log.event("scan.failed", pipeline=home.name, error=str(exc))
-            loop.wake()
-            stop.wait(homes[0].settings.scan_every)
+        scanned = 0.0
+        while not stop.is_set() and not loop.stopped:
+            if time.monotonic() - scanned >= homes[0].settings.scan_every or not scanned:
+                scanned = time.monotonic()
+                for home in homes:
+                    try:
+                        scan(home)
+                    except InfrastructureError as exc:
+                        log.event("scan.failed", pipeline=home.name, error=str(exc))
+                loop.tidy()
+            stop.wait(min(1.0, homes[0].settings.scan_every))
     finally:
         loop.stop()

@@ -11,13 +11,14 @@ A crash before 3 wastes work, after 3 step 0 finishes it. What is decided togeth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from headrace.engine.contest import resolve
 from headrace.engine.faults import point
 from headrace.engine.home import Home
 from headrace.engine.reconcile import archive
-from headrace.engine.recover import recover
+from headrace.engine.recover import recover, release
+from headrace.engine.sql import mechanics
 from headrace.engine.verdict import Verdict, judge
 from headrace.model.errors import DefinitionError
 from headrace.model.loads import Decision, Event, Load, LoadState, Settlement, Shape
@@ -30,7 +31,7 @@ def publish(home: Home) -> bool:
 
     Raises DefinitionError HR240 when the definition changed so much that the standing loads must be replayed first.
     """
-    with home.lock():
+    with home.lock(), mechanics(home.name):
         recover(home)
         decision, events = decide(home)
         if decision is not None:
@@ -39,10 +40,12 @@ def publish(home: Home) -> bool:
             point("publish.recorded")
         if events:
             home.queue.put(events)
-        if decision is not None:
-            recover(home)
-            archive(home, decision.standing)
-        return decision is not None
+        if decision is None:
+            release(home, home.ledger.head())
+            return False
+        recover(home)
+        archive(home, decision.standing)
+        return True
 
 
 def decide(home: Home) -> tuple[Decision | None, list[Event]]:
@@ -63,7 +66,7 @@ def decide(home: Home) -> tuple[Decision | None, list[Event]]:
     going = [*verdict.retire, *(x for x in verdict.skip if x.state in STOOD)]
     resolution = resolve(home, number, shape, verdict.stand, going)
     point("publish.resolved")
-    reason = "reshape" if _reshapes(home, shape) else "retract" if verdict.retracted else "publish"
+    reason = "reshape" if _reshapes(home, shape) else verdict.reason
     decision = Decision(
         pipeline=home.name,
         number=number,
@@ -88,13 +91,23 @@ def _shape(home: Home, verdict: Verdict) -> Shape | None:
         return new
     if old.admits(new):
         return old.joined(new)
-    leaving = {x.id for x in [*verdict.retire, *verdict.skip]}
-    remaining = [x for x in home.ledger.in_state(*STOOD) if x.id not in leaving]
-    if not remaining:
+    error = blocked(home, {x.id for x in [*verdict.retire, *verdict.skip]})
+    if error is None:
         return new
     if home.queue.depth(home.name) != (0, 0):
         return None
-    raise DefinitionError(
+    raise error
+
+
+def blocked(home: Home, leaving: Set[str] = frozenset()) -> DefinitionError | None:
+    """What keeps new loads from standing beside the old ones: the definition changed, and loads of the old remain."""
+    old, new = home.ledger.shape(), home.shape
+    if old is None or old.admits(new):
+        return None
+    remaining = [x for x in home.ledger.in_state(*STOOD) if x.id not in leaving]
+    if not remaining:
+        return None
+    return DefinitionError(
         "HR240",
         f"pipeline {home.name!r}",
         f"{_difference(old, new)}, and {len(remaining)} loads stand under the old definition; new files stay staged",

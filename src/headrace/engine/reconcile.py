@@ -32,7 +32,7 @@ def scan(home: Home, hint: str = "scan") -> int:
             left += [x.id for x in loads if x.state is LoadState.STANDING]
     archive(home, left)
     for key, loads in live.items():
-        if not _rightly_absent(home, loads):
+        if home.wants(key) and not _rightly_absent(home, loads):
             found.append(Event(home.name, key, hint))
     home.queue.put(found)
     return len(found)

@@ -6,6 +6,7 @@ that was right already.
 
 from __future__ import annotations
 
+from headrace.engine import log
 from headrace.engine.faults import point
 from headrace.engine.home import Home
 from headrace.model.errors import HeadraceError, SinkAhead
@@ -33,7 +34,12 @@ def recover(home: Home) -> None:
     if failure is not None:
         raise failure
     point("recover.applied")
-    home.ledger.stand(head)
+    release(home, head)
+
+
+def release(home: Home, number: int) -> None:
+    """Every sink is at `number`: its loads stand, and messages about them and about what was settled go out."""
+    home.ledger.stand(number)
     point("recover.standing")
     deliver(home)
 
@@ -69,13 +75,16 @@ def fill(home: Home, writer: Writer, number: int) -> None:
 
 def deliver(home: Home) -> None:
     """Send messages that may go out. A failing notifier never fails data: they wait for the next time."""
-    messages = home.ledger.messages()
-    sent = []
-    for message in messages:
-        try:
-            home.notifier.send(message["subject"], message["body"], {"pipeline": home.name, "name": message["name"]})
-        except HeadraceError:
-            break
-        sent.append(message["id"])
-    if sent:
+    while messages := home.ledger.messages():
+        sent = []
+        for message in messages:
+            names = {"pipeline": home.name, "name": message["name"]}
+            try:
+                home.notifier.send(message["subject"], message["body"], names)
+            except HeadraceError as exc:
+                log.event("notify.failed", pipeline=home.name, error=str(exc))
+                break
+            sent.append(message["id"])
         home.ledger.sent(sent)
+        if len(sent) < len(messages):
+            return

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from headrace.engine.home import Home
 from headrace.engine.recover import fill, recover
+from headrace.engine.sql import mechanics
 from headrace.model.errors import UsageError
 from headrace.model.loads import Event, Load
 
@@ -39,7 +40,7 @@ def rebuild(home: Home, sink: str) -> None:
         raise UsageError(
             "HR131", f"pipeline {home.name!r}", f"it has no sink {sink!r}", f"its sinks are {', '.join(home.writers)}"
         )
-    with home.lock():
+    with home.lock(), mechanics(sink):
         head = home.ledger.head()
         fill(home, home.writers[sink], head)
         home.ledger.mark(sink, head)

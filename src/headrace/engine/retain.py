@@ -48,18 +48,22 @@ def _overdue(files: Sequence[tuple[DataFile, datetime]], before: datetime, room:
 
 
 def sweep(home: Home) -> int:
-    """Delete base files that the ledger never heard of. Only while no worker of this root runs: at start, locked."""
-    known = home.ledger.known_paths()
-    strays = [
-        path
-        for kind in KINDS
-        for path in (home.root / home.base / kind).rglob("*.parquet")
-        if str(path.relative_to(home.root)) not in known
-    ]
-    for path in strays:
-        path.unlink(missing_ok=True)
-    _remove_empty(home, {p.parent for p in strays})
-    return len(strays)
+    """Delete base files that the ledger never heard of. Only while no worker of this root runs: at start, locked.
+
+    The publisher's lock keeps out whoever is compacting or rebuilding meanwhile.
+    """
+    with home.lock():
+        known = home.ledger.known_paths()
+        strays = [
+            path
+            for kind in KINDS
+            for path in (home.root / home.base / kind).rglob("*.parquet")
+            if str(path.relative_to(home.root)) not in known
+        ]
+        for path in strays:
+            path.unlink(missing_ok=True)
+        _remove_empty(home, {p.parent for p in strays})
+        return len(strays)
 
 
 def sweep_spool(spool: Path) -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import duckdb
 
+from headrace.model.errors import InfrastructureError
+
 _instances: dict[tuple[object, ...], duckdb.DuckDBPyConnection] = {}
 _guard = threading.Lock()
 
@@ -51,6 +53,16 @@ def _open(memory_limit: str, threads: int, folders: Sequence[Path], scratch: Pat
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
     return connection
+
+
+@contextmanager
+def mechanics(which: str) -> Iterator[None]:
+    """What DuckDB or the disk refuses while we work on our own files is a fault: it backs off and is tried again."""
+    try:
+        yield
+    except (duckdb.Error, OSError) as exc:
+        found = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+        raise InfrastructureError("HR531", which, found, "free space or memory if that is what it lacks") from exc
 
 
 def scalar(db: duckdb.DuckDBPyConnection, query: str) -> int:

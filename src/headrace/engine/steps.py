@@ -32,7 +32,7 @@ def run_steps(
     last = f"step{len(contract.steps)}"
     typed = ", ".join(f"t.{quoted(n)}::{kind} as {quoted(n)}" for n, kind in columns)
     db.execute(
-        f"create temp table stepped as select s._group, s._item, s._member, s._record, {typed}"
+        f"create temp table stepped as select s._item, s._member, s._record, {typed}"
         f" from accepted s join {last} t on t._source_row = s._record and t._member is not distinct from s._member"
     )
     db.execute(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from headrace.engine.home import Home
-from headrace.model.errors import BadObject, ObjectMoving
+from headrace.model.errors import BadObject, InfrastructureError, StoreUnavailable
 from headrace.model.loads import Alert, Event, Load, LoadState, Stat
 
 STANDS = (LoadState.DECIDED, LoadState.STANDING)
@@ -36,6 +36,12 @@ class Verdict:
     again: list[Event] = field(default_factory=list)  # keys that a worker must look at
     alerts: list[Alert] = field(default_factory=list)
     retracted: bool = False
+    confirmed: bool = False
+
+    @property
+    def reason(self) -> str:
+        """Why rows change: retractions that nobody confirmed count towards the guard."""
+        return "retract" if self.retracted else "confirmed" if self.confirmed else "publish"
 
     @property
     def changes_rows(self) -> bool:
@@ -72,8 +78,14 @@ def _judge_key(home: Home, key: str, loads: Sequence[Load], verdict: Verdict, go
 
     try:
         stat = home.store.stat(key)
+    except StoreUnavailable:
+        raise
     except BadObject:
         return  # a name that can hold nothing: it is dead, and stays so
+    except InfrastructureError:
+        verdict.abandon += staged[-1:]
+        verdict.again += [Event(home.name, key, "moved")] if staged else []
+        return  # this object cannot be looked at now: a worker tries again, and says what is wrong with it
     if stat is None:
         unread = [x for x in loads if x.state is LoadState.SEEN]
         verdict.abandon += [*unread, *staged[-1:], *dead, *skipped]
@@ -128,8 +140,10 @@ def _is_now(home: Home, stat: Stat, load: Load) -> bool:
         return load.fingerprint == ""
     try:
         return home.store.digest(load.key)[1] == load.version
-    except ObjectMoving:
-        return False
+    except StoreUnavailable:
+        raise
+    except (InfrastructureError, BadObject):
+        return False  # whatever is there now, it is not this
 
 
 def _guard(home: Home, gone: Sequence[Load], hints: Mapping[str, tuple[bool, bool]], verdict: Verdict) -> None:
@@ -151,12 +165,12 @@ def _guard(home: Home, gone: Sequence[Load], hints: Mapping[str, tuple[bool, boo
                 name=f"held:{home.name}:{home.ledger.head()}",
                 load="",
                 subject=f"{home.name}: {len(others)} objects are gone and wait for you",
-                body="Their rows still stand. Next: headrace retract --confirm, if this is meant.",
+                body=f"Their rows still stand. Next: headrace retract {home.name} --confirm, if this is meant.",
             )
         )
         others = []
     verdict.retire += [*confirmed, *others]
-    verdict.retracted = bool(confirmed or others)
+    verdict.retracted, verdict.confirmed = bool(others), bool(confirmed)
 
 
 def _same_bytes(home: Home, verdict: Verdict) -> None:

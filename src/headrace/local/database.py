@@ -55,10 +55,11 @@ class Database:
             connection.execute("begin immediate")
             try:
                 yield connection
+                connection.execute("commit")
             except BaseException:
-                connection.execute("rollback")
+                if connection.in_transaction:  # SQLite ends some of them itself, on a full disk for one
+                    connection.execute("rollback")
                 raise
-            connection.execute("commit")
 
     def close(self) -> None:
         with self._guard:

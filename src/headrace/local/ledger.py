@@ -191,6 +191,12 @@ class SqliteLedger(History):
             for file in files:
                 self._insert_file(db, file, doomed=torn is not None or seen.isdisjoint(file.loads))
             if torn is None:
+                # What was abandoned meanwhile may be just what the store holds: somebody has to look.
+                db.executemany(
+                    "insert or ignore into hints (pipeline, key) select pipeline, key from loads"
+                    " where id = ? and state = 'abandoned'",
+                    [(x,) for x in ids if x not in seen],
+                )
                 self._acknowledge(db, leases)
         if torn is not None:  # after the commit: these files are trash, and known as such
             raise LeaseLost("HR525", torn.path, "another worker staged part of this batch", "nothing to do")
@@ -230,7 +236,7 @@ class SqliteLedger(History):
     # -- deciding ------------------------------------------------------------------------------------------------
 
     def pending(self) -> list[Load]:
-        """Staged and dead loads that wait for the publisher, oldest first."""
+        """Staged loads that wait for the publisher, oldest first."""
         rows = self._db.connection().execute(
             "select * from loads where pipeline = ? and state = 'staged' order by seq", (self.pipeline,)
         )
@@ -276,12 +282,13 @@ class SqliteLedger(History):
             ).rowcount
 
     def retracted_since(self, instant: datetime) -> int:
-        """How many loads revisions of reason `retract` removed since then."""
+        """How many loads were retracted since then, without a person's word, and have not come back."""
         (n,) = (
             self._db.connection()
             .execute(
                 "select count(*) from loads l join revisions r on r.pipeline = l.pipeline and r.number = l.retired"
-                " where l.pipeline = ? and r.at >= ? and r.reason = 'retract'",
+                " where l.pipeline = ? and r.at >= ? and r.reason = 'retract' and not exists (select 1 from loads o"
+                " where o.pipeline = l.pipeline and o.key = l.key and o.seq > l.seq)",
                 (self.pipeline, text_of(instant)),
             )
             .fetchone()
@@ -372,8 +379,9 @@ class SqliteLedger(History):
     def _insert_alerts(self, db: sqlite3.Connection, alerts: Iterable[Alert], revision: int | None) -> None:
         now = text_of(self._clock.now())
         db.executemany(
-            "insert or ignore into outbox (name, pipeline, load, revision, subject, body, state, at)"
-            " values (?, ?, ?, ?, ?, ?, 'waiting', ?)",
+            "insert into outbox (name, pipeline, load, revision, subject, body, state, at)"
+            " values (?, ?, ?, ?, ?, ?, 'waiting', ?) on conflict (pipeline, name)"
+            " do update set load = excluded.load, revision = excluded.revision where state = 'waiting'",
             [(a.name, self.pipeline, a.load or None, revision, a.subject, a.body, now) for a in alerts],
         )
 

@@ -111,13 +111,14 @@ create table if not exists corrections (
 -- Messages to people. Waiting until the load that they speak of stands; `name` makes each be said once.
 create table if not exists outbox (
     id integer primary key,
-    name text not null unique,
+    name text not null,
     pipeline text not null,
     load text,
     revision integer,
     subject text not null,
     body text not null,
     state text not null,
-    at text not null
+    at text not null,
+    unique (pipeline, name)
 );
 create index if not exists outbox_open on outbox (pipeline, state) where state <> 'sent';

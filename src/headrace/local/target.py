@@ -84,7 +84,10 @@ class LocalTarget:
         key = pipeline.record.__options__.key
         if isinstance(sink, Lake):
             return LakeWriter(self.root, self.root / "catalog.db", sink.table, partitions(pipeline), key)
-        return KeyedWriter(self.root, self.root / "keyed" / f"{sink.table}.db", sink.table, key, sink.index)
+        path, settings = self.root / "keyed" / f"{sink.table}.db", self.settings
+        return KeyedWriter(
+            self.root, path, sink.table, key, sink.index, memory_limit=settings.engine_memory, threads=settings.threads
+        )
 
     def close(self) -> None:
         for home in self._homes.values():
