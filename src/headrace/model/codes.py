@@ -202,13 +202,13 @@ CODES: dict[str, str] = {
     "HR526": "Another publisher recorded this revision first. It begins again from the ledger.",
     "HR527": "The ledger lacks a revision that it should have. Restore a backup of the whole root.",
     "HR528": "The ledger lacks the contract of a load. Restore a backup of the whole root.",
-    "HR531": (
-        "DuckDB or the disk refused work on Headrace's own files, for want of space or memory perhaps. Nothing was"
-        " decided; it is tried again."
-    ),
     "HR530": (
         "A sink holds a revision that the ledger never recorded: a backup was restored on one side only. Restore "
         "the other as well, or refill the sink with `headrace rebuild SINK`."
+    ),
+    "HR531": (
+        "DuckDB or the disk refused work on Headrace's own files, for want of space or memory perhaps. Nothing was"
+        " decided; it is tried again."
     ),
     "HR601": "The confined child was killed from outside, perhaps by the system for want of memory. It is tried again.",
     "HR602": (
