@@ -90,6 +90,8 @@ def handle(payload: dict[str, Any]) -> dict[str, Any]:
 def _read(
     db: duckdb.DuckDBPyConnection, rows: Rows, member: str | None, records: Sequence[int]
 ) -> list[dict[str, Any]]:
+    from headrace.formats.dialect import pinned_for
+
     cells: dict[int, dict[str, str | None]] = {}
     if rows.numbered:
         names = "".join(', "' + h.replace('"', '""') + '"' for h in rows.headers)
@@ -103,7 +105,7 @@ def _read(
     else:
         db.execute(f"SELECT count(*) FROM {rows.relation}").fetchall()
     rows.finish()
-    dialect = rows.dialects.get(0)
+    dialect = pinned_for(0, member, rows.dialects)
     return [
         {"record": r, "line": line, "raw": raw, "cells": cells.get(r) or _split(raw, rows.headers, dialect)}
         for (_, _, r), (line, raw) in rows.raw({(0, member): list(records)}).items()
