@@ -1,0 +1,68 @@
+"""Steps end to end: they see one load, may change and drop rows, and may not invent any."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace import Pipeline, Record, files, lake, sql
+from headrace.engine import ingest
+from headrace.engine.publish import publish
+from headrace.engine.reconcile import scan
+from headrace.engine.sandbox import InProcess
+from headrace.local.target import LocalTarget
+from headrace.model.loads import Counts
+
+
+class Row(Record, key="k"):
+    k: int
+    v: int
+
+
+def doubled(table: pa.Table) -> pa.Table:
+    """Twice the value, and only rows of an odd key."""
+    odd = table.filter(pc.equal(pc.bit_wise_and(table["k"], 1), 1))
+    return odd.set_column(odd.schema.get_field_index("v"), "v", pc.multiply(odd["v"], 2))
+
+
+def invented(table: pa.Table) -> pa.Table:
+    return pa.concat_tables([table, table])
+
+
+def run(
+    tmp_path: Path, *steps: object, text: str = "k,v\n1,1\n2,2\n3,x\n5,5\n"
+) -> tuple[Counts, str, list[tuple[int, int]]]:
+    pipeline = Pipeline("p", source=files("in/"), record=Row, steps=steps, sinks=[lake("t")])  # type: ignore[arg-type]
+    target = LocalTarget(tmp_path / "root", project=Path(__file__).parent)
+    home = target.home(pipeline)
+    (target.landing / "in").mkdir()
+    (target.landing / "in" / "a.csv").write_text(text)
+    scan(home)
+    ingest.ingest(home, InProcess(), home.queue.lease("p", 10, timedelta(minutes=1)))
+    publish(home)
+    (load,) = home.ledger.history()
+    paths = [str(target.root / f.path) for f in home.ledger.files("data")]
+    rows = duckdb.execute("select k, v from read_parquet($1) order by k", [paths]).fetchall() if paths else []
+    target.close()
+    return load.counts, load.cause, rows
+
+
+def test_a_query_may_change_and_drop_rows_and_what_it_drops_is_filtered(tmp_path: Path) -> None:
+    counts, _, rows = run(tmp_path, sql("select * replace (v + 10 as v) from input where k <> 2"))
+    assert rows == [(1, 11), (5, 15)]
+    assert (counts.read, counts.accepted, counts.rejected, counts.filtered) == (4, 2, 1, 1)
+
+
+def test_steps_run_in_order_python_after_sql(tmp_path: Path) -> None:
+    counts, _, rows = run(tmp_path, sql("select * replace (v + 10 as v) from input"), doubled)
+    assert rows == [(1, 22), (5, 30)]
+    assert counts.filtered == 1
+
+
+def test_a_step_that_invents_rows_costs_the_object(tmp_path: Path) -> None:
+    _, cause, rows = run(tmp_path, invented)
+    assert cause.startswith("HR432") and not rows
