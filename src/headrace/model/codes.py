@@ -46,6 +46,10 @@ CODES: dict[str, str] = {
         "other. Run them from their common folder, or one at a time."
     ),
     "HR124": "Nothing that the source takes was found among the given files and folders.",
+    "HR126": (
+        "Another process holds the root, and what was asked of it has not moved for a minute. `headrace logs` tells "
+        "what it fails at. What was asked for stays in the queue and is done when the cause is gone."
+    ),
     "HR127": (
         "A file given to `quarantine correct` is no export: the columns _source_file, _source_version and "
         "_source_row tell where each row belongs and must stay as they were."

@@ -337,12 +337,16 @@ class Project:
         return ledger_of(self.home(pipeline)).held()
 
     def retract(self, pipeline: str, *, on_progress: Progress | None = None) -> int:
-        """Confirm the held retractions and carry them out. Returns how many."""
+        """Confirm the held retractions and carry them out. Returns how many objects stand no more."""
         from headrace.engine.replay import confirm_retraction
+        from headrace.project.tables import ledger_of
 
-        count = int(confirm_retraction(self.home(pipeline)))
+        home, held = self.home(pipeline), self.held(pipeline)
+        confirm_retraction(home)
+        home.queue.put([Event(home.name, key, "retract") for key in held])  # so that whoever holds the root looks
         self.work([pipeline], on_progress=on_progress)
-        return count
+        standing = ledger_of(home).standing()
+        return sum(key not in standing for key in held)
 
     def rebuild(self, sink: str) -> str:
         """Fill a sink again from the staged base, without parsing; returns the pipeline's name."""

@@ -14,17 +14,15 @@ from typing import TYPE_CHECKING
 
 from headrace.engine.home import Home
 from headrace.engine.retain import sweep, sweep_spool
-from headrace.local.lock import LockHeld, exclusive, holder
+from headrace.local.lock import LockHeld, exclusive
 from headrace.model.loads import Event, Load, LoadState
 from headrace.project.arriving import exit_code, keys_for, result_of
 from headrace.project.results import LoadResult, RunResult
 from headrace.project.tables import ledger_of
+from headrace.project.waiting import wait
 
 if TYPE_CHECKING:
     from headrace.project.opened import Progress, Project
-
-POLL = 0.05
-"""Seconds between looks at the ledger while another process works."""
 
 
 def run(project: Project, home: Home, files: Sequence[str | Path], on_progress: Progress | None) -> RunResult:
@@ -57,7 +55,7 @@ def work(project: Project, homes: Sequence[Home], on_progress: Progress | None, 
             try:
                 held.enter_context(exclusive(project.lock_file))
             except LockHeld:
-                if _wait(project, homes):
+                if wait(project.lock_file, homes):
                     return
                 continue
             if tidied:
@@ -72,24 +70,6 @@ def tidy(project: Project) -> None:
         sweep(home)
     for folder in (project.root / "spool", project.target.quick):
         sweep_spool(folder)
-
-
-def _wait(project: Project, homes: Sequence[Home]) -> bool:
-    """True once the other process has settled everything; False when it ended before."""
-    while holder(project.lock_file) is not None:
-        if all(_idle(home) for home in homes):
-            return True
-        time.sleep(POLL)
-    return False
-
-
-def _idle(home: Home) -> bool:
-    ledger = ledger_of(home)
-    return (
-        home.queue.depth(home.name) == (0, 0)
-        and not ledger.in_state(LoadState.SEEN, LoadState.STAGED, LoadState.DECIDED)
-        and ledger.standing_number() == home.ledger.head()
-    )
 
 
 def replayed(home: Home, asked: Sequence[Load], before: int) -> list[LoadResult]:
