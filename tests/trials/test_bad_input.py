@@ -1,7 +1,8 @@
 """What becomes of bad input, end to end: each file of the table below in one run with good ones, which it never harms.
 
 The two columns are `id`, a whole number that must be there, and `text`, which may be absent. The rows that a file does
-not load are in quarantine with their text, or the file is set aside with its cause.
+not load are in quarantine with their text, or the file is set aside with its cause. Trouble with folders, disks and
+files that move is in test_bad_places.py.
 """
 
 from __future__ import annotations
