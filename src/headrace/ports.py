@@ -67,6 +67,10 @@ class Store(Protocol):
         """`put` for many, with creation times in their order."""
         ...
 
+    def fetch_archived(self, key: str, version: str, into: Path) -> bool:
+        """Copy what `archive` moved away to the file `into`; False if that version of the key is not there."""
+        ...
+
     def archive(self, key: str, version: str) -> None:
         """Move the object out of the prefix, if it still is that version."""
         ...

@@ -160,6 +160,8 @@ def prepare(home: Home, leases: Sequence[Lease]) -> Batch:
         if arrival is None:
             batch.gone[key] = asked
         else:
+            if arrival[1] is not None:
+                arrival[1].leases = asked
             arrivals.append((arrival[0], arrival[1], asked))
             copied += arrival[0].size if arrival[1] is not None else 0
     point("ingest.spooled")
@@ -251,9 +253,9 @@ def hand_over(home: Home, found: Sequence[Found], result: dict[str, Any], second
 def _fetch(home: Home, key: str, leases: Sequence[Lease], live: Sequence[Load]) -> tuple[Arrival, Found | None] | None:
     """What stands under the key, copied and hashed unless the ledger knows these very bytes; None if it is gone."""
     stat = home.store.stat(key)
-    if stat is None:
-        return None
     again = _again(leases)
+    if stat is None:
+        return _from_archive(home, live, again)
     if not again:
         known = _known(home, stat, live)
         if known is not None:
@@ -261,6 +263,21 @@ def _fetch(home: Home, key: str, leases: Sequence[Lease], live: Sequence[Load]) 
     path, stat, version = _copy(home, key, stat.size)
     found = Found(key, list(leases), stat, path)
     return _arrival(home, stat, version, again), found
+
+
+def _from_archive(home: Home, live: Sequence[Load], again: str) -> tuple[Arrival, Found | None] | None:
+    """What stands and was moved out of the way can still be read again, to be replayed or corrected."""
+    load = next((x for x in live if x.state in (LoadState.DECIDED, LoadState.STANDING)), None)
+    if load is None or home.pipeline.source.after != "archive":
+        return None
+    if again != "replay" and home.ledger.corrections_digest(load.key, load.version) == load.corrections:
+        return None
+    path = home.spool / f"{home.token()}-archived"
+    if not home.store.fetch_archived(load.key, load.version, path):
+        path.unlink(missing_ok=True)
+        return None
+    stat = Stat(load.key, load.size, load.arrived_at, load.fingerprint.lstrip("~"))
+    return _arrival(home, stat, load.version, again), Found(load.key, [], stat, path)
 
 
 def _copy(home: Home, key: str, size: int) -> tuple[Path, Stat, str]:

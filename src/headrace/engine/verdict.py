@@ -87,6 +87,10 @@ def _judge_key(home: Home, key: str, loads: Sequence[Load], verdict: Verdict, go
         verdict.again += [Event(home.name, key, "moved")] if staged else []
         return  # this object cannot be looked at now: a worker tries again, and says what is wrong with it
     if stat is None:
+        if newest and standing and _read_again(home, newest, standing):
+            verdict.stand.append(newest)
+            verdict.retire.append(standing)
+            return
         unread = [x for x in loads if x.state is LoadState.SEEN]
         verdict.abandon += [*unread, *staged[-1:], *dead, *skipped]
         if standing:
@@ -108,6 +112,12 @@ def _judge_key(home: Home, key: str, loads: Sequence[Load], verdict: Verdict, go
         verdict.abandon += dead
         return
     _judge_dead(home, stat, standing, dead, verdict)
+
+
+def _read_again(home: Home, newest: Load, standing: Load) -> bool:
+    """The object is gone, but what stood was read anew from the archive: the same bytes, by another contract."""
+    keeps = home.pipeline.source.on_delete == "keep"
+    return keeps and newest.version == standing.version and newest.contract == home.contract.digest
 
 
 def _judge_dead(home: Home, stat: Stat, standing: Load | None, dead: Sequence[Load], verdict: Verdict) -> None:

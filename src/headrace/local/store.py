@@ -196,6 +196,19 @@ class FolderStore:
             os.link(target, self._path(key))  # refuses to overwrite a third version
             raise ObjectMoving("HR302", key, "it was replaced while it was archived", "it was put back")
 
+    def fetch_archived(self, key: str, version: str, into: Path) -> bool:
+        """Copy what `archive` moved away to `into`; False if it is not there any more, or not what it was."""
+        place = self.archived / version[:16] / self._path(key).relative_to(self.root)
+        try:
+            source = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        with _writing(str(into)):
+            try:
+                return _copy(source, into, os.fstat(source).st_size) == version
+            finally:
+                os.close(source)
+
     def remove(self, key: str) -> None:
         """Delete the object; harmless if it is gone. Only tests and the demo need this."""
         with _writing(key):

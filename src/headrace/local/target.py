@@ -25,6 +25,7 @@ from headrace.local.queue import SqliteQueue
 from headrace.local.store import FolderStore
 from headrace.model.pipeline import Keyed, Lake, Pipeline
 from headrace.ports import Clock, Writer
+from headrace.sinks.disk import make
 from headrace.sinks.lake import LakeWriter
 
 MEMORY = Path("/dev/shm")
@@ -42,6 +43,7 @@ class LocalTarget:
         self.settings = settings or Settings()
         self.clock = clock or SystemClock()
         self._project = project or Path.cwd()
+        make(self.root)  # its own name, too, must outlast a power loss
         for folder in ("spool", "locks", "logs"):
             (self.root / folder).mkdir(parents=True, exist_ok=True)
         self.quick = _quick(self.root)
