@@ -55,6 +55,18 @@ def test_a_confirmed_retraction_is_done_when_the_command_says_so(command: Comman
         assert command("sql", "SELECT count(*) n FROM readings", "--json").json == [{"n": 10}]
 
 
+@pytest.mark.parametrize("words", [("compact", "readings"), ("rebuild", "by_sensor", "--yes")])
+def test_files_are_not_rewritten_under_the_hands_of_another_process(
+    command: Command, project: Path, words: tuple[str, ...]
+) -> None:
+    csv(project / "a.csv", "s1,2025-05-01T00:00:00,1")
+    command("run", "readings", "a.csv")
+    with exclusive(project / ".headrace/locks/work.lock"):
+        said = command(*words)
+    assert said.code == 3 and f"HR521 work.lock: process {os.getpid()} holds this lock" in said.err
+    assert command(*words).code == 0
+
+
 def test_a_process_that_makes_no_progress_is_named(project: Path) -> None:
     with open_project(project) as opened, exclusive(opened.lock_file):
         home = opened.home("readings")

@@ -349,18 +349,29 @@ class Project:
         return sum(key not in standing for key in held)
 
     def rebuild(self, sink: str) -> str:
-        """Fill a sink again from the staged base, without parsing; returns the pipeline's name."""
+        """Fill a sink again from the staged base, without parsing; returns the pipeline's name.
+
+        Raises LockHeld (HR521) while another process works on the root.
+        """
         from headrace.engine.replay import rebuild
+        from headrace.local.lock import exclusive
 
         home = self._home_of_sink(sink)
-        rebuild(home, sink)
+        with exclusive(self.lock_file):
+            rebuild(home, sink)
         return home.name
 
     def compact(self, pipeline: str) -> Any:
-        """Merge small files of the base into large ones: a revision like any other."""
-        from headrace.engine.compact import compact
+        """Merge small files of the base into large ones: a revision like any other.
 
-        return compact(self.home(pipeline))
+        Raises LockHeld (HR521) while another process works on the root; `up` compacts by itself.
+        """
+        from headrace.engine.compact import compact
+        from headrace.local.lock import exclusive
+
+        home = self.home(pipeline)
+        with exclusive(self.lock_file):
+            return compact(home)
 
     def _home_of_sink(self, table: str) -> Home:
         owners = {s.table: p.name for p in self.pipelines.values() for s in p.sinks}
