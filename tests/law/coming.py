@@ -69,7 +69,7 @@ class Policies:
     def drawn(random: Random) -> Policies:
         crowded = random.random() < 0.15
         return Policies(
-            random.choice(("key", "key", "key", "key", "row", "none")),
+            random.choice(("key", "key", "key", "key", "key", "key", "row", "none")),
             random.choice(("last", "first", "reject")),
             random.choice(("load", "alert", "skip")),
             "retract" if crowded else random.choice(("keep", "retract")),
@@ -77,8 +77,13 @@ class Policies:
             MANY if crowded else FEW,
         )
 
+    @property
+    def crowded(self) -> bool:
+        """So many keys that the guard against mass deletion has something to do."""
+        return len(self.keys) > 10
+
     def first_sinks(self, random: Random) -> tuple[str, ...]:
-        return random.choice((("items", "by_key"), *self._sinks()))
+        return random.choice((("items", "by_key"), ("items", "by_key"), *self._sinks()))
 
     def other_sinks(self, random: Random) -> tuple[str, ...]:
         return random.choice(self._sinks())
@@ -146,9 +151,9 @@ class Landing:
     def present(self) -> list[str]:
         return [k for k in self.keys if self.path(k).exists()]
 
-    def arrive(self, text: str | None) -> tuple[str, str]:
+    def arrive(self, text: str | None, key: str = "") -> tuple[str, str]:
         """Let a file come under some key; says how it stands to what was there."""
-        key = self.random.choice(self.keys)
+        key = key or self.random.choice(self.keys)
         before = self._created(key) if self.path(key).exists() else None
         self.write(key, text or self.random.choice(CONTENTS))
         if before is None:

@@ -1,14 +1,17 @@
 """A process to kill: it opens a root and works on everything that lies there, with confined children and two workers.
 
-Run as `python -m law.driver ROOT [FAULT]`, or forked by `multiprocessing` after the imports. It holds no state of its
-own, so that whoever killed it can run it again, and only that.
+Run as `python -m law.driver ROOT [PRELOAD]` under strace, or forked by `multiprocessing` after the imports. It holds no
+state of its own, so that whoever killed it can run it again, and only that.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +25,13 @@ from headrace.engine.replay import rebuild
 from headrace.engine.retain import sweep, sweep_spool
 from headrace.engine.sandbox import ChildDied, Sandbox
 from headrace.engine.settings import Settings
+from headrace.local.ledger import SqliteLedger
 from headrace.local.target import LocalTarget
+from headrace.model.loads import DataFile, Decision, Lease, Staged
 
-FILES, ROWS, KEYS = 200, 6, 150
+from .coming import START, put
+
+FILES, FEW, ROWS, KEYS = 200, 40, 6, 150
 SETTINGS = Settings(
     memory_limit="400MB",
     threads=1,
@@ -60,6 +67,17 @@ def text(n: int) -> str:
     if n % 7 == 0:
         rows[3] = rows[1]
     return "k,v\n" + "\n".join(rows) + "\n"
+
+
+def created(n: int) -> datetime:
+    """Neither in the order of names nor of arrival."""
+    return START + timedelta(seconds=n * 37 % 101)
+
+
+def arrive(target: LocalTarget, n: int) -> None:
+    """The first n files, whole."""
+    for i in range(n):
+        put(target.landing, f"in/{i:03}.csv", text(i), created(i))
 
 
 class Watched(Sandbox):
@@ -100,6 +118,32 @@ def child(home: Home, preload: tuple[str, ...] = ()) -> Sandbox:
     return Watched(home.root / "deaths", home.settings, writable=[home.root], preload=modules)
 
 
+class MarkingLedger(SqliteLedger):
+    """Says in a file what a commit is about to refer to, and when it has returned; for a reader of system calls."""
+
+    def __init__(self, target: LocalTarget) -> None:
+        super().__init__(target.database, target.queue, PIPELINE.name, target.clock)
+        self._marks = os.open(target.root / "mark", os.O_WRONLY | os.O_CREAT)
+
+    def say(self, what: str, *paths: str) -> None:
+        for path in paths:
+            os.write(self._marks, f"{what} {path}\n".encode())
+
+    def stage(self, staged: Sequence[Staged], files: Sequence[DataFile], leases: Sequence[Lease]) -> None:
+        self.say("refer", *(f.path for f in files))
+        super().stage(staged, files, leases)
+        self.say("committed", "ledger.db")
+
+    def record(self, decision: Decision) -> None:
+        self.say("refer", *(f.path for f in decision.fresh), *decision.adopted)
+        super().record(decision)
+        self.say("committed", "ledger.db")
+
+    def mark(self, sink: str, number: int) -> None:
+        self.say("durable", "catalog.db" if sink == "items" else f"keyed/{sink}.db")
+        super().mark(sink, number)
+
+
 def main(root: str, fault: str = "") -> None:
     """Open the root, be killed where `fault` says (see `engine.faults`), or finish."""
     if fault:
@@ -112,5 +156,13 @@ def main(root: str, fault: str = "") -> None:
         target.close()
 
 
+def traced(root: str, *preload: str) -> None:
+    """A run from the very first that says what it refers to. `preload` names modules for the child: bugs to plant."""
+    target = LocalTarget(Path(root), SETTINGS)
+    arrive(target, FEW)
+    work(replace(target.home(PIPELINE), ledger=MarkingLedger(target)), preload)
+    target.close()
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    traced(*sys.argv[1:])

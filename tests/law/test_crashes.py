@@ -11,7 +11,6 @@ import multiprocessing
 import shutil
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 from functools import cache
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -24,7 +23,6 @@ from headrace.local.target import LocalTarget
 
 from . import driver
 from .check import check, check_tidy
-from .coming import START, put
 from .oracle import Outcome, Stands, f
 
 IN_WORKER = {
@@ -77,21 +75,16 @@ def server() -> ForkServerContext:
 @pytest.fixture
 def root(tmp_path: Path) -> Iterator[Path]:
     """A root where 200 files lie."""
-    landing = LocalTarget(tmp_path / "root", driver.SETTINGS)
-    for n in range(driver.FILES):
-        put(landing.landing, f"in/{n:03}.csv", driver.text(n), created(n))
-    landing.close()
+    target = LocalTarget(tmp_path / "root", driver.SETTINGS)
+    driver.arrive(target, driver.FILES)
+    target.close()
     yield tmp_path / "root"
     shutil.rmtree(tmp_path / "root", ignore_errors=True)
 
 
-def created(n: int) -> datetime:
-    return START + timedelta(seconds=n * 37 % 101)
-
-
 @cache
 def expected() -> Outcome:
-    return f([Stands(f"in/{n:03}.csv", driver.text(n), created(n), most=100) for n in range(driver.FILES)])
+    return f([Stands(f"in/{n:03}.csv", driver.text(n), driver.created(n), most=100) for n in range(driver.FILES)])
 
 
 def start(server: ForkServerContext, root: Path, fault: str = "") -> multiprocessing.context.ForkServerProcess:

@@ -38,20 +38,20 @@ from .oracle import Cells, Stands
 LONG = timedelta(days=1)
 STEPS = {
     "arrive": 24,
-    "restore": 3,
+    "restore": 4,
     "remove": 6,
-    "remove_most": 4,
+    "remove_most": 2,
     "rename": 5,
     "late": 5,
     "work": 22,
     "publish": 18,
     "correct": 6,
-    "redefine": 3,
-    "resink": 3,
+    "redefine": 4,
+    "resink": 5,
     "redrive": 2,
-    "zombie": 6,
-    "upkeep": 5,
-    "crash": 7,
+    "zombie": 10,
+    "upkeep": 9,
+    "crash": 6,
     "child_dies": 3,
     "sink_fails": 3,
 }
@@ -83,7 +83,9 @@ class World:
 
     def _begin(self) -> None:
         """Most worlds are not empty at first."""
-        for _ in range(self.random.choice((0, 3, 5, 30)) if len(self.policies.keys) < 10 else 60):
+        for key in self.policies.keys if self.policies.crowded else ():
+            self.tell(self.landing.arrive(None, key)[0])
+        for _ in range(self.random.choice((0, 3, 6, 12))):
             self.step_arrive()
         if self.random.random() < 0.7:
             scan(self.home)
@@ -354,6 +356,9 @@ class World:
             zombie()
         self.restart()
         self.quiet()
+        if self.policies.crowded and self.random.random() < 0.5:
+            self.step_remove_most()
+            self.quiet()
 
     def quiet(self) -> None:
         """Everything that waits is done; what the retraction guard holds goes on waiting."""
