@@ -47,6 +47,23 @@ def test_an_export_reads_each_file_again_once(project: Path, command: Command) -
     assert len(list(reader.DictReader((project / "fix.csv").open()))) == 30
 
 
+def test_rejected_rows_of_an_archived_object_are_exported_with_their_cells(command: Command, project: Path) -> None:
+    (project / "pipelines.py").write_text(DEFINITION.replace("{more}", ', after="archive"'))
+    dirty(project)
+    command("run", "readings", "a.csv")
+    assert not (project / ".headrace/landing/raw/readings/a.csv").exists()
+    assert command("quarantine", "export", "readings", "--out", "fix.csv").code == 0
+    (exported,) = reader.DictReader((project / "fix.csv").open())
+    assert (exported["Sensor"], exported["Value"]) == ("s1", "1x")
+
+
+def test_a_landing_folder_that_cannot_be_read_is_no_version_that_is_gone(command: Command, project: Path) -> None:
+    dirty(project)
+    command("run", "readings", "a.csv")
+    (project / ".headrace/landing").rename(project / "elsewhere")
+    assert "HR301" in command("quarantine", "export", "readings", "--out", "fix.csv").err
+
+
 def test_a_correction_of_a_version_that_is_gone_is_left_aside(command: Command, project: Path) -> None:
     dirty(project)
     command("run", "readings", "a.csv")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.engine.home import Home
 from headrace.model.contract import Contract
-from headrace.model.errors import BadObject, InfrastructureError
+from headrace.model.errors import BadObject, InfrastructureError, StoreUnavailable
 from headrace.project.tables import ledger_of
 
 if TYPE_CHECKING:
@@ -63,10 +63,18 @@ def peek(home: Home, file: str, version: str, records: Sequence[int]) -> dict[in
 
 
 def _fetched(home: Home, key: str, version: str, into: Path) -> bool:
+    """Copy that version to `into`, from the landing folder or from where `after="archive"` moved it.
+
+    Raises StoreUnavailable: while the place cannot be read, nothing can be said of a version.
+    """
     try:
-        return home.store.stat(key) is not None and home.store.fetch(key, into)[1] == version
+        if home.store.stat(key) is not None and home.store.fetch(key, into)[1] == version:
+            return True
+    except StoreUnavailable:
+        raise
     except (BadObject, InfrastructureError):
-        return False  # it is being replaced: the version that was asked for is not to be had
+        pass  # it is being replaced: that version is no longer here
+    return home.store.fetch_archived(key, version, into)
 
 
 def handle(payload: dict[str, Any]) -> dict[str, Any]:
