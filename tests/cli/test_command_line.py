@@ -119,3 +119,11 @@ def test_a_closed_pipe_is_no_error(project: Path) -> None:
     assert one.stderr is not None
     assert "Traceback" not in one.stderr.read()
     one.wait()
+
+
+def test_options_may_stand_among_the_arguments(command: Command, project: Path) -> None:
+    for name in ("a.csv", "b.csv"):
+        csv(project / name, "s1,2025-05-01T00:00:00,1")
+    for words in (("--json", "a.csv", "b.csv", "--dry-run"), ("a.csv", "--dry-run", "b.csv", "--json")):
+        found = command("run", "readings", *words).json
+        assert [x["object"] for x in found] == ["raw/readings/a.csv", "raw/readings/b.csv"]

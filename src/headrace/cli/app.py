@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from headrace.cli import ask, checking, mend, rows, start, state, work
 from headrace.cli.output import Output
@@ -24,7 +24,19 @@ EPILOG = """exit codes: 0 done · 1 rejects beyond tolerance, or an alarm · 2 u
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse that words its errors like everybody else here."""
+    """argparse that words its errors like everybody else here, and lets options stand among a command's arguments."""
+
+    _mixing = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Otherwise `run meters --json a.csv` fails: files may be none, and so end before the first option."""
+        if self._subparsers is not None or self._mixing:
+            return super().parse_known_args(args, namespace)
+        self._mixing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._mixing = False
 
     def error(self, message: str) -> NoReturn:
         sys.stderr.write(f"HR100 {self.prog}: {message}; see `{self.prog} --help`\n")
