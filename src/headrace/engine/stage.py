@@ -105,6 +105,8 @@ class Staging:
 
     def _describe_inputs(self) -> None:
         inputs = self._job.inputs
+        if self._single and not reads_lineage(self._job.contract):
+            return  # nobody asks: the lineage of one input is written as constants
         table = pa.table(
             {
                 "_item": pa.array(range(len(inputs)), pa.int32()),
