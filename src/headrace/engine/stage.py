@@ -6,7 +6,6 @@ sinks, so a crash or a bomb here costs one file. One query stages each group of 
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -16,7 +15,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from headrace.contract.query import StageQuery, columns_of, stage_query
+from headrace.contract.query import StageQuery, columns_of, lineage_read, stage_query
 from headrace.engine.base import BaseWriter, key_columns, literal, quoted
 from headrace.engine.corrections import corrected
 from headrace.engine.faults import point
@@ -27,7 +26,6 @@ from headrace.engine.steps import run_steps
 from headrace.formats.dialect import Dialect
 from headrace.formats.open import blame, open_input
 from headrace.formats.rows import BadItem, Item, Misfit, Rows
-from headrace.model.contract import Contract
 from headrace.model.errors import BadObject
 from headrace.model.loads import Counts, DataFile
 
@@ -105,7 +103,7 @@ class Staging:
 
     def _describe_inputs(self) -> None:
         inputs = self._job.inputs
-        if self._single and not reads_lineage(self._job.contract):
+        if self._single and not lineage_read(self._job.contract):
             return  # nobody asks: the lineage of one input is written as constants
         table = pa.table(
             {
@@ -124,8 +122,8 @@ class Staging:
         """Stage one group into `s<n>`: place, row columns, _bad, _filtered, _cells."""
         contract = self._job.contract
         wanted = {i: x.corrections for i, x in enumerate(self._job.inputs) if x.corrections and i in rows.dialects}
-        if wanted:
-            rows = corrected(self._db, n, rows, wanted)
+        if wanted or ("_source_row" in lineage_read(contract) and not rows.numbered):
+            rows = corrected(self._db, n, rows, wanted)  # numbers the records while it is at it
         passthrough = PLACE if rows.numbered else ()
         try:
             query = stage_query(contract, rows.headers, self._with_lineage(rows), passthrough)
@@ -147,7 +145,7 @@ class Staging:
 
     def _with_lineage(self, rows: Rows) -> str:
         """The group's relation, with lineage columns beside it where an expression reads them."""
-        if not reads_lineage(self._job.contract):
+        if not lineage_read(self._job.contract):
             return rows.relation
         if rows.numbered:
             return (
@@ -157,7 +155,6 @@ class Staging:
             )
         x = self._job.inputs[rows.item]
         member = f"!{rows.member}" if rows.member else ""
-        # A running number would undo the parallel read; an expression that needs it makes the reader number its rows.
         return (
             f"(select *, {literal(x.key + member)} as _source_file, {literal(x.version)} as _source_version,"
             f" {literal(x.load)} as _load_id, {literal(x.arrived_at)}::timestamptz as _arrived_at from {rows.relation})"
@@ -292,10 +289,3 @@ def constant(text: str) -> str:
     """A text that is the same in every row: as an ENUM of one value it is written to Parquet without hashing it anew
     for each (the file is the same; a fifth of the time of writing is saved)."""
     return f"{literal(text)}::enum({literal(text)})"
-
-
-def reads_lineage(contract: Contract) -> bool:
-    """Whether any expression of the contract looks at where a row comes from."""
-    texts = [t for c in contract.columns for t in (c.sql, c.default_sql, *(sql for _, sql in c.checks)) if t]
-    texts += [r.when for r in contract.rules]
-    return any(re.search(r"\b_(source_file|source_version|source_row|load_id|arrived_at)\b", t) for t in texts)
