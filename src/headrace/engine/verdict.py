@@ -202,7 +202,7 @@ def _same_bytes(home: Home, verdict: Verdict) -> None:
         if policy == "alert":
             verdict.alerts.append(
                 Alert(
-                    name=f"same-bytes:{load.key}:{load.version}",
+                    name=f"same-bytes:{load.version}:{min(load.key, twins[0].key)}:{max(load.key, twins[0].key)}",
                     load=load.id,
                     subject=f"{home.name}: {load.key} has the same bytes as {twins[0].key}",
                     body=f"Both are loaded. Next: headrace history {home.name} --file {load.key}",
