@@ -135,10 +135,16 @@ class Project:
         return check_against(self.pipeline(pipeline), files, self.settings, str(self.directory))
 
     def children(self) -> Sandbox:
-        """A confined child for one worker: it may write below the root and nowhere else."""
+        """A confined child for one worker: it may write to the pipelines' bases and the spool, and nowhere else.
+
+        So not to the ledger, the sinks' own files, the landing folder or the logs.
+        """
         from headrace.engine.sandbox import Sandbox
 
-        return Sandbox(self.settings, writable=[self.root])
+        folders = [self.root / "spool", *(self.root / home.base for home in self.homes.values())]
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+        return Sandbox(self.settings, writable=folders)
 
     # -- running -------------------------------------------------------------------------------------------------
 
