@@ -109,6 +109,11 @@ class History:
             raise InfrastructureError("HR528", digest, "this contract is not in the ledger", "restore a backup")
         return Contract.from_dict(json.loads(row[0]))
 
+    def known_since(self, digest: str) -> datetime | None:
+        """When this contract was first opened here."""
+        row = self._db.connection().execute("select at from contracts where digest = ?", (digest,)).fetchone()
+        return instant_of(row[0]) if row else None
+
     # -- files and revisions -------------------------------------------------------------------------------------
 
     def files(self, kind: str, at: int | None = None) -> list[DataFile]:

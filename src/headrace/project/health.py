@@ -11,7 +11,6 @@ import tempfile
 import time
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from headrace.engine.home import Home
 from headrace.engine.publish import blocked
 from headrace.engine.settings import Settings
 from headrace.model.errors import HeadraceError
-from headrace.model.pipeline import interval_seconds
+from headrace.project.alarms import alarms, last_arrival, rejected
 from headrace.project.results import PipelineStatus
 from headrace.project.tables import ledger_of
 
@@ -29,42 +28,35 @@ def pipeline_status(home: Home) -> PipelineStatus:
     ledger = ledger_of(home)
     states, totals = ledger.states(), ledger.totals()
     waiting, leased = home.queue.depth(home.name)
-    newest = ledger.history(limit=1)
     standing = ledger.standing()
     figures = PipelineStatus(
         pipeline=home.name,
         revision=home.ledger.head(),
         standing=len(standing),
         rows=totals.loaded,
-        rejected=totals.rejected,
+        rejected=rejected(home),
         waiting=waiting + leased + states.get("staged", 0),
         dead=states.get("dead", 0),
         held=len(ledger.held()),
         outdated=len(ledger.outdated(home.contract.digest)),
         stale=sum(x.stale for x in standing.values()),
-        last_arrival=newest[-1].seen_at if newest else None,
+        last_arrival=last_arrival(home),
         sinks=ledger.sinks(),
     )
-    alarms = tuple(_alarms(home, figures, totals.read))
+    alarms = tuple(_alarms(home, figures))
     faults = tuple(_faults(home, figures))
     return replace(figures, alarms=alarms, faults=faults)
 
 
-def _alarms(home: Home, s: PipelineStatus, read: int) -> list[str]:
+def _alarms(home: Home, s: PipelineStatus) -> list[str]:
     found = []
     if s.dead:
         found.append(f"{s.dead:,} objects cannot load: headrace dlq ls {home.name}")
     if s.held:
         found.append(f"{s.held:,} retractions wait for a person: headrace retract {home.name} --confirm")
-    if s.rejected > home.pipeline.tolerate * read:
-        share = s.rejected / read
-        found.append(f"{s.rejected:,} rows rejected ({share:.2%} of what stands): headrace quarantine ls {home.name}")
     if s.stale:
         found.append(f"{s.stale:,} objects stand in an older version than the store holds: headrace dlq ls {home.name}")
-    every = home.pipeline.expect_every
-    if every and s.last_arrival and home.clock.now() - s.last_arrival > timedelta(seconds=interval_seconds(every)):
-        found.append(f"nothing arrived since {s.last_arrival.isoformat()}, expected every {every}: headrace history")
-    return found
+    return found + [f"{alarm.found}: {alarm.next}" for alarm in alarms(home)]
 
 
 def _faults(home: Home, s: PipelineStatus) -> list[str]:

@@ -15,6 +15,7 @@ from headrace.local.lock import exclusive
 from headrace.local.watch import watch
 from headrace.model.errors import InfrastructureError
 from headrace.model.loads import Event
+from headrace.project.alarms import sending
 from headrace.project.running import tidy
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def serve_root(project: Project, stop: threading.Event, on_progress: Progress | 
 
         def start(loop: Loop) -> None:
             threading.Thread(target=_watching, args=(project, loop, done), name="watcher", daemon=True).start()
+            threading.Thread(target=sending, args=(homes, loop, done), name="alarms", daemon=True).start()
 
         try:
             serve(homes, project.children, stop, on_start=start, on_progress=on_progress)
