@@ -27,11 +27,7 @@ from headrace.model.errors import BadObject, DefinitionError, HeadraceError
 
 Handler = Callable[[dict[str, Any]], dict[str, Any]]
 
-HANDLERS = {
-    "stage": "headrace.engine.stage:handle",
-    "probe": "headrace.engine.probe:handle",
-    "against": "headrace.engine.against:handle",
-}
+HANDLERS = {"stage": "headrace.engine.stage:handle"}
 """Kind of request -> `module:function`, imported at its first use. A kind with a `:` names its function itself."""
 
 SIZE = struct.Struct(">Q")
