@@ -8,12 +8,13 @@ Real folder, real SQLite, real DuckDB, real Iceberg; only time is moved by hand 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 from headrace.engine import faults, ingest
@@ -59,15 +60,28 @@ SINK_POINTS = ("lake.before-commit", "lake.after-commit", "keyed.before-commit",
 Plant = Callable[[Home], Home]
 
 
+def right(home: Home) -> Home:
+    """Nothing planted."""
+    return home
+
+
 class Crash(BaseException):
     """The process died here. Not an Exception: nothing may handle it."""
 
 
 class World:
-    """One history. `plant` puts a collaborator with a bug in the place of a right one."""
+    """One history. `plant` puts a collaborator with a bug in the place of a right one; `often` weighs steps anew."""
 
-    def __init__(self, root: Path, seed: int, child: ingest.Child, plant: Plant = lambda home: home) -> None:
+    def __init__(
+        self,
+        root: Path,
+        seed: int,
+        child: ingest.Child,
+        plant: Plant = right,
+        often: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         self.root, self.random, self._plant = root, Random(seed), plant
+        self._steps = {**STEPS, **often}
         self.policies = Policies.drawn(self.random)
         self.definition = Definition(sinks=self.policies.first_sinks(self.random))
         self.clock = ManualClock(datetime.now(UTC) + timedelta(days=1))  # so that no file looks fresh
@@ -140,7 +154,7 @@ class World:
     # -- steps -----------------------------------------------------------------------------------------------------
 
     def step(self) -> None:
-        (name,) = self.random.choices(list(STEPS), list(STEPS.values()))
+        (name,) = self.random.choices(list(self._steps), list(self._steps.values()))
         self.story.append(name)
         getattr(self, f"step_{name}")()
 
@@ -310,6 +324,7 @@ class World:
 
     def _zombie_publisher(self) -> None:
         home = self.home
+        self.work(4)
         recover(home)
         decision, _ = decide(home)
         if decision is None:
@@ -325,8 +340,10 @@ class World:
             recover(home)
 
         self.zombies.append(finish)
-        if self.random.random() < 0.7:  # most of the time somebody else decides first
+        if self.random.random() < 0.6:  # most of the time somebody else decides first
             publish(home)
+        elif self.random.random() < 0.5:
+            self.zombies.pop()()
 
     def step_crash(self) -> None:
         """Do some work, die at a random fault point, and start again."""
