@@ -64,6 +64,16 @@ def test_a_landing_folder_that_cannot_be_read_is_no_version_that_is_gone(command
     assert "HR301" in command("quarantine", "export", "readings", "--out", "fix.csv").err
 
 
+def test_a_correction_of_an_object_that_is_gone_claims_no_new_load(command: Command, project: Path) -> None:
+    dirty(project)
+    command("run", "readings", "a.csv")
+    command("quarantine", "export", "readings", "--out", "fix.csv")
+    (project / ".headrace/landing/raw/readings/a.csv").unlink()
+    said = command("quarantine", "correct", "readings", "fix.csv")
+    assert "loaded again" in said.err and "0 objects loaded again" in said.err
+    assert "1 object is gone and stays as it was loaded" in said.err
+
+
 def test_a_correction_of_a_version_that_is_gone_is_left_aside(command: Command, project: Path) -> None:
     dirty(project)
     command("run", "readings", "a.csv")

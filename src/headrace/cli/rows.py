@@ -139,8 +139,11 @@ def quarantine_correct(arguments: argparse.Namespace, output: Output) -> int:
         else:
             done = project.correct(arguments.pipeline, path)
         output.table([{"object": key} for key in done.keys])
-        words = "would be corrected" if arguments.dry_run else "corrected and loaded again"
+        again = all(x.state == "standing" for x in done.loads)
+        words = "would be corrected" if arguments.dry_run else f"corrected{' and loaded again' if again else ''}"
         output.say(f"{count(done.rows, 'row')} of {count(len(done.keys), 'object')} {words}")
+        if not again:
+            say_replayed(done.loads, output)
         if done.skipped:
             output.say(f"{count(done.skipped, 'row')} left aside: their version does not stand any more")
         if not arguments.dry_run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -264,12 +265,16 @@ class Project:
     def correct(self, pipeline: str, path: str | Path, *, on_progress: Progress | None = None) -> Corrected:
         """Bring edited rows of an export back, and load their objects again with them."""
         from headrace.project.quarantine import correct
+        from headrace.project.running import replayed
+        from headrace.project.tables import ledger_of
 
         home = self.home(pipeline)
+        before, standing = ledger_of(home).last_seq(), ledger_of(home).standing()
         corrected = correct(home, Path(path))
         home.queue.put([Event(home.name, key, "redrive") for key in corrected.keys])
         self.work([pipeline], on_progress=on_progress)
-        return corrected
+        loads = replayed(home, [standing[key] for key in corrected.keys if key in standing], before)
+        return replace(corrected, loads=tuple(loads))
 
     def dlq(self, pipeline: str | None = None) -> list[Load]:
         """Objects that cannot load as they are, with their causes."""

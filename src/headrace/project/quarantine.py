@@ -16,6 +16,7 @@ from headrace.engine.home import Home
 from headrace.engine.query import run_sql
 from headrace.model.errors import UsageError
 from headrace.project.peek import Peeked, peek
+from headrace.project.results import LoadResult
 from headrace.project.tables import ledger_of, relations
 
 PLACE = ("_source_file", "_source_version", "_source_row", "_reason")
@@ -29,6 +30,7 @@ class Corrected:
     rows: int
     keys: tuple[str, ...]
     skipped: int  # rows of a version that does not stand any more
+    loads: tuple[LoadResult, ...] = ()  # what came of reading those objects again
 
 
 def summary(home: Home) -> list[dict[str, Any]]:
