@@ -187,9 +187,8 @@ class Loop:
                         revisions[home.name] += 1
                         if revisions[home.name] % HOUSEKEEPING == 0:
                             self._keep_house(home, housekeep)
-        if self._crashed is None:
-            for home in self._homes:
-                self._keep_house(home, housekeep)
+        for home in self._homes if self._crashed is None else ():
+            self._keep_house(home, housekeep if revisions[home.name] else tidy_up)
 
     def _publish(self, home: Home, backoff: Backoff) -> bool:
         """Publish once; a fault backs off and rings again, and shows as a failure once it was there too often."""
@@ -276,6 +275,12 @@ def housekeep(home: Home) -> None:
     with home.lock():
         for writer in home.writers.values():
             writer.maintain()
+    tidy_up(home)
+
+
+def tidy_up(home: Home) -> None:
+    """Delete what nothing needs any more: all that there is to do where no revision was made."""
+    with home.lock():
         prune(home)
 
 
