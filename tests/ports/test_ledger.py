@@ -1,0 +1,421 @@
+"""The contract of ports.Ledger; here SQLite. What a load is, who may stage it, and who moves the head."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headrace.local.clock import ManualClock
+from headrace.local.database import Database
+from headrace.local.ledger import SCHEMA, SqliteLedger
+from headrace.local.queue import SqliteQueue
+from headrace.model.errors import InfrastructureError, LeaseLost, RevisionRefused, UsageError
+from headrace.model.loads import (
+    Alert,
+    Arrival,
+    Counts,
+    DataFile,
+    Decision,
+    Event,
+    FileKind,
+    Lease,
+    Load,
+    LoadState,
+    Settlement,
+    Shape,
+    Staged,
+)
+
+START = datetime(2025, 1, 1, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+SHAPE = Shape((("k", "BIGINT"), ("v", "BIGINT")), ("k",), "last", ())
+TWO = Counts(read=2, accepted=2, loaded=2)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(START)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    return Database(tmp_path / "ledger.db", SCHEMA)
+
+
+@pytest.fixture
+def queue(database: Database, clock: ManualClock) -> SqliteQueue:
+    return SqliteQueue(database, clock)
+
+
+@pytest.fixture
+def ledger(database: Database, queue: SqliteQueue, clock: ManualClock) -> SqliteLedger:
+    return SqliteLedger(database, queue, "p", clock)
+
+
+def arrival(version: str, key: str = "a", minute: int = 0, **more: Any) -> Arrival:
+    return Arrival(key, version, START + minute * MINUTE, 10, f"print of {version}", "contract", **more)
+
+
+def pin(ledger: SqliteLedger, *args: Any, **more: Any) -> Load:
+    (load,) = ledger.pin([arrival(*args, **more)])
+    return load
+
+
+def data(*loads: str, path: str = "", kind: FileKind = "data", lo: int = 0, hi: int = 9) -> DataFile:
+    rows = dict.fromkeys(loads, 2)
+    return DataFile(path or f"{kind}/{'-'.join(loads)}.parquet", kind, 2 * len(loads), 100, rows, {}, ((lo, hi),))
+
+
+def stage(ledger: SqliteLedger, *loads: Load, leases: tuple[Lease, ...] = (), file: DataFile | None = None) -> DataFile:
+    found = file or data(*(x.id for x in loads))
+    ledger.stage([Staged(x.id, TWO, {}, 0.1) for x in loads], [found], leases)
+    return found
+
+
+def decide(ledger: SqliteLedger, *loads: Load, **more: Any) -> int:
+    """Record the next revision, in which these staged loads begin to stand."""
+    number = ledger.head() + 1
+    ids = tuple(x.id for x in loads)
+    adopted = tuple(f.path for f in ledger.files_of(ids, staged=True))
+    ledger.record(Decision("p", number, "publish", SHAPE, standing=ids, adopted=adopted, **more))
+    return number
+
+
+def stood(ledger: SqliteLedger, version: str, **more: Any) -> Load:
+    load = pin(ledger, version, **more)
+    stage(ledger, load)
+    decide(ledger, load)
+    ledger.stand(ledger.head())
+    return ledger.find_load(load.id)
+
+
+def state(ledger: SqliteLedger, load: Load) -> LoadState:
+    return ledger.find_load(load.id).state
+
+
+# -- what an arrival is ------------------------------------------------------------------------------------------
+
+
+def test_a_version_is_pinned_to_the_time_at_which_it_was_first_seen(ledger: SqliteLedger) -> None:
+    first = pin(ledger, "A", minute=3)
+    again = pin(ledger, "A", minute=7)
+    assert (again.id, again.arrived_at) == (first.id, START + 3 * MINUTE)
+    assert stood(ledger, "A", minute=9).arrived_at == START + 3 * MINUTE
+
+
+def test_what_stands_already_is_not_loaded_again(ledger: SqliteLedger) -> None:
+    load = stood(ledger, "A")
+    assert pin(ledger, "A").id == load.id
+
+
+def test_what_once_stood_and_comes_back_is_a_new_occurrence_in_a_new_place(ledger: SqliteLedger) -> None:
+    first = stood(ledger, "A", minute=1)
+    second = pin(ledger, "B", minute=2)
+    stage(ledger, second)
+    decide(ledger, second, retired=(first.id,))
+    third = pin(ledger, "A", minute=3)
+    assert third.id != first.id
+    assert (third.state, third.arrived_at) == (LoadState.SEEN, START + 3 * MINUTE)
+
+
+def test_a_seen_version_that_is_overtaken_is_abandoned(ledger: SqliteLedger) -> None:
+    first, second = pin(ledger, "A"), pin(ledger, "B")
+    assert (state(ledger, first), state(ledger, second)) == (LoadState.ABANDONED, LoadState.SEEN)
+
+
+def test_a_replay_of_what_stands_is_a_new_load_in_the_old_place(ledger: SqliteLedger) -> None:
+    load = stood(ledger, "A", minute=5)
+    new = pin(ledger, "A", minute=8, again="replay")
+    assert new.id != load.id
+    assert (new.arrived_at, state(ledger, load)) == (load.arrived_at, LoadState.STANDING)
+
+
+def test_other_corrections_make_a_new_load_of_the_same_version(ledger: SqliteLedger) -> None:
+    load = stood(ledger, "A", minute=5)
+    new = pin(ledger, "A", minute=8, corrections="some")
+    assert (new.id != load.id, new.arrived_at) == (True, load.arrived_at)
+
+
+def test_a_dead_version_stays_dead_until_it_is_tried_again_or_read_otherwise(ledger: SqliteLedger) -> None:
+    load = pin(ledger, "A", minute=5)
+    ledger.bury(load.id, "HR451 broken", [])
+    assert pin(ledger, "A").id == load.id
+    assert [x.cause for x in ledger.dead()] == ["HR451 broken"]
+    again = pin(ledger, "A", minute=8, again="redrive")
+    assert (again.state, again.arrived_at) == (LoadState.SEEN, load.arrived_at)
+    assert state(ledger, load) == LoadState.ABANDONED
+
+
+def test_keys_are_pinned_in_the_order_of_their_arrivals(ledger: SqliteLedger) -> None:
+    found = ledger.pin([arrival("A", key=key) for key in "cab"])
+    assert [x.key for x in found] == ["c", "a", "b"]
+    assert [x.key for x in ledger.history()] == ["c", "a", "b"]
+
+
+# -- same bytes --------------------------------------------------------------------------------------------------
+
+
+def test_the_earlier_twin_is_the_first_in_order_whatever_came_first(ledger: SqliteLedger) -> None:
+    late = pin(ledger, "A", key="a", minute=5)
+    early = pin(ledger, "A", key="b", minute=1)
+    found = ledger.earlier_twin(late)
+    assert found is not None and found.id == early.id
+    assert ledger.earlier_twin(early) is None
+    assert [x.key for x in ledger.twins("A")] == ["b", "a"]
+
+
+def test_a_skipped_load_is_taken_up_as_a_new_one_whose_old_files_do_not_count(ledger: SqliteLedger) -> None:
+    load = pin(ledger, "A", minute=5)
+    old = stage(ledger, load)
+    ledger.settle(Settlement(skipped=(load.id,)))
+    new = ledger.take_up(load.id)
+    assert (new.id != load.id, new.state, new.arrived_at) == (True, LoadState.SEEN, load.arrived_at)
+    assert state(ledger, load) == LoadState.ABANDONED
+    assert ledger.trash() == [old.path]
+    assert ledger.take_up(load.id).id == new.id  # another worker was faster
+    ledger.skip(new.id)
+    assert state(ledger, new) == LoadState.SKIPPED
+
+
+# -- staging -----------------------------------------------------------------------------------------------------
+
+
+def test_staging_owns_the_files_and_acknowledges_the_events_at_once(ledger: SqliteLedger, queue: SqliteQueue) -> None:
+    queue.put([Event("p", "a")])
+    load, leases = pin(ledger, "A"), queue.lease("p", 1, MINUTE)
+    file = stage(ledger, load, leases=tuple(leases))
+    assert queue.depth("p") == (0, 0)
+    assert [x.id for x in ledger.pending()] == [load.id]
+    assert ledger.files_of([load.id], staged=True) == [file]
+    assert ledger.files("data") == []
+
+
+def test_counts_that_do_not_add_up_are_refused_whole(ledger: SqliteLedger, queue: SqliteQueue) -> None:
+    queue.put([Event("p", "a")])
+    load, leases = pin(ledger, "A"), queue.lease("p", 1, MINUTE)
+    wrong = Staged(load.id, Counts(read=3, accepted=2, loaded=2), {}, 0.1)
+    with pytest.raises(InfrastructureError, match="HR520"):
+        ledger.stage([wrong], [data(load.id)], leases)
+    assert (state(ledger, load), ledger.known_paths(), queue.depth("p")) == (LoadState.SEEN, set(), (0, 1))
+
+
+def test_what_two_workers_stage_is_taken_once_and_the_other_s_files_are_trash(ledger: SqliteLedger) -> None:
+    load = pin(ledger, "A")
+    first = stage(ledger, load)
+    second = stage(ledger, load, file=data(load.id, path="data/again.parquet"))
+    assert ledger.files_of([load.id], staged=True) == [first]
+    assert ledger.trash() == [second.path]
+
+
+def test_a_batch_of_which_another_worker_staged_a_part_is_refused_and_its_files_are_trash(
+    ledger: SqliteLedger, queue: SqliteQueue
+) -> None:
+    queue.put([Event("p", "a"), Event("p", "b")])
+    leases = queue.lease("p", 2, MINUTE)
+    a, b = pin(ledger, "A"), pin(ledger, "B", key="b")
+    stage(ledger, a)
+    both = data(a.id, b.id)
+    with pytest.raises(LeaseLost, match="HR525"):
+        stage(ledger, a, b, leases=tuple(leases), file=both)
+    assert (state(ledger, b), ledger.trash(), queue.depth("p")) == (LoadState.SEEN, [both.path], (0, 2))
+
+
+def test_a_lost_lease_does_not_undo_what_was_staged(
+    ledger: SqliteLedger, queue: SqliteQueue, clock: ManualClock
+) -> None:
+    queue.put([Event("p", "a")])
+    load, lost = pin(ledger, "A"), queue.lease("p", 1, MINUTE)
+    clock.advance(2 * MINUTE)
+    queue.lease("p", 1, MINUTE)
+    stage(ledger, load, leases=tuple(lost))
+    assert (state(ledger, load), queue.depth("p")) == (LoadState.STAGED, (0, 1))
+
+
+def test_what_was_overtaken_while_it_was_read_is_neither_staged_nor_buried(ledger: SqliteLedger) -> None:
+    load = pin(ledger, "A")
+    pin(ledger, "B")
+    file = stage(ledger, load)
+    ledger.bury(load.id, "HR451 broken", [])
+    assert (state(ledger, load), ledger.trash()) == (LoadState.ABANDONED, [file.path])
+
+
+def test_a_dead_object_is_hinted_to_the_publisher_and_its_event_is_done(
+    ledger: SqliteLedger, queue: SqliteQueue
+) -> None:
+    queue.put([Event("p", "a")])
+    load = pin(ledger, "A")
+    ledger.bury(load.id, "HR451 broken", queue.lease("p", 1, MINUTE))
+    assert (ledger.hints(), queue.depth("p")) == ({"a": (False, False)}, (0, 0))
+
+
+# -- deciding ----------------------------------------------------------------------------------------------------
+
+
+def test_a_decision_on_what_stood_before_is_refused(ledger: SqliteLedger) -> None:
+    a, b = pin(ledger, "A"), pin(ledger, "B", key="b")
+    stage(ledger, a)
+    stage(ledger, b)
+    decide(ledger, a)
+    for number in (1, 3):
+        with pytest.raises(RevisionRefused, match="HR526"):
+            ledger.record(Decision("p", number, "publish", SHAPE, standing=(b.id,)))
+    assert (ledger.head(), state(ledger, b)) == (1, LoadState.STAGED)
+
+
+def test_a_revision_names_the_files_that_come_and_go(ledger: SqliteLedger) -> None:
+    first = stood(ledger, "A")
+    second = pin(ledger, "B")
+    new = stage(ledger, second)
+    (old,) = ledger.files("data")
+    decide(ledger, second, retired=(first.id,), removed=(old.path,))
+    revision = ledger.revision(2)
+    assert (revision.added, revision.removed, revision.columns) == ((new,), (old,), SHAPE.columns)
+    assert (ledger.files("data"), ledger.files("data", at=1)) == ([new], [old])
+    assert (state(ledger, first), ledger.find_load(first.id).retired) == (LoadState.RETIRED, 2)
+    assert list(ledger.standing()) == ["a"] and ledger.standing()["a"].id == second.id
+
+
+def test_a_staged_file_that_was_written_anew_is_never_adopted(ledger: SqliteLedger) -> None:
+    load = pin(ledger, "A")
+    old = stage(ledger, load)
+    fresh = data(load.id, path="data/fresh.parquet")
+    ledger.record(Decision("p", 1, "publish", SHAPE, standing=(load.id,), fresh=(fresh,), doomed=(old.path,)))
+    assert (ledger.files("data"), ledger.trash()) == ([fresh], [old.path])
+
+
+def test_counts_of_a_decision_must_add_up(ledger: SqliteLedger) -> None:
+    load = pin(ledger, "A")
+    stage(ledger, load)
+    wrong = {load.id: replace(TWO, loaded=1)}
+    with pytest.raises(InfrastructureError, match="HR520"):
+        ledger.record(Decision("p", 1, "publish", SHAPE, standing=(load.id,), counts=wrong))
+    assert (ledger.head(), state(ledger, load)) == (0, LoadState.STAGED)
+
+
+def test_settling_moves_loads_and_no_head(ledger: SqliteLedger) -> None:
+    stale = stood(ledger, "A")
+    gone = pin(ledger, "B", key="b")
+    ledger.hint(["a", "b", "c"])
+    ledger.settle(Settlement(abandoned=(gone.id,), stale=(stale.id,), forgotten=("a", "b")))
+    assert (ledger.head(), state(ledger, gone)) == (1, LoadState.ABANDONED)
+    assert ledger.find_load(stale.id).stale and list(ledger.hints()) == ["c"]
+    ledger.settle(Settlement(recovered=(stale.id,)))
+    assert not ledger.find_load(stale.id).stale
+
+
+def test_held_retractions_wait_until_a_person_confirms_them(ledger: SqliteLedger) -> None:
+    ledger.hint(["a", "b"])
+    ledger.hold(["a"])
+    assert (ledger.hints(), ledger.held()) == ({"a": (True, False), "b": (False, False)}, ["a"])
+    assert ledger.confirm() == 1
+    assert (ledger.hints()["a"], ledger.held()) == ((True, True), [])
+
+
+def test_retractions_are_counted_since_an_instant_and_replacements_are_not(
+    ledger: SqliteLedger, clock: ManualClock
+) -> None:
+    a, b = stood(ledger, "A"), stood(ledger, "B", key="b")
+    ledger.record(Decision("p", 3, "retract", SHAPE, retired=(a.id,)))
+    ledger.record(Decision("p", 4, "publish", SHAPE, retired=(b.id,)))
+    assert ledger.retracted_since(clock.now() - MINUTE) == 1
+    assert ledger.retracted_since(clock.now() + MINUTE) == 0
+
+
+# -- files -------------------------------------------------------------------------------------------------------
+
+
+def test_a_search_by_key_passes_files_by_and_never_those_of_unknown_range(ledger: SqliteLedger) -> None:
+    a, b, c = (pin(ledger, key.upper(), key=key) for key in "abc")
+    low = stage(ledger, a, file=data(a.id, lo=0, hi=9))
+    high = stage(ledger, b, file=data(b.id, lo=20, hi=29))
+    unknown = replace(data(c.id), ranges=())
+    stage(ledger, c, file=unknown)
+    assert ledger.overlapping("data", 0, 99) == []  # none stands yet
+    decide(ledger, a, b, c)
+    assert ledger.overlapping("data", 5, 15) == [low, unknown]
+    assert ledger.overlapping("data", 9, 20) == [low, high, unknown]
+    assert ledger.overlapping("losers", 0, 99) == []
+
+
+def test_files_of_a_load_are_its_staged_ones_or_its_standing_ones(ledger: SqliteLedger) -> None:
+    load = pin(ledger, "A")
+    file = stage(ledger, load)
+    assert (ledger.files_of([load.id], staged=True), ledger.files_of([load.id], staged=False)) == ([file], [])
+    decide(ledger, load)
+    assert (ledger.files_of([load.id], staged=True), ledger.files_of([load.id], staged=False)) == ([], [file])
+
+
+def test_retired_files_are_kept_until_no_sink_needs_them(ledger: SqliteLedger, clock: ManualClock) -> None:
+    first = stood(ledger, "A")
+    (old,) = ledger.files("data")
+    at = clock.now()
+    ledger.record(Decision("p", 2, "retract", SHAPE, retired=(first.id,), removed=(old.path,)))
+    assert ledger.retired_files(upto=1) == []
+    assert ledger.retired_files(upto=2) == [(old, at)]
+    assert (ledger.trash(), ledger.known_paths()) == ([], {old.path})
+    ledger.forget_files([old.path])
+    assert ledger.known_paths() == set()
+
+
+# -- sinks and messages ------------------------------------------------------------------------------------------
+
+
+def test_loads_stand_once_every_sink_has_their_revision(ledger: SqliteLedger) -> None:
+    a, b = pin(ledger, "A"), pin(ledger, "B", key="b")
+    stage(ledger, a)
+    stage(ledger, b)
+    decide(ledger, a)
+    decide(ledger, b)
+    ledger.stand(1)
+    assert (state(ledger, a), state(ledger, b)) == (LoadState.STANDING, LoadState.DECIDED)
+    ledger.mark("lake", 2)
+    ledger.mark("keyed", 1)
+    assert (ledger.sinks(), ledger.standing_number()) == ({"lake": 2, "keyed": 1}, 1)
+    ledger.forget_sink("keyed")
+    assert ledger.standing_number() == 2
+
+
+def test_a_message_is_said_once_and_only_when_its_load_stands(ledger: SqliteLedger) -> None:
+    load = pin(ledger, "A")
+    alert = Alert("high:a:1", load.id, "high", "look")
+    ledger.stage([Staged(load.id, TWO, {}, 0.1, (alert,))], [data(load.id)], [])
+    ledger.stand(0)
+    assert ledger.messages() == []
+    decide(ledger, load, settlement=Settlement(alerts=(alert,)))
+    ledger.stand(1)
+    (message,) = ledger.messages()
+    assert (message["name"], message["subject"], message["body"]) == ("high:a:1", "high", "look")
+    ledger.sent([message["id"]])
+    ledger.settle(Settlement(alerts=(alert,)))
+    ledger.stand(1)
+    assert ledger.messages() == []
+
+
+def test_corrections_are_bound_to_one_version(ledger: SqliteLedger) -> None:
+    ledger.correct("a", "A", "", {3: {"k": "1", "v": None}}, START)
+    assert ledger.corrections("a", "A") == [("", 3, {"k": "1", "v": None})]
+    assert (ledger.corrections("a", "B"), ledger.corrections_digest("a", "B")) == ([], "")
+    before = ledger.corrections_digest("a", "A")
+    ledger.correct("a", "A", "", {3: {"k": "2", "v": None}}, START)
+    assert before and ledger.corrections_digest("a", "A") not in ("", before)
+
+
+def test_what_is_not_there_is_said_with_a_code(ledger: SqliteLedger) -> None:
+    with pytest.raises(UsageError, match="HR130"):
+        ledger.find_load("p.99")
+    with pytest.raises(InfrastructureError, match="HR527"):
+        ledger.revision(7)
+    with pytest.raises(InfrastructureError, match="HR528"):
+        ledger.contract("unknown")
+
+
+def test_pipelines_of_one_root_do_not_see_each_other(
+    ledger: SqliteLedger, database: Database, queue: SqliteQueue, clock: ManualClock
+) -> None:
+    other = SqliteLedger(database, queue, "q", clock)
+    stood(ledger, "A")
+    assert (other.head(), other.standing(), other.history(), other.known_paths()) == (0, {}, [], set())
