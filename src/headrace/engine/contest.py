@@ -61,8 +61,11 @@ class Change:
         self.staged = home.ledger.files_of(self.coming, staged=True)
         self.leaving = home.ledger.files_of(self.going, staged=False)
         self.key = key_columns(home.contract, [n for n, _ in shape.columns])
-        self.data = self._near(home, "data") if self.key else []
-        self.losers = self._near(home, "losers") if self.key else []
+        old = home.ledger.shape()
+        self.reshaped = old is not None and not old.admits(shape)  # then everything goes, and had other keys
+        searched = bool(self.key) and not self.reshaped
+        self.data = self._near(home, "data") if searched else []
+        self.losers = self._near(home, "losers") if searched else []
 
     def _near(self, home: Home, kind: str) -> list[DataFile]:
         """Standing files that may hold a key of the coming rows, or of the going ones (their losers may win now)."""
@@ -143,7 +146,8 @@ class Contest:
         staged = self._scan([f for f in self._files.staged if f.kind == "data"])
         staged_losers = self._scan([f for f in self._files.staged if f.kind == "losers"], losers=True)
         data, losers = self._scan(self._files.data), self._scan(self._files.losers, losers=True)
-        going = self._scan([f for f in self._files.leaving if f.kind == "data"], kept=False)
+        left = [f for f in self._files.leaving if f.kind == "data" and not self._files.reshaped]
+        going = self._scan(left, kept=False)
         self._db.execute(
             f"create temp table contested as"
             f" select {key} from ({staged}) group by {key} having count(*) > 1"

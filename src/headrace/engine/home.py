@@ -86,7 +86,9 @@ class Home:
     @property
     def shape(self) -> Shape:
         """What the present definition makes of the tables."""
-        return Shape(columns_of(self.contract), self.contract.key, self.contract.on_conflict, self.partitions)
+        contract = self.contract
+        contested = contract.on_conflict if contract.key else contract.dedupe
+        return Shape(columns_of(contract), contract.key, contested, self.partitions)
 
     def wants(self, key: str) -> bool:
         """Whether an object belongs to this pipeline's source."""

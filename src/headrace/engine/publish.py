@@ -119,7 +119,7 @@ def _difference(old: Shape, new: Shape) -> str:
     if old.key != new.key:
         return f"its key changed from ({', '.join(old.key)}) to ({', '.join(new.key)})"
     if old.on_conflict != new.on_conflict:
-        return f"on_conflict changed from {old.on_conflict!r} to {new.on_conflict!r}"
+        return f"{'on_conflict' if new.key else 'dedupe'} changed from {old.on_conflict!r} to {new.on_conflict!r}"
     if old.partitions != new.partitions:
         return "the partitions of its lake changed"
     mine = dict(old.columns)

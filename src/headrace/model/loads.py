@@ -174,7 +174,10 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a pipeline's tables look like: two shapes that differ in more than added columns cannot share a table."""
+    """What a pipeline's tables look like: two shapes that differ in more than added columns cannot share a table.
+
+    `on_conflict` is the record's policy for contested keys; without a key its `dedupe`.
+    """
 
     columns: tuple[tuple[str, str], ...]
     key: tuple[str, ...]
