@@ -49,7 +49,7 @@ def _keyed_rows(writer: Any, table: str) -> list[dict[str, Any]]:
     with closing(sqlite3.connect(f"file:{writer.path}?mode=ro", uri=True)) as db:
         if not db.execute("select 1 from sqlite_master where name = 'items'").fetchone():
             return []
-        keys = [k for (k,) in db.execute("select k from items")]
+        keys = [k for (k,) in db.execute(f"select distinct {writer.key[0]} from items")]
     return [r for k in keys for r in writer.get(table, k)]
 
 

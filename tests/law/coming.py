@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from headrace import Pipeline, Record, column, files, keyed, lake
+from headrace import Pipeline, Record, column, derived, files, keyed, lake
 from headrace import skip as skip_rows
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -62,17 +62,22 @@ class Policies:
     on_conflict: str
     same_bytes: str
     on_delete: str
+    after: str
+    composite: bool  # a key of two columns, a text and a time, that say the same as k
     partition: tuple[str, ...]
     keys: tuple[str, ...]
 
     @staticmethod
     def drawn(random: Random) -> Policies:
         crowded = random.random() < 0.15
+        on_delete = "retract" if crowded else random.choice(("keep", "retract"))
         return Policies(
             random.choice(("key", "key", "key", "key", "key", "key", "row", "none")),
             random.choice(("last", "first", "reject")),
             random.choice(("load", "alert", "skip")),
-            "retract" if crowded else random.choice(("keep", "retract")),
+            on_delete,
+            random.choice(("leave", "leave", "archive")) if on_delete == "keep" else "leave",
+            random.random() < 0.4,
             random.choice(((), ("k",), ("k",), ("v",))),
             MANY if crowded else FEW,
         )
@@ -106,6 +111,7 @@ class Policies:
                 suffix=".csv",
                 on_delete=self.on_delete,  # type: ignore[arg-type]
                 same_bytes=self.same_bytes,  # type: ignore[arg-type]
+                after=self.after,  # type: ignore[arg-type]
             ),
             record=self._record(definition),
             rules=(skip_rows("negative", when="v < 0"),),
@@ -114,19 +120,24 @@ class Policies:
 
     def _record(self, definition: Definition) -> type[Record]:
         options: dict[str, Any] = {
-            "key": {"key": "k", "on_conflict": self.on_conflict},
+            "key": {"key": ("name", "at") if self.composite else "k", "on_conflict": self.on_conflict},
             "row": {"dedupe": "row"},
             "none": {},
         }[self.identity]
 
-        class Item(Record, **options):  # type: ignore[misc]
+        class Plain(Record, **({} if self.composite else options)):  # type: ignore[misc]
             k: int
             v: int = column(le=definition.most)
 
+        class Named(Plain, **options):  # type: ignore[misc]
+            name: str = derived("'n' || (k % 3)")
+            at: datetime = derived("timestamp '2025-01-01' + to_milliseconds(k * 500)")
+
+        Item = Named if self.composite else Plain
         if not definition.wide:
             return Item
 
-        class Wide(Item):
+        class Wide(Item):  # type: ignore[misc, valid-type]
             w: int | None = None
 
         return Wide
@@ -141,6 +152,7 @@ class Landing:
     keys: tuple[str, ...]
     times: dict[tuple[str, str], set[datetime]] = field(default_factory=dict)
     ticks: int = 0
+    latest: dict[str, str] = field(default_factory=dict)  # what came last under a key, unless it was taken away
 
     def path(self, key: str) -> Path:
         return self.root / key
@@ -174,11 +186,13 @@ class Landing:
 
     def remove(self, key: str) -> str:
         self.path(key).unlink()
+        del self.latest[key]
         return key
 
     def rename(self, old: str, new: str) -> None:
         text = self.path(old).read_text()
         self.path(old).rename(self.path(new))
+        del self.latest[old]
         self._remember(new, text)
 
     def _created(self, key: str) -> datetime:
@@ -186,6 +200,7 @@ class Landing:
 
     def _remember(self, key: str, text: str) -> None:
         self.times.setdefault((key, text), set()).add(self._created(key))
+        self.latest[key] = text
 
 
 def put(landing: Path, key: str, text: str, created: datetime) -> None:

@@ -113,9 +113,11 @@ def work(home: Home, preload: tuple[str, ...] = ()) -> None:
 
 
 def child(home: Home, preload: tuple[str, ...] = ()) -> Sandbox:
-    """A confined child that has what `preload` names imported before its first job."""
+    """A confined child as a project makes it, that has what `preload` names imported before its first job."""
+    folders = [home.spool, home.root / home.base]
+    folders[1].mkdir(parents=True, exist_ok=True)
     modules = ("headrace.engine.stage", *preload)
-    return Watched(home.root / "deaths", home.settings, writable=[home.root], preload=modules)
+    return Watched(home.root / "deaths", home.settings, writable=folders, preload=modules)
 
 
 class MarkingLedger(SqliteLedger):

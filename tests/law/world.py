@@ -420,6 +420,11 @@ class World:
             if text is not None and text != BROKEN:
                 assert load is not None, f"{key} is there and does not stand"
                 assert text_of(load.version) == text, f"{key} stands with another version than the store's"
+            latest = self.landing.latest.get(key)
+            if text is None and latest is not None:
+                assert self.policies.after == "archive", f"{key} was taken away"
+                assert load is not None and text_of(load.version) == latest, f"{key} was archived and does not stand"
+                self.note("what stands was archived")
             if text is None and self.policies.on_delete == "retract":
                 assert load is None or key in held, f"{key} is gone and stands"
             if load is None:
@@ -427,7 +432,8 @@ class World:
             version = text_of(load.version)
             assert load.arrived_at in self.landing.times[(key, version)], f"{key} was pinned to a time it never had"
             # An object that is gone cannot be read again: its load keeps the corrections that it was read with.
-            corrections = self.corrections(load) if text == version else self.corrected[load.corrections]
+            readable = text == version or (self.root / "archive" / load.version[:16] / key).exists()
+            corrections = self.corrections(load) if readable else self.corrected[load.corrections]
             columns = self.home.ledger.contract(load.contract).columns
             most = next(int(sql.split()[-1]) for c in columns for name, sql in c.checks if name == "le")
             wide = any(c.name == "w" for c in columns)
