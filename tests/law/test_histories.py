@@ -23,9 +23,8 @@ from .world import Plant, World, right
 
 CHUNK = 100
 """Histories per test: enough for everything in MUST_HAPPEN to happen in each."""
-HERE = int(os.environ.get("HEADRACE_HISTORIES", "300"))
-CHILDREN = 50
-SOAK_HERE, SOAK_CHILDREN, SOAK_CHUNK = 5000, 1000, 250
+HERE, CHILDREN = 300, 50
+SOAK_HERE, SOAK_CHILDREN, SOAK_CHUNK = int(os.environ.get("HEADRACE_HISTORIES", "5000")), 1000, 250
 LATER = 100_000
 """Seeds of the histories with real children begin here: they are others than those in process."""
 CLEAN = 10
