@@ -24,10 +24,3 @@ def real_data() -> Path:
 def example() -> Path:
     """The folder of the substation example, to be copied and never written to."""
     return ROOT / "examples" / "substation_load"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in tests/law is of the law: `make soak` runs it again, with more histories."""
-    for item in items:
-        if item.path.is_relative_to(ROOT / "tests" / "law"):
-            item.add_marker(pytest.mark.law)
