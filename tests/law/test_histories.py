@@ -7,6 +7,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 
 import pytest
@@ -21,6 +22,7 @@ from .clean import check_against_clean_run
 from .oracle import f
 from .world import Plant, World, right
 
+MEMORY = Path("/dev/shm")
 CHUNK = 100
 """Histories per test: enough for everything in MUST_HAPPEN to happen in each."""
 HERE, CHILDREN = 300, 50
@@ -162,11 +164,13 @@ def run_chunk(root: Path, seeds: range, child: Child) -> None:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One folder for all histories of this process: an engine is opened once per folder, which takes its time."""
-    folder = tmp_path_factory.mktemp("histories")
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+def place() -> Iterator[Path]:
+    """One folder for all histories of this process: an engine is opened once per folder, which takes its time.
+
+    In memory where the system has such a folder: what a power loss leaves is asked elsewhere.
+    """
+    with TemporaryDirectory(prefix="histories-", dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="module")
