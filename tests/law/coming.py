@@ -76,7 +76,7 @@ class Policies:
             random.choice(("last", "first", "reject")),
             random.choice(("load", "alert", "skip")),
             on_delete,
-            random.choice(("leave", "leave", "archive")) if on_delete == "keep" else "leave",
+            "leave",
             random.random() < 0.4,
             random.choice(((), ("k",), ("k",), ("v",))),
             MANY if crowded else FEW,

@@ -89,6 +89,8 @@ def files(
             raise wrong(f"{name}={value!r}", meant(str(value), allowed))
     if after == "archive" and on_delete == "retract":
         raise wrong("after='archive' empties the place that on_delete='retract' judges by", "choose one of them")
+    if after == "archive" and same_bytes == "skip":
+        raise wrong("after='archive' moves away what same_bytes='skip' may want to read later", "choose one of them")
     return Files(prefix, suffixes, sheet, csv, on_delete, same_bytes, after, where)
 
 
