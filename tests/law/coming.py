@@ -71,12 +71,14 @@ class Policies:
     def drawn(random: Random) -> Policies:
         crowded = random.random() < 0.15
         on_delete = "retract" if crowded else random.choice(("keep", "retract"))
+        same_bytes = random.choice(("load", "alert", "skip"))
+        may_archive = on_delete == "keep" and same_bytes != "skip"
         return Policies(
             random.choice(("key", "key", "key", "key", "key", "key", "row", "none")),
             random.choice(("last", "first", "reject")),
-            random.choice(("load", "alert", "skip")),
+            same_bytes,
             on_delete,
-            "leave",
+            random.choice(("leave", "archive")) if may_archive else "leave",
             random.random() < 0.4,
             random.choice(((), ("k",), ("k",), ("v",))),
             MANY if crowded else FEW,

@@ -74,6 +74,7 @@ MUST_HAPPEN = (
     *(f"key, {policy}" for policy in ("last", "first", "reject")),
     *(f"same bytes: {policy}" for policy in ("load", "alert", "skip")),
     "deleted: keep",
+    "what stands was archived",
     "a key of two columns",
     "deleted: retract",
     "no key, dedupe by row",

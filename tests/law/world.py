@@ -433,7 +433,8 @@ class World:
             version = text_of(load.version)
             assert load.arrived_at in self.landing.times[(key, version)], f"{key} was pinned to a time it never had"
             # An object that is gone cannot be read again: its load keeps the corrections that it was read with.
-            readable = text == version or (self.root / "archive" / load.version[:16] / key).exists()
+            archived = text is None and (self.root / "archive" / load.version[:16] / key).exists()
+            readable = text == version or archived
             corrections = self.corrections(load) if readable else self.corrected[load.corrections]
             columns = self.home.ledger.contract(load.contract).columns
             most = next(int(sql.split()[-1]) for c in columns for name, sql in c.checks if name == "le")
