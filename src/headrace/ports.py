@@ -67,6 +67,10 @@ class Store(Protocol):
         """`put` for many, with creation times in their order."""
         ...
 
+    def has_archived(self, key: str, version: str) -> bool:
+        """Whether `fetch_archived` would find something; it is not read."""
+        ...
+
     def fetch_archived(self, key: str, version: str, into: Path) -> bool:
         """Copy what `archive` moved away to the file `into`; False if that version of the key is not there."""
         ...

@@ -91,8 +91,11 @@ def _judge_key(home: Home, key: str, loads: Sequence[Load], verdict: Verdict, go
             verdict.stand.append(newest)
             verdict.retire.append(standing)
             return
-        unread = [x for x in loads if x.state is LoadState.SEEN]
+        archived = standing.version if standing and home.pipeline.source.after == "archive" else None
+        # What is being read anew from the archive goes on, or is read once more if its contract was overtaken.
+        unread = [x for x in loads if x.state is LoadState.SEEN and x.version != archived]
         verdict.abandon += [*unread, *staged[-1:], *dead, *skipped]
+        verdict.again += [Event(home.name, key, "moved") for x in staged[-1:] if x.version == archived]
         if standing:
             gone.append(standing)
         return

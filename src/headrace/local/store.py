@@ -182,7 +182,7 @@ class FolderStore:
 
     def archive(self, key: str, version: str) -> None:
         """Move the object to `archive/<first 16 of version>/<key>` if it still is that version; else ObjectMoving."""
-        target = self.archived / version[:16] / self._path(key).relative_to(self.root)
+        target = self._archived(key, version)
         before, found = self.digest(key)
         if found != version:
             raise ObjectMoving("HR302", key, "it is another version by now", "nothing was moved")
@@ -196,11 +196,14 @@ class FolderStore:
             os.link(target, self._path(key))  # refuses to overwrite a third version
             raise ObjectMoving("HR302", key, "it was replaced while it was archived", "it was put back")
 
+    def has_archived(self, key: str, version: str) -> bool:
+        """Whether `fetch_archived` would find something; it is not read."""
+        return self._archived(key, version).is_file()
+
     def fetch_archived(self, key: str, version: str, into: Path) -> bool:
         """Copy what `archive` moved away to `into`; False if it is not there any more, or not what it was."""
-        place = self.archived / version[:16] / self._path(key).relative_to(self.root)
         try:
-            source = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+            source = os.open(self._archived(key, version), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
         with _writing(str(into)):
@@ -245,6 +248,9 @@ class FolderStore:
             found = f"the longest part has {max(sizes)} bytes, all {sum(sizes) + len(parts) - 1}"
             raise BadObject("HR312", key[:80] + "…", found, f"a folder holds {MOST_SEGMENT} and {MOST_BYTES}")
         return f"{self.root}/{key}"
+
+    def _archived(self, key: str, version: str) -> Path:
+        return self.archived / version[:16] / self._path(key).relative_to(self.root)
 
     def _inside(self, path: str) -> bool:
         self._real = self._real or os.path.realpath(self.root) + os.sep
