@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from datetime import timedelta
 from pathlib import Path
 
@@ -61,6 +62,12 @@ def test_steps_run_in_order_python_after_sql(tmp_path: Path) -> None:
     counts, _, rows = run(tmp_path, sql("select * replace (v + 10 as v) from input"), doubled)
     assert rows == [(1, 22), (5, 30)]
     assert counts.filtered == 1
+
+
+def test_a_function_is_handed_its_table_without_an_extra_copy(tmp_path: Path) -> None:
+    with warnings.catch_warnings(action="error", category=UserWarning):  # DuckDB says where it would make one
+        counts, cause, rows = run(tmp_path, doubled)
+    assert (counts.accepted, cause, rows) == (2, "", [(1, 2), (5, 10)])
 
 
 def test_a_step_that_invents_rows_costs_the_object(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def _run(db: duckdb.DuckDBPyConnection, i: int, step: StepSpec, project: str) ->
     module, _, function = step.text.partition(":")
     if project not in sys.path:
         sys.path.insert(0, project)
-    table = getattr(importlib.import_module(module), function)(db.execute("select * from input").to_arrow_table())
+    table = getattr(importlib.import_module(module), function)(db.sql("select * from input").to_arrow_table())
     if not isinstance(table, pa.Table):
         raise BadObject("HR430", f"step {step.text}", f"it returned {type(table).__name__}", "return a pyarrow.Table")
     db.register(f"stepped_{i}", table)
