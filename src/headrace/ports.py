@@ -107,8 +107,12 @@ class Queue(Protocol):
         """Let every leased event be seen at once: its holder is dead. Only before any worker of the root has begun."""
         ...
 
+    def empty(self, pipeline: str) -> bool:
+        """Whether no event waits (delayed ones included) and none is leased: cheap, however many there are."""
+        ...
+
     def depth(self, pipeline: str) -> tuple[int, int]:
-        """How many events wait, and how many are leased."""
+        """How many events wait, and how many are leased. Counts them: for people, not for polling."""
         ...
 
 

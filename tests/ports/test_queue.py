@@ -52,6 +52,33 @@ def test_an_event_is_leased_by_one_worker_until_it_is_acknowledged(queue: Sqlite
     assert queue.depth("lv") == (0, 0)
 
 
+def test_it_is_empty_only_when_nothing_waits_is_delayed_or_is_leased(queue: SqliteQueue) -> None:
+    assert queue.empty("lv")
+    queue.put(events(1), delay=MINUTE)
+    assert (queue.empty("lv"), queue.empty("other")) == (False, True)
+    queue.put(events(1))
+    held = queue.lease("lv", 1, MINUTE)
+    assert (queue.depth("lv"), queue.empty("lv")) == ((0, 1), False)
+    queue.acknowledge(held)
+    assert queue.empty("lv")
+
+
+def test_whether_it_is_empty_is_answered_without_counting(queue: SqliteQueue, database: Database) -> None:
+    """It is asked every few milliseconds while a backlog is worked on: SQLite's own steps say what it costs."""
+    queue.put(events(5000))
+    steps = [0]
+
+    def step() -> int:
+        steps[0] += 1
+        return 0
+
+    database.connection().set_progress_handler(step, 10)
+    assert not queue.empty("lv")
+    few, steps[0] = steps[0], 0
+    queue.depth("lv")
+    assert few < 5 and steps[0] > 500
+
+
 def test_an_equal_event_that_waits_is_not_stored_twice(queue: SqliteQueue) -> None:
     queue.put([*events(2), *events(2), Event("lv", "k0", "scan")])
     queue.put(events(1))

@@ -101,7 +101,7 @@ class Loop:
     def _idle(self) -> bool:
         if self._busy or any(h.bell.rung for h in self._homes):
             return False
-        quiet = all(h.queue.depth(h.name) == (0, 0) for h in self._homes)
+        quiet = all(h.queue.empty(h.name) for h in self._homes)
         # Whoever took the last event was busy before the queue was empty, and rings before it is not.
         return quiet and not self._busy and not any(h.bell.rung for h in self._homes)
 

@@ -49,6 +49,7 @@ _DEPTH = """
            count(*) filter (where token is not null and visible_at > ?1)
     from queue_events where pipeline = ?2
 """
+_EMPTY = "select not exists (select 1 from queue_events where pipeline = ?)"
 _NEXT = "select min(visible_at) from queue_events where pipeline = ?"
 
 
@@ -134,8 +135,13 @@ class SqliteQueue:
         with self._db.transaction() as db:
             db.execute(_RECALL, (now, pipeline, now))
 
+    def empty(self, pipeline: str) -> bool:
+        """Whether no event waits (delayed ones included) and none is leased: cheap, however many there are."""
+        (found,) = self._db.connection().execute(_EMPTY, (pipeline,)).fetchone()
+        return bool(found)
+
     def depth(self, pipeline: str) -> tuple[int, int]:
-        """How many events wait (delayed ones included), and how many are leased."""
+        """How many events wait (delayed ones included), and how many are leased. Counts them: not for polling."""
         waiting, leased = self._db.connection().execute(_DEPTH, (self._at(), pipeline)).fetchone()
         return waiting, leased
 

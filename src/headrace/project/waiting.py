@@ -56,7 +56,7 @@ def settled(home: Home) -> bool:
     """Nothing waits but retractions that a person must confirm, and every sink has what was decided."""
     ledger = ledger_of(home)
     return (
-        home.queue.depth(home.name) == (0, 0)
+        home.queue.empty(home.name)
         and not ledger.in_state(*OPEN)
         and ledger.standing_number() == home.ledger.head()
         and all(held and not confirmed for held, confirmed in home.ledger.hints().values())
@@ -76,7 +76,7 @@ def _in_work(home: Home, locks: Path) -> float:
 
 
 def _raise_if_blocked(home: Home) -> None:
-    if home.queue.depth(home.name) != (0, 0):
+    if not home.queue.empty(home.name):
         return
     replaced = {load.key for load in home.ledger.pending()}
     leaving = {load.id for load in ledger_of(home).in_state("decided", "standing") if load.key in replaced}
