@@ -170,8 +170,8 @@ class Ledger(Protocol):
 
     # deciding
 
-    def pending(self) -> list[Load]:
-        """Staged loads that wait for the publisher, oldest first."""
+    def pending(self) -> set[str]:
+        """Keys with staged loads that wait for the publisher."""
         ...
 
     def hints(self) -> dict[str, tuple[bool, bool]]:
@@ -184,6 +184,10 @@ class Ledger(Protocol):
 
     def twins(self, version: str) -> list[Load]:
         """Live loads of these bytes under any key, in order."""
+        ...
+
+    def repeated(self, versions: Iterable[str]) -> set[str]:
+        """Those of the versions that more than one live load has."""
         ...
 
     def hold(self, keys: Iterable[str]) -> None:

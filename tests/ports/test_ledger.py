@@ -166,6 +166,8 @@ def test_the_earlier_twin_is_the_first_in_order_whatever_came_first(ledger: Sqli
     assert found is not None and found.id == early.id
     assert ledger.earlier_twin(early) is None
     assert [x.key for x in ledger.twins("A")] == ["b", "a"]
+    pin(ledger, "B", key="c")
+    assert ledger.repeated({"A", "B", "C"}) == {"A"}
 
 
 def test_a_skipped_load_is_taken_up_as_a_new_one_whose_old_files_do_not_count(ledger: SqliteLedger) -> None:
@@ -189,7 +191,7 @@ def test_staging_owns_the_files_and_acknowledges_the_events_at_once(ledger: Sqli
     load, leases = pin(ledger, "A"), queue.lease("p", 1, MINUTE)
     file = stage(ledger, load, leases=tuple(leases))
     assert queue.depth("p") == (0, 0)
-    assert [x.id for x in ledger.pending()] == [load.id]
+    assert ledger.pending() == {load.key}
     assert ledger.files_of([load.id], staged=True) == [file]
     assert ledger.files("data") == []
 

@@ -64,8 +64,8 @@ class BaseWriter:
     def write(self, kind: FileKind, query: str, loads: Mapping[str, int] | None = None) -> list[DataFile]:
         """Write a query's rows; the query yields row columns, lineage, and what the kind adds.
 
-        `loads` gives the rows per load where all of them go into one load's files; else they are counted. A query
-        without rows writes nothing.
+        `loads` gives the rows per load, if the caller knows; they are counted where they go into several files, unless
+        it is one load alone. A query without rows writes nothing.
         """
         folder = self._root / self._base / kind
         folder.mkdir(parents=True, exist_ok=True)
@@ -112,6 +112,8 @@ class BaseWriter:
         if loads is not None and len(loads) == 1:
             (load,) = loads
             return [_replace_loads(f, {load: f.rows}) for f in files]
+        if loads is not None and len(files) == 1:
+            return [_replace_loads(files[0], loads)]
         counted: dict[str, dict[str, int]] = {}
         for path, load, rows in self._db.execute(
             "select filename, _load_id, count(*) from read_parquet("

@@ -12,7 +12,7 @@ once is harmless; the ledger takes the first.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -44,7 +44,7 @@ class Child(Protocol):
     """Where untrusted bytes are parsed: a confined process, or this one in tests."""
 
     def call(self, kind: str, payload: dict[str, Any], timeout: float) -> dict[str, Any]:
-        """Raises BadObject for an input that can never load, InfrastructureError when the child itself failed."""
+        """Answers as `stage.handle` does; raises InfrastructureError when the child itself failed."""
         ...
 
     def submit(self, kind: str, payload: dict[str, Any], timeout: float) -> None:
@@ -203,13 +203,6 @@ def _conclude(
     """Hand the child's answer to the ledger; on failure split the job until the poison stands alone."""
     try:
         result = answer()
-    except BadObject as exc:
-        index = getattr(exc, "index", 0)
-        bad = found.pop(index)
-        home.ledger.bury(bad.load.id, str(exc), bad.leases)
-        bad.path.unlink(missing_ok=True)
-        home.bell.ring()
-        return stage(home, child, found) if found else 0
     except InfrastructureError as exc:
         if exc.code in MACHINE:
             _drop(home, found)
@@ -221,11 +214,22 @@ def _conclude(
         found[0].path.unlink(missing_ok=True)
         return 0
     point("ingest.staged")
+    seconds = (time.perf_counter() - started) / len(found)
+    found = _bury(home, found, {bad["load"]: bad["error"] for bad in result["bad"]})
     try:
-        return hand_over(home, found, result, (time.perf_counter() - started) / len(found))
+        return hand_over(home, found, result, seconds) if found else 0
     except LeaseLost:
         home.queue.release([lease for f in found for lease in f.leases], MOVING)
         return 0
+
+
+def _bury(home: Home, found: list[Found], errors: Mapping[str, str]) -> list[Found]:
+    """Let what can never load be dead; returns the others."""
+    for bad in (f for f in found if f.load.id in errors):
+        home.ledger.bury(bad.load.id, errors[bad.load.id], bad.leases)
+        bad.path.unlink(missing_ok=True)
+        home.bell.ring()
+    return [f for f in found if f.load.id not in errors]
 
 
 def _drop(home: Home, found: Sequence[Found]) -> None:

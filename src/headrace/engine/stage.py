@@ -7,7 +7,7 @@ sinks, so a crash or a bomb here costs one file. One query stages each group of 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from headrace.engine.sql import engine_connection, scalar
 from headrace.engine.steps import run_steps
 from headrace.formats.dialect import Dialect
 from headrace.formats.open import blame, open_input
-from headrace.formats.rows import BadItem, Item, Misfit, Rows
+from headrace.formats.rows import BadItem, Blame, Item, Misfit, Rows
 from headrace.model.errors import BadObject
 from headrace.model.loads import Counts, DataFile
 
@@ -36,19 +36,27 @@ PLACE = ("_item", "_member", "_record")
 
 
 def handle(payload: dict[str, Any]) -> dict[str, Any]:
-    """Stage a job: {"loads": [{load, counts, dialect, alerts}], "files": [DataFile as dict]}.
+    """Stage a job: {"loads": [{load, counts, dialect, alerts}], "files": [DataFile as dict], "bad": [{load, error}]}.
 
-    Raises BadObject (with `index` of the input) when one input can never load; the caller then stages the others.
+    `bad` are inputs that can never load, however often they are tried; all others are in `loads`.
     """
     job = Job.from_dict(payload)
-    try:
-        return _stage(job)
-    except BadItem as exc:
-        if exc.again is None:
-            raise
-        inputs = list(job.inputs)
-        inputs[exc.index] = replace(inputs[exc.index], dialect=exc.again.to_dict())
-        return handle(replace(job, inputs=tuple(inputs)).to_dict())  # once per input: that dialect never asks again
+    bad: list[dict[str, str]] = []
+    while job.inputs:
+        try:
+            return {**_stage(job), "bad": bad}
+        except BadItem as exc:
+            if exc.again is not None:  # once per input: that dialect never asks again
+                inputs = list(job.inputs)
+                inputs[exc.index] = replace(inputs[exc.index], dialect=exc.again.to_dict())
+                job = replace(job, inputs=tuple(inputs))
+                continue
+            found = {each.index: str(each) for each in (exc, *exc.also)}
+        except BadObject as exc:  # a step's, which has one input
+            found = {0: str(exc)}
+        bad += [{"load": job.inputs[i].load, "error": error} for i, error in found.items()]
+        job = replace(job, inputs=tuple(x for i, x in enumerate(job.inputs) if i not in found))
+    return {"loads": [], "files": [], "bad": bad}
 
 
 def _stage(job: Job) -> dict[str, Any]:
@@ -94,7 +102,12 @@ class Staging:
         dialects = {i: d.to_dict() for rows in groups for i, d in rows.dialects.items()}
         alerts = self._alerts()
         loads = [
-            {"load": x.load, "counts": asdict(counts[i]), "dialect": dialects.get(i, {}), "alerts": alerts.get(i, [])}
+            {
+                "load": x.load,
+                "counts": counts[i].to_dict(),
+                "dialect": dialects.get(i, {}),
+                "alerts": alerts.get(i, []),
+            }
             for i, x in enumerate(self._job.inputs)
         ]
         return {"loads": loads, "files": [asdict(f) for f in files]}
@@ -128,9 +141,12 @@ class Staging:
         try:
             query = stage_query(contract, rows.headers, self._with_lineage(rows), passthrough)
         except BadObject as exc:
-            # Whoever is in this group has these headers: the first goes now, the others when they are staged again.
-            first = min(rows.dialects)
-            raise BadItem(first, BadObject(exc.code, self._job.inputs[first].key, exc.found, exc.next)) from exc
+            faults = Blame()
+            for item in rows.dialects:  # whoever is in this group has these headers
+                with faults.of(item):
+                    raise BadObject(exc.code, self._job.inputs[item].key, exc.found, exc.next) from exc
+            faults.tell()
+            raise
         table = f"s{n}" if rows.numbered else f"t{n}"
         try:
             created = self._db.execute(f"create temp table {table} as {query.select}").fetchone()
@@ -232,18 +248,20 @@ class Staging:
         return counts
 
     def _write(self, counts: Mapping[int, Counts], losers: bool, rejected: Sequence[str]) -> list[DataFile]:
-        only = {self._job.inputs[0].load: 0} if self._single else None
+        def of(rows: Callable[[Counts], int]) -> dict[str, int]:
+            return {self._job.inputs[i].load: rows(c) for i, c in counts.items() if rows(c)}
+
         files: list[DataFile] = []
         if any(c.loaded for c in counts.values()):
             keep = " anti join losers l on a._record = l._record"
             if not self._flat:
                 keep += " and a._item = l._item and a._member is not distinct from l._member"
-            files += self._writer.write("data", self._rows(f"accepted a{keep if losers else ''}"), only)
+            files += self._writer.write("data", self._rows(f"accepted a{keep if losers else ''}"), of(_loaded))
         if losers:
-            files += self._writer.write("losers", self._rows("losers a", ", a._verdict"), only)
+            files += self._writer.write("losers", self._rows("losers a", ", a._verdict"), of(_lost))
         if rejected:
             union = " union all ".join(f"select {COLUMNS} from {t}" for t in rejected)
-            files += self._writer.write("rejected", self._rejected(f"({union}) a"), only)
+            files += self._writer.write("rejected", self._rejected(f"({union}) a"), of(_rejected))
         return files
 
     def _rows(self, source: str, more: str = "") -> str:
@@ -283,6 +301,18 @@ class Staging:
                 message = {"subject": rule.subject.format_map(values), "body": rule.body.format_map(values)}
                 found.setdefault(values["_item"], []).append({"name": name, **message})
         return found
+
+
+def _loaded(counts: Counts) -> int:
+    return counts.loaded
+
+
+def _lost(counts: Counts) -> int:
+    return counts.duplicate + counts.conflict
+
+
+def _rejected(counts: Counts) -> int:
+    return counts.rejected
 
 
 def constant(text: str) -> str:

@@ -55,9 +55,8 @@ class Verdict:
 def judge(home: Home) -> Verdict:
     """Look at every key that is staged or hinted and say what should follow."""
     verdict = Verdict()
-    staged = home.ledger.pending()
     hints = home.ledger.hints()
-    keys = sorted({x.key for x in staged} | set(hints))
+    keys = sorted(home.ledger.pending() | set(hints))
     live = home.ledger.live(keys)
     gone: list[Load] = []
     for key in keys:
@@ -192,13 +191,14 @@ def _same_bytes(home: Home, verdict: Verdict) -> None:
     if policy == "load":
         return
     leaving = {x.id for x in [*verdict.retire, *verdict.abandon]}
-    for load in [x for x in verdict.stand if x.size > 0]:
+    coming = {x.id for x in verdict.stand}
+    skipped: dict[str, Load] = {}
+    repeated = home.ledger.repeated({x.version for x in verdict.stand if x.size > 0})
+    for load in [x for x in verdict.stand if x.version in repeated]:
         twins = [
             x
             for x in home.ledger.twins(load.version)
-            if x.key != load.key
-            and x.id not in leaving
-            and (x.state in STANDS or any(x.id == s.id for s in verdict.stand))
+            if x.key != load.key and x.id not in leaving and (x.state in STANDS or x.id in coming)
         ]
         if not twins:
             continue
@@ -214,8 +214,7 @@ def _same_bytes(home: Home, verdict: Verdict) -> None:
             continue
         for x in twins:
             later = x if (x.arrived_at, x.key) > (load.arrived_at, load.key) else load
-            if later.id not in {s.id for s in verdict.skip}:
-                verdict.skip.append(later)
-    skipped = {x.id for x in verdict.skip}
+            skipped.setdefault(later.id, later)
+    verdict.skip += skipped.values()
     verdict.stand = [x for x in verdict.stand if x.id not in skipped]
     verdict.retire = [x for x in verdict.retire if x.id not in skipped]

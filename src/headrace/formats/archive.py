@@ -52,12 +52,18 @@ class Part:
     which: str
     name: str
     path: Path
-    work: Path  # a name in scratch of its own; what is derived from the file goes to `work` with another suffix
+    scratch: Path
+    own: str  # a name in scratch that no other part has
+
+    @property
+    def work(self) -> Path:
+        """What is derived from the file goes here, with another suffix."""
+        return self.scratch / self.own
 
     @property
     def suffix(self) -> str:
         """The suffix of the name, in lower case."""
-        return Path(self.name.lower()).suffix
+        return "." + self.name.lower().rpartition(".")[2]
 
 
 def unpack(item: Item, scratch: Path, limits: Limits = LIMITS) -> list[Part]:
@@ -76,7 +82,7 @@ def unpack(item: Item, scratch: Path, limits: Limits = LIMITS) -> list[Part]:
     except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError, zipfile.BadZipFile, lzma.LZMAError) as exc:
         raise BadObject("HR402", item.key, f"compressed data is cut off or damaged ({exc})", _AGAIN) from exc
     _known(item.key, name)
-    return [Part(item.index, None, item.key, name, item.path, scratch / f"{item.index}.part")]
+    return [Part(item.index, None, item.key, name, item.path, scratch, f"{item.index}.part")]
 
 
 _AGAIN = "upload it again, whole"
@@ -91,10 +97,11 @@ def _known(which: str, name: str) -> None:
 
 def _expanded(item: Item, name: str, scratch: Path, limits: Limits) -> Part:
     _known(item.key, name)
-    into = scratch / f"{item.index}.plain"
+    own = f"{item.index}.plain"
+    into = scratch / own
     with open(item.path, "rb") as packed, _reader(packed, item.key) as plain:
         _copy(plain, into, item.key, item.path.stat().st_size, limits)
-    return Part(item.index, None, item.key, name, into, into)
+    return Part(item.index, None, item.key, name, into, scratch, own)
 
 
 @contextmanager
@@ -154,13 +161,14 @@ def _members(item: Item, scratch: Path, limits: Limits) -> Iterator[Part]:
             which = f"{item.key}!{info.filename}"
             if info.flag_bits & 1:
                 raise BadObject("HR404", which, "is encrypted", "pack it without a password")
-            into = scratch / f"{item.index}.{n}.plain"
+            own = f"{item.index}.{n}.plain"
+            into = scratch / own
             try:
                 with archive.open(info) as plain:
                     left -= _copy(plain, into, which, info.compress_size, limits, left)
             except NotImplementedError as exc:
                 raise BadObject("HR404", which, f"uses an unknown compression ({exc})", "pack it with deflate") from exc
-            yield Part(item.index, info.filename, which, info.filename, into, into)
+            yield Part(item.index, info.filename, which, info.filename, into, scratch, own)
 
 
 def _wanted(info: zipfile.ZipInfo) -> bool:

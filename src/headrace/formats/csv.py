@@ -17,7 +17,7 @@ from headrace.formats import scan
 from headrace.formats.archive import Part
 from headrace.formats.dialect import Dialect, pinned_for
 from headrace.formats.lines import LineIndex
-from headrace.formats.rows import BadItem, Finish, Group, Misfit, Place, fresh_name, literal, quoted
+from headrace.formats.rows import BadItem, Blame, Finish, Group, Misfit, Place, fresh_name, literal, quoted
 from headrace.formats.sheet import Sheet, mended, prepare
 from headrace.model.contract import Contract
 from headrace.model.errors import BadObject
@@ -35,16 +35,16 @@ def open_csv(
     parts: Sequence[Part],
     pinned: Mapping[int, Dialect],
 ) -> list[OneCsv | ManyCsv]:
-    """Rows of the parts, those of one dialect and header together. Raises BadItem for the first unreadable one."""
+    """Rows of the parts, those of one dialect and header together. Raises BadItem for the unreadable ones."""
     groups: dict[tuple[object, ...], list[Sheet]] = {}
+    blame = Blame()
     for part in parts:
-        try:
+        with blame.of(part.item):
             whole = pinned.get(part.item)
             pin = pinned_for(part.item, part.member, pinned)
             sheet = prepare(part, contract, pin, whole.members if whole else {})
-        except BadObject as exc:
-            raise BadItem(part.item, exc) from exc
-        groups.setdefault(_alike(sheet), []).append(sheet)
+            groups.setdefault(_alike(sheet), []).append(sheet)
+    blame.tell()
     nulls = contract.null if contract else ("",)
     found: list[OneCsv | ManyCsv] = []
     for sheets in groups.values():

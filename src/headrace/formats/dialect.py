@@ -10,7 +10,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from typing import Any
 
@@ -49,7 +49,8 @@ class Dialect:
     members: Mapping[str, Dialect] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {**own, "members": {name: d.to_dict() for name, d in self.members.items()}}
 
     @staticmethod
     def from_dict(raw: Mapping[str, Any]) -> Dialect:

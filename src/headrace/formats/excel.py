@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from headrace.formats.archive import LIMITS, Limits, Part
 from headrace.formats.dialect import PREAMBLE, Dialect, bound, names_of, pinned_for, read_columns, required
 from headrace.formats.parquet import TableRows
-from headrace.formats.rows import BadItem, fresh_name, literal, quoted, unique_headers
+from headrace.formats.rows import Blame, fresh_name, literal, quoted, unique_headers
 from headrace.model.contract import Contract
 from headrace.model.errors import BadObject
 
@@ -34,12 +34,12 @@ def open_excel(
 ) -> list[TableRows]:
     """One TableRows per workbook. HR414 unreadable, HR415 no such sheet, HR416 refused unread."""
     found = []
+    blame = Blame()
     for part in parts:
-        try:
+        with blame.of(part.item):
             refuse_dangerous(part)
             found.append(_open(connection, contract, part, pinned_for(part.item, part.member, pinned)))
-        except BadObject as exc:
-            raise BadItem(part.item, exc) from exc
+    blame.tell()
     return found
 
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from headrace.formats.archive import NDJSON, Part
 from headrace.formats.dialect import Dialect, pinned_for
 from headrace.formats.records import Columns, NotARow, Wanted, pointer, wanted_of
-from headrace.formats.rows import RESERVED, BadItem, Finish, Group, Misfit, Place, fresh_name, literal, quoted
+from headrace.formats.rows import RESERVED, Blame, Finish, Group, Misfit, Place, fresh_name, literal, quoted
 from headrace.formats.text import BOMS, read_as_utf8
 from headrace.model.contract import Contract
 from headrace.model.errors import BadObject
@@ -35,6 +35,9 @@ FLUSH = 100_000
 HELD = 32 << 20
 """Bytes gathered before they do."""
 
+PILE = 1 << 20
+"""Bytes of a document up to which it is decoded together with others, and of all that are."""
+
 BLOCK = 4 << 20
 
 LINE = 16 << 20
@@ -42,6 +45,28 @@ LINE = 16 << 20
 
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class Pile:
+    """Small documents that wait to be decoded together, arrays and objects apart. Decoding one by one costs twice."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._waiting: dict[bytes, list[tuple[Part, bytes]]] = {}
+
+    def take(self, part: Part) -> bool:
+        """Read a file onto the pile; False if it is not plain enough: empty, marked, or no UTF-8."""
+        data = part.path.read_bytes().strip()
+        if data[:1] not in (b"[", b"{") or not _is_utf8(data):
+            return False
+        self._waiting.setdefault(data[:1], []).append((part, data))
+        self.size += len(data)
+        return True
+
+    def clear(self) -> list[list[tuple[Part, bytes]]]:
+        """What waited."""
+        waiting, self._waiting, self.size = self._waiting, {}, 0
+        return list(waiting.values())
 
 
 class JsonRows(Group):
@@ -61,13 +86,21 @@ class JsonRows(Group):
         self._kept: list[pa.Table] = []
         self._files: list[Path] = []
         self._held = 0
-        self._spill = sum(p.path.stat().st_size for p in parts) > LARGE
+        sizes = [p.path.stat().st_size for p in parts]
+        self._spill = sum(sizes) > LARGE
         self._lined: dict[Place, bool] = {}
-        for part in parts:
-            try:
-                self._read(part, pinned_for(part.item, part.member, pinned))
-            except BadObject as exc:
-                raise BadItem(part.item, exc) from exc
+        self._blame = Blame()
+        pile = Pile()
+        for part, size in zip(parts, sizes, strict=True):
+            pin = pinned_for(part.item, part.member, pinned)
+            lined = part.suffix in NDJSON or (pin is not None and pin.kind == "ndjson")
+            if lined or self._root or size > PILE or not pile.take(part):
+                with self._blame.of(part.item):
+                    self._read(part, lined)
+            if pile.size > PILE:
+                self._add_pile(pile)
+        self._add_pile(pile)
+        self._blame.tell()
         self._flush()
         super().__init__((), {p: Dialect(kind="ndjson" if lined else "json") for p, lined in self._lined.items()})
         self.headers, self.relation = self._relate(connection, wanted)
@@ -87,10 +120,27 @@ class JsonRows(Group):
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
-    def _read(self, part: Part, pinned: Dialect | None) -> None:
+    def _add_pile(self, pile: Pile) -> None:
+        """Add small documents together, or one by one where they are not alike or one of them is bad."""
+        for documents in pile.clear():
+            data = [text for _, text in documents]
+            places = [(part.item, part.member) for part, _ in documents]
+            try:
+                done = self._columns.add_together(data, places)
+            except (msgspec.DecodeError, RecursionError):
+                done = False
+            if done:
+                self._lined.update(dict.fromkeys(places, False))
+                self._held += sum(map(len, data))
+                self._flush_if_full()
+                continue
+            for part, _ in documents:
+                with self._blame.of(part.item):
+                    self._read(part, lined=False)
+
+    def _read(self, part: Part, lined: bool) -> None:
         place = (part.item, part.member)
         path = _utf8(part)
-        lined = part.suffix in NDJSON or (pinned is not None and pinned.kind == "ndjson")
         if not lined and path.stat().st_size > DOCUMENT and not _first_line_stands(path):
             found = f"one document of {path.stat().st_size:,} bytes"
             raise BadObject("HR411", part.which, found, f"at most {DOCUMENT:,}: write it as NDJSON, a record per line")
@@ -249,6 +299,16 @@ class _Finder:
         self._line += self._data.count(b"\n", self._counted, self._start)
         self._counted = self._start
         return self._line
+
+
+def _is_utf8(data: bytes) -> bool:
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _utf8(part: Part) -> Path:

@@ -16,9 +16,11 @@ from headrace.formats.dialect import Dialect
 from headrace.formats.excel import open_excel
 from headrace.formats.json import JsonRows
 from headrace.formats.parquet import open_parquet
-from headrace.formats.rows import BadItem, Group, Item, Rows
+from headrace.formats.rows import BadItem, Blame, Group, Item, Rows
 from headrace.model.contract import Contract
 from headrace.model.errors import BadObject
+
+FAMILIES = (TEXT, JSON + NDJSON, PARQUET, EXCEL)
 
 __all__ = ["BadItem", "Item", "Rows", "blame", "open_input"]
 
@@ -34,15 +36,15 @@ def open_input(
 
     `pinned` holds decisions of an earlier reading by item index: with the same bytes it reads alike. What is unpacked
     or rewritten lies in `scratch`, which must outlive the rows. Without a contract (`probe`) evidence alone decides.
-    Raises BadItem (codes HR401 to HR416) for an item that can never load; the others are untouched by it.
+    Raises BadItem (codes HR401 to HR416) for items that can never load; the others are untouched by it.
     """
-    parts: list[Part] = []
+    of: dict[tuple[str, ...], list[Part]] = {family: [] for family in FAMILIES}
+    faults = Blame()
     for item in items:
-        try:
-            parts += unpack(item, scratch)
-        except BadObject as exc:
-            raise BadItem(item.index, exc) from exc
-    of = {suffixes: [p for p in parts if p.suffix in suffixes] for suffixes in (TEXT, JSON + NDJSON, PARQUET, EXCEL)}
+        with faults.of(item.index):
+            for part in unpack(item, scratch):
+                of[next(family for family in FAMILIES if part.suffix in family)].append(part)
+    faults.tell()
     rows: list[Group] = []
     rows += open_csv(connection, contract, of[TEXT], pinned)
     if of[JSON + NDJSON]:

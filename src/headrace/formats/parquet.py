@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from headrace.formats.archive import Part
 from headrace.formats.dialect import Dialect
-from headrace.formats.rows import BadItem, Group, Place, fresh_name, literal, quoted, unique_headers
+from headrace.formats.rows import Blame, Group, Place, fresh_name, literal, quoted, unique_headers
 from headrace.model.errors import BadObject
 
 
@@ -65,8 +65,11 @@ class TableRows(Group):
 def open_parquet(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> list[TableRows]:
     """One TableRows per set of columns. HR413 for a file that is no Parquet, or whose footer is damaged."""
     groups: dict[tuple[tuple[str, str], ...], list[Part]] = {}
+    blame = Blame()
     for part in parts:
-        groups.setdefault(_columns(connection, part), []).append(part)
+        with blame.of(part.item):
+            groups.setdefault(_columns(connection, part), []).append(part)
+    blame.tell()
     return [_rows(connection, columns, group) for columns, group in groups.items()]
 
 
@@ -75,7 +78,7 @@ def _columns(connection: duckdb.DuckDBPyConnection, part: Part) -> tuple[tuple[s
         rows = connection.execute(f"describe select * from read_parquet({literal(str(part.path))})").fetchall()
     except duckdb.Error as exc:
         found = f"is no readable Parquet ({str(exc).splitlines()[0]})"
-        raise BadItem(part.item, BadObject("HR413", part.which, found, "write it again, whole")) from exc
+        raise BadObject("HR413", part.which, found, "write it again, whole") from exc
     return tuple((name, kind) for name, kind, *_ in rows)
 
 

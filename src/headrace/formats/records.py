@@ -7,9 +7,9 @@ counting cannot prove that nothing was missed: a doubled key, an unknown one, a 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
+from itertools import chain, repeat
 from operator import attrgetter
 from typing import Any
 
@@ -96,26 +96,44 @@ class Columns:
 
         Raises msgspec.DecodeError for invalid JSON and RecursionError for JSON that is nested too deep.
         """
-        if b" :" in data or b"\n:" in data or b"\t:" in data or b"\r:" in data:
-            return -1  # keys could not be counted
-        for shape in (self._last, None):
-            shape = shape or self._shape_of(data, many)
-            if shape is None:
-                return -1
-            try:
-                rows = shape.many.decode(data) if many else [shape.one.decode(data)]
-            except msgspec.ValidationError:
-                continue
-            n = len(rows)
-            cells = [(header, list(map(bytes, map(get, rows)))) for header, get in shape.getters]
-            absent = sum(values.count(b"") for _, values in cells)
-            keys = data.count(b'":')
-            if keys == n * len(cells) - absent and data.count(b"{") == n and expected in (None, n):
-                self._last = shape
-                self._extend(cells, absent > 0)
-                self._place(place, range(first, first + n))
-                return n
-        return -1
+
+        def decode(shape: _Shape) -> list[Any]:
+            return shape.many.decode(data) if many else [shape.one.decode(data)]
+
+        n = self._add_plain(data, data if many else b"[%b]" % data, decode, expected)
+        if n >= 0:
+            self._place(place, range(first, first + n))
+        return n
+
+    def add_together(self, documents: Sequence[bytes], places: Sequence[tuple[int, str | None]]) -> bool:
+        """Add whole documents, all arrays or all objects, in one go; False if they are not plain enough for it.
+
+        No document can mend another: the line feed between them ends any string, and each has exactly one bracket of
+        its kind at either end. Raises as `add_alike` does, without saying which document it was.
+        """
+        many = documents[0][:1] == b"["
+        opening, closing = (b"[", b"]") if many else (b"{", b"}")
+        if not all(d[:1] == opening and d[-1:] == closing for d in documents):
+            return False
+        data = b"[" + b",\n".join(documents) + b"]"
+        brackets = len(documents) + many
+        if data.count(opening) != brackets or data.count(closing) != brackets:
+            return False
+        lengths = [1] * len(documents)
+
+        def decode(shape: _Shape) -> list[Any]:
+            if not many:
+                return shape.many.decode(data)
+            rows = shape.nested.decode(data)
+            lengths[:] = map(len, rows)
+            return list(chain.from_iterable(rows))
+
+        sample = max(documents[:8], key=len)  # an empty array tells nothing of the others
+        if self._add_plain(data, sample if many else b"[%b]" % sample, decode, None if many else len(documents)) < 0:
+            return False
+        for place, n in zip(places, lengths, strict=True):
+            self._place(place, range(1, n + 1))
+        return True
 
     def add(self, record: bytes, place: tuple[int, str | None], number: int) -> None:
         """Add one record the careful way. Raises NotARow; nothing was added then."""
@@ -132,8 +150,33 @@ class Columns:
 
     # -- the fast way ----------------------------------------------------------------------------------------------
 
-    def _shape_of(self, data: bytes, many: bool) -> _Shape | None:
-        first = _array.decode(data)[:1] if many else [Raw(data)]
+    def _add_plain(
+        self, data: bytes, sample: bytes, decode: Callable[[_Shape], list[Any]], expected: int | None
+    ) -> int:
+        """Add the cells of what `decode` finds in `data`; -1 where counting cannot prove that nothing was missed."""
+        if b" :" in data or b"\n:" in data or b"\t:" in data or b"\r:" in data:
+            return -1  # keys could not be counted
+        for shape in (self._last, None):
+            shape = shape or self._shape_of(sample)
+            if shape is None:
+                return -1
+            try:
+                rows = decode(shape)
+            except msgspec.ValidationError:
+                continue
+            n = len(rows)
+            cells = [(header, list(map(bytes, map(get, rows)))) for header, get in shape.getters]
+            absent = sum(values.count(b"") for _, values in cells)
+            keys = data.count(b'":')
+            if keys == n * len(cells) - absent and data.count(b"{") == n and expected in (None, n):
+                self._last = shape
+                self._extend(cells, absent > 0)
+                return n
+        return -1
+
+    def _shape_of(self, sample: bytes) -> _Shape | None:
+        """The shape of the first record of an array."""
+        first = _array.decode(sample)[:1]
         if not first:
             return _Shape((), {})
         try:
@@ -214,7 +257,9 @@ class _Shape:
         row = msgspec.defstruct(
             "Row", [(n, Raw, ABSENT) for n in names.values()], rename={n: k for k, n in names.items()}, gc=False
         )
-        self.many, self.one = msgspec.json.Decoder(list[row]), msgspec.json.Decoder(row)  # type: ignore[valid-type]
+        self.one = msgspec.json.Decoder(row)
+        self.many = msgspec.json.Decoder(list[row])  # type: ignore[valid-type]
+        self.nested = msgspec.json.Decoder(list[list[row]])  # type: ignore[valid-type]
         by_key = {key: header for header, key in headers.items()}
         self.getters = [(by_key.get(key), attrgetter(name)) for key, name in names.items()]
         """(header or None for a key that nobody wants, how to get its value) for every key."""

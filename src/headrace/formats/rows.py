@@ -5,7 +5,9 @@ Not for parsing itself (see csv, json, parquet, excel). Called by `engine.stage`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -57,14 +59,37 @@ class Finish:
 
 
 class BadItem(BadObject):
-    """One input of a batch can never load as it is. `index` tells which; the others are fine without it.
+    """One input of a batch can never load as it is. `index` tells which; `also` are others found in the same look.
 
     With `again`, it can after all: when read anew, from the beginning, with that dialect pinned.
     """
 
     def __init__(self, index: int, error: BadObject, again: Dialect | None = None) -> None:
         self.index, self.error, self.again = index, error, again
+        self.also: tuple[BadItem, ...] = ()
         super().__init__(error.code, error.which, error.found, error.next)
+
+
+class Blame:
+    """Gathers what is wrong with single inputs while others are looked at: no batch is read more than twice for it."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, BadItem] = {}
+
+    @contextmanager
+    def of(self, item: int) -> Iterator[None]:
+        """A BadObject raised within is this item's, and does not keep the next one from being looked at."""
+        try:
+            yield
+        except BadObject as exc:
+            self._found.setdefault(item, BadItem(item, exc))
+
+    def tell(self) -> None:
+        """Raise what was gathered, if anything, as one BadItem."""
+        if self._found:
+            first, *others = self._found.values()
+            first.also = tuple(others)
+            raise first
 
 
 class Rows(Protocol):
@@ -103,7 +128,7 @@ class Rows(Protocol):
         ...
 
 
-class Group:
+class Group(ABC):
     """What all implementations of Rows share. `decided` holds a dialect per file or member; `open` makes `dialects`."""
 
     numbered = True
@@ -118,8 +143,8 @@ class Group:
     def finish(self, rows: int | None = None) -> Finish:
         return Finish()
 
-    def raw(self, wanted: Mapping[Place, Sequence[int]]) -> Mapping[tuple[int, str | None, int], tuple[int, str]]:
-        raise NotImplementedError
+    @abstractmethod
+    def raw(self, wanted: Mapping[Place, Sequence[int]]) -> Mapping[tuple[int, str | None, int], tuple[int, str]]: ...
 
 
 _names = count(1)

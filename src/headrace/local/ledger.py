@@ -88,7 +88,8 @@ class SqliteLedger(History):
 
         ours = next((x for x in pending if (x.version, x.contract, x.corrections) == wanted), None)
         # What was seen under this key before and never staged is overtaken; whoever still reads it finds out.
-        self._move(db, [x.id for x in pending if x.state is LoadState.SEEN and x is not ours], LoadState.ABANDONED)
+        if overtaken := [x.id for x in pending if x.state is LoadState.SEEN and x is not ours]:
+            self._move(db, overtaken, LoadState.ABANDONED)
         if ours:
             return self._touched(db, ours, a)
         if standing and standing.version == a.version:
@@ -186,8 +187,8 @@ class SqliteLedger(History):
             ids = [s.load for s in staged]
             seen = {x for (x,) in db.execute(f"select id from loads where state = 'seen' and id in ({marks})", ids)}
             torn = next((f for f in files if not seen.isdisjoint(f.loads) and not seen.issuperset(f.loads)), None)
-            for s in staged if torn is None else ():
-                self._stage_one(db, s)
+            if torn is None:
+                self._mark_staged(db, [s for s in staged if s.load in seen])
             for file in files:
                 self._insert_file(db, file, doomed=torn is not None or seen.isdisjoint(file.loads))
             if torn is None:
@@ -201,14 +202,13 @@ class SqliteLedger(History):
         if torn is not None:  # after the commit: these files are trash, and known as such
             raise LeaseLost("HR525", torn.path, "another worker staged part of this batch", "nothing to do")
 
-    def _stage_one(self, db: sqlite3.Connection, s: Staged) -> None:
-        changed = db.execute(
-            f"update loads set state = 'staged', dialect = ?, seconds = ?, staged_at = ?, {COUNTS}"
-            " where id = ? and state = 'seen'",
-            (json.dumps(dict(s.dialect)), s.seconds, text_of(self._clock.now()), *counts_values(s.counts), s.load),
-        ).rowcount
-        if changed:
-            self._insert_alerts(db, s.alerts, None)
+    def _mark_staged(self, db: sqlite3.Connection, staged: Sequence[Staged]) -> None:
+        now = text_of(self._clock.now())
+        db.executemany(
+            f"update loads set state = 'staged', dialect = ?, seconds = ?, staged_at = ?, {COUNTS} where id = ?",
+            [(json.dumps(dict(s.dialect)), s.seconds, now, *counts_values(s.counts), s.load) for s in staged],
+        )
+        self._insert_alerts(db, [alert for s in staged for alert in s.alerts], None)
 
     def bury(self, load: str, cause: str, leases: Sequence[Lease]) -> None:
         with self._db.transaction() as db:
@@ -235,12 +235,12 @@ class SqliteLedger(History):
 
     # -- deciding ------------------------------------------------------------------------------------------------
 
-    def pending(self) -> list[Load]:
-        """Staged loads that wait for the publisher, oldest first."""
+    def pending(self) -> set[str]:
+        """Keys with staged loads that wait for the publisher."""
         rows = self._db.connection().execute(
-            "select * from loads where pipeline = ? and state = 'staged' order by seq", (self.pipeline,)
+            "select key from loads where pipeline = ? and state = 'staged'", (self.pipeline,)
         )
-        return [load_of(row) for row in rows]
+        return {key for (key,) in rows}
 
     def live(self, keys: Sequence[str]) -> dict[str, list[Load]]:
         """Every load of those keys that is not history yet, oldest first."""

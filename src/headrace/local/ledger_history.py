@@ -82,6 +82,15 @@ class History:
         )
         return [load_of(row) for row in rows]
 
+    def repeated(self, versions: Iterable[str]) -> set[str]:
+        """Those of the versions that more than one live load has."""
+        rows = self._db.connection().execute(
+            "select version from loads where pipeline = ? and version in (select value from json_each(?)) and state in"
+            " ('seen', 'staged', 'decided', 'standing', 'skipped') group by version having count(*) > 1",
+            (self.pipeline, json.dumps(list(versions))),
+        )
+        return {version for (version,) in rows}
+
     def states(self) -> dict[str, int]:
         """How many loads are in each state."""
         rows = self._db.connection().execute(

@@ -295,8 +295,8 @@ class FolderStore:
 
     def _still(self, key: str, before: os.stat_result, after: os.stat_result) -> None:
         now = self.stat(key)
-        first = self._stat(key, before).fingerprint
-        if now is None or self._stat(key, after).fingerprint != first or now.fingerprint != first:
+        first = _fingerprint(before)
+        if now is None or _fingerprint(after) != first or now.fingerprint != first:
             raise ObjectMoving("HR302", key, "it changed while it was read", "its next event reads it again")
 
     def _copied(self, source: Path, temporary: Path) -> None:
@@ -329,9 +329,8 @@ class FolderStore:
 
     def _stat(self, key: str, found: os.stat_result) -> Stat:
         created = EPOCH + timedelta(microseconds=found.st_mtime_ns // 1000)
-        parts = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
         age = (self._clock.now() - EPOCH) // timedelta(microseconds=1) * 1000 - found.st_ctime_ns
-        return Stat(key, found.st_size, created, ":".join(map(str, parts)), fresh=age < FRESH)
+        return Stat(key, found.st_size, created, _fingerprint(found), fresh=age < FRESH)
 
     def _entry(self, key: str, entry: os.DirEntry[str]) -> Stat | None:
         try:
@@ -351,6 +350,11 @@ class FolderStore:
         if not (modes.S_ISREG(found.st_mode) or modes.S_ISLNK(found.st_mode)):
             return None
         return self._stat(key.encode(errors="surrogateescape").decode(errors="backslashreplace"), found)
+
+
+def _fingerprint(found: os.stat_result) -> str:
+    """What changes whenever a file is written or replaced, but for writes within one tick of the clock."""
+    return f"{found.st_dev}:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}"
 
 
 def _copy(source: int, into: Path | None, size: int, hashed: bool = True) -> str:

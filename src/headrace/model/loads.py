@@ -76,6 +76,9 @@ class Counts:
     def __add__(self, other: Counts) -> Counts:
         return Counts(*(getattr(self, n) + getattr(other, n) for n in self.__slots__))
 
+    def to_dict(self) -> dict[str, int]:
+        return {n: getattr(self, n) for n in self.__slots__}
+
     @property
     def staged_exactly(self) -> bool:
         return self.read == self.accepted + self.rejected + self.filtered

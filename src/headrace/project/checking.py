@@ -213,35 +213,26 @@ def _stage(
     child: Child,
     project: str,
 ) -> None:
-    """Stage one batch below `root`; a file that can never load is told and the rest staged without it."""
-    left = list(files.items())
+    """Stage one batch below `root`; files that can never load are told, and the rest is staged without them."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    while left:
-        attempt = secrets.token_hex(8)
-        inputs = tuple(Input(key, key, "", str(path), now) for key, path in left)
-        job = Job(
-            contract=contract,
-            inputs=inputs,
-            root=root,
-            base="base",
-            attempt=attempt,
-            partitions=partitions(pipeline),
-            scratch=root / "spool",
-            spool=root / "spool",
-            project=project,
-            memory_limit=settings.memory_limit,
-            threads=settings.threads,
-        )
-        try:
-            result = child.call("stage", job.to_dict(), settings.child_timeout)
-        except BadObject as exc:
-            key, _ = left.pop(getattr(exc, "index", 0))
-            found.failed.append((key, str(exc)))
-            continue
-        for load in result["loads"]:
-            for name in ("read", "accepted", "rejected", "filtered"):
-                setattr(found, name, getattr(found, name) + load["counts"][name])
-        return
+    job = Job(
+        contract=contract,
+        inputs=tuple(Input(key, key, "", str(path), now) for key, path in files.items()),
+        root=root,
+        base="base",
+        attempt=secrets.token_hex(8),
+        partitions=partitions(pipeline),
+        scratch=root / "spool",
+        spool=root / "spool",
+        project=project,
+        memory_limit=settings.memory_limit,
+        threads=settings.threads,
+    )
+    result = child.call("stage", job.to_dict(), settings.child_timeout)
+    found.failed += [(bad["load"], bad["error"]) for bad in result["bad"]]
+    for load in result["loads"]:
+        for name in ("read", "accepted", "rejected", "filtered"):
+            setattr(found, name, getattr(found, name) + load["counts"][name])
 
 
 def _judge(found: Against, contract: Contract, root: Path, settings: Settings) -> None:

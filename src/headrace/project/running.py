@@ -24,6 +24,8 @@ from headrace.project.waiting import wait
 if TYPE_CHECKING:
     from headrace.project.opened import Progress, Project
 
+STANDING = (LoadState.DECIDED, LoadState.STANDING, LoadState.SKIPPED)
+
 
 def run(project: Project, home: Home, files: Sequence[str | Path], on_progress: Progress | None) -> RunResult:
     """Put, work, tell. Without files the landing prefix is scanned."""
@@ -95,13 +97,11 @@ def _results(home: Home, keys: Sequence[str], before: int) -> list[LoadResult]:
     ledger = ledger_of(home)
     newest = {load.key: load for load in ledger.history(after=before)}
     found = [result_of(load, home.pipeline) for load in newest.values()]
-    standing = ledger.standing()
-    dead = {load.key: load for load in ledger.dead()}
-    for key in keys:
-        if key in newest:
-            continue
-        if key in dead:
-            found.append(result_of(dead[key], home.pipeline))
-        elif key in standing:
-            found.append(result_of(standing[key], home.pipeline, "unchanged"))
+    for loads in home.ledger.live([key for key in keys if key not in newest]).values():
+        dead = next((x for x in loads if x.state is LoadState.DEAD), None)
+        standing = next((x for x in loads if x.state in STANDING), None)
+        if dead is not None:
+            found.append(result_of(dead, home.pipeline))
+        elif standing is not None:
+            found.append(result_of(standing, home.pipeline, "unchanged"))
     return sorted(found, key=lambda x: x.object)
