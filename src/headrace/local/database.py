@@ -13,12 +13,28 @@ from pathlib import Path
 
 from headrace.model.errors import InfrastructureError
 
-STATE_VERSION = 1
-"""Raised when a state file's layout changes; an older root is upgraded, a newer one refused."""
+STATE_VERSION = 2
+"""The layout of `ledger.db`, kept in the file itself. Raised when it changes, together with a step in `UPGRADES`."""
+
+UPGRADES = {
+    1: """
+        drop index if exists loads_live;
+        drop index if exists loads_by_version;
+        insert or ignore into meta select 'arrived ' || pipeline, max(seen_at) from loads
+            where seen_at is not null group by pipeline;
+    """,
+}
+"""From each older version that can still be opened, the SQL that leads to the next. Tables and indexes that the schema
+adds need no step: it is applied afterwards.
+"""
 
 
 class Database:
-    """A SQLite file that several threads and processes share."""
+    """A SQLite file that several threads and processes share.
+
+    Opening a file of an older version upgrades it, whole or not at all; one that is newer, that no step leads from, or
+    that is not ours is refused untouched (HR502).
+    """
 
     def __init__(self, path: Path, schema: str) -> None:
         self.path = path
@@ -28,7 +44,8 @@ class Database:
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = self.connection()
         with self._wrapped():
-            self._accept_version(connection)
+            if _version(connection) != STATE_VERSION:
+                self._upgrade()
             connection.executescript(schema)
 
     def connection(self) -> sqlite3.Connection:
@@ -77,14 +94,39 @@ class Database:
                 "HR501", self.path.name, f"the state file could not be used: {exc}", "check the disk, then run again"
             ) from exc
 
-    def _accept_version(self, connection: sqlite3.Connection) -> None:
-        (found,) = connection.execute("pragma user_version").fetchone()
-        if found > STATE_VERSION:
-            raise InfrastructureError(
-                "HR502",
-                self.path.name,
-                f"it was written by a newer Headrace (state version {found}, this one knows {STATE_VERSION})",
-                "upgrade Headrace, or restore a backup",
-            )
-        if found < STATE_VERSION:
-            connection.execute(f"pragma user_version = {STATE_VERSION}")
+    def _upgrade(self) -> None:
+        """Lead the file to this version, or refuse it. In one transaction: a crash leaves it as it was."""
+        with self.transaction() as db:
+            found = _version(db)  # again, as another process may have been faster
+            if found > STATE_VERSION:
+                raise self._refused(f"it was written by a newer Headrace (state version {found})", "upgrade Headrace")
+            if found == 0 and db.execute("select 1 from sqlite_master limit 1").fetchone():
+                raise self._refused(
+                    "it has tables, but no state version", "it is no file of ours: move it away"
+                )
+            for version in range(found, STATE_VERSION) if found else ():
+                if version not in UPGRADES:
+                    raise self._refused(f"its state version is {found}", "open it with the Headrace that wrote it")
+                for statement in _statements(UPGRADES[version]):
+                    db.execute(statement)
+            db.execute(f"pragma user_version = {STATE_VERSION}")
+
+    def _refused(self, found: str, next: str) -> InfrastructureError:
+        return InfrastructureError(
+            "HR502", self.path.name, f"{found}, this one knows {STATE_VERSION}", f"{next}, or restore a backup"
+        )
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (found,) = connection.execute("pragma user_version").fetchone()
+    return int(found)
+
+
+def _statements(script: str) -> Iterator[str]:
+    """One by one, since `executescript` would end the transaction first."""
+    statement = ""
+    for piece in script.split(";")[:-1]:
+        statement += f"{piece};"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

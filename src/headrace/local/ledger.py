@@ -341,7 +341,8 @@ class SqliteLedger(History):
         """Every sink is at `number` or beyond: its loads stand, and messages about them may go out."""
         with self._db.transaction() as db:
             db.execute(
-                "update loads set state = 'standing' where pipeline = ? and state = 'decided' and decided <= ?",
+                # the plus: look among the few that are decided, not through every revision so far
+                "update loads set state = 'standing' where pipeline = ? and state = 'decided' and +decided <= ?",
                 (self.pipeline, number),
             )
             db.execute(

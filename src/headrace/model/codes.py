@@ -169,7 +169,10 @@ CODES: dict[str, str] = {
     ),
     "HR453": 'The file has headers that no column wants, and the Record says extra="reject".',
     "HR501": "A state file (SQLite) could not be used. Check the disk, then run again.",
-    "HR502": "A state file was written by a newer Headrace. Upgrade, or restore a backup.",
+    "HR502": (
+        "A state file has a version that this Headrace does not know: it was written by a newer one, or by nobody that "
+        "we know. It was left as it is. Upgrade, or restore a backup."
+    ),
     "HR503": (
         "A lease outlived its visibility, so another worker may hold the event now. Nothing was lost: the event "
         "is delivered again. Raise `visibility` if this is common."

@@ -1,0 +1,96 @@
+"""The version in a state file: an older one is led here, whole or not at all; what is not understood is left alone."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from headrace.local.clock import ManualClock
+from headrace.local.database import STATE_VERSION, UPGRADES, Database
+from headrace.local.ledger import SCHEMA, SqliteLedger
+from headrace.local.queue import SqliteQueue
+from headrace.model.errors import InfrastructureError
+
+FIRST = Path(__file__).with_name("ledger_1.sql").read_text()
+"""The tables and indexes of state version 1, as they were."""
+LOAD = """
+    insert into loads (id, pipeline, key, version, contract, corrections, arrived_at, state, size, fingerprint, seen_at)
+    values ('p.1', 'p', 'a', 'A', 'c', '', '2025-01-01T00:00:00.000000Z', 'standing', 1, '',
+            '2025-01-02T00:00:00.000000Z')
+"""
+
+
+@contextmanager
+def planted(path: Path, version: int, script: str) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(f"{script}; pragma user_version = {version}")
+        yield db
+        db.commit()
+
+
+def look(path: Path, query: str) -> set[object]:
+    with closing(sqlite3.connect(path)) as db:
+        return {row[0] for row in db.execute(query)}
+
+
+INDEXES = "select name from sqlite_master where type = 'index' and tbl_name = 'loads' and sql is not null"
+VERSION = "select user_version from pragma_user_version"
+
+
+def test_a_ledger_of_the_first_version_is_upgraded_with_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with planted(path, 1, FIRST) as db:
+        db.execute(LOAD)
+    database = Database(path, SCHEMA)
+    clock = ManualClock()
+    ledger = SqliteLedger(database, SqliteQueue(database, clock), "p", clock)
+    assert [x.key for x in ledger.standing().values()] == ["a"]
+    database.close()
+    fresh = tmp_path / "fresh.db"
+    Database(fresh, SCHEMA).close()
+    assert look(path, VERSION) == look(fresh, VERSION) == {STATE_VERSION}
+    assert look(path, INDEXES) == look(fresh, INDEXES)
+
+
+def test_every_version_since_the_first_can_be_upgraded() -> None:
+    assert sorted(UPGRADES) == list(range(1, STATE_VERSION))
+
+
+def test_an_upgrade_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with planted(path, 1, FIRST + "drop table meta;") as db:
+        db.execute(LOAD)
+    before = look(path, INDEXES)
+    with pytest.raises(InfrastructureError, match=r"HR501 ledger\.db: .*no such table: .*meta"):
+        Database(path, SCHEMA)
+    assert (look(path, VERSION), look(path, INDEXES)) == ({1}, before)
+
+
+def test_a_newer_ledger_is_refused_untouched(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with planted(path, STATE_VERSION + 1, "create table other (x)"):
+        pass
+    with pytest.raises(InfrastructureError, match=r"HR502 ledger\.db: .*newer Headrace.*upgrade Headrace"):
+        Database(path, SCHEMA)
+    assert look(path, "select name from sqlite_master") == {"other"}
+
+
+def test_a_file_without_a_version_that_is_not_ours_is_refused_untouched(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with planted(path, 0, "create table other (x)"):
+        pass
+    with pytest.raises(InfrastructureError, match=r"HR502 ledger\.db: it has tables, but no state version"):
+        Database(path, SCHEMA)
+    assert look(path, "select name from sqlite_master") == {"other"}
+
+
+def test_a_version_that_no_step_leads_from_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with planted(path, -1, FIRST):
+        pass
+    with pytest.raises(InfrastructureError, match="HR502 .*its state version is -1"):
+        Database(path, SCHEMA)

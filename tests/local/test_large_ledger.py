@@ -1,0 +1,63 @@
+"""What is asked at every revision, or every second, must not walk through all that ever stood.
+
+Told by SQLite's own steps, in a ledger where nearly everything is history: a missing index shows as a multiple of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from headrace.local.clock import ManualClock
+from headrace.local.database import Database
+from headrace.local.ledger import SCHEMA, SqliteLedger
+from headrace.local.queue import SqliteQueue
+
+LOADS = 10_000
+FILL = """
+    insert into loads (id, pipeline, key, version, contract, corrections, arrived_at, state, size, fingerprint, read,
+                       accepted, loaded, decided, retired, seen_at)
+    with recursive n (i) as (select 1 union all select i + 1 from n where i < ?)
+    select 'p.' || i, 'p', 'in/' || (i / 2), 'v' || i, iif(i % 10, 'old', 'new'), '',
+           printf('2025-01-01T00:00:00.%06dZ', i), iif(i % 2, 'retired', 'standing'), 1, '', 3, 2, 2, i,
+           iif(i % 2, i + 1, null), '2025-01-01T00:00:00.000000Z'
+    from n
+"""
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    found = Database(tmp_path / "ledger.db", SCHEMA)
+    with found.transaction() as db:
+        db.execute(FILL, (LOADS,))
+    return found
+
+
+@pytest.fixture
+def ledger(database: Database) -> SqliteLedger:
+    clock = ManualClock()
+    return SqliteLedger(database, SqliteQueue(database, clock), "p", clock)
+
+
+def steps(database: Database, act: Callable[[], object]) -> int:
+    """How many instructions of SQLite's machine an act takes, in hundreds."""
+    taken = [0]
+
+    def one() -> int:
+        taken[0] += 1
+        return 0
+
+    database.connection().set_progress_handler(one, 100)
+    act()
+    database.connection().set_progress_handler(None, 0)
+    return taken[0]
+
+
+def test_a_publisher_with_little_to_do_reads_little(database: Database, ledger: SqliteLedger) -> None:
+    standing = next(iter(ledger.standing().values()))
+    assert steps(database, ledger.pending) < 10
+    assert steps(database, lambda: ledger.stand(LOADS)) < 10
+    assert steps(database, lambda: ledger.earlier_twin(standing)) < 10
+    assert steps(database, ledger.dead) < 10
