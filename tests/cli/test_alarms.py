@@ -26,6 +26,39 @@ def test_a_pipeline_that_nothing_ever_arrived_for_is_an_alarm(command: Command, 
     assert said.code == 1 and "nothing ever arrived" in said.out and "expected every 1 s" in said.out
 
 
+def test_a_changed_definition_is_no_excuse_for_never_having_arrived(command: Command, project: Path) -> None:
+    (project / "pipelines.py").write_text(EXPECTING)
+    command("status")
+    time.sleep(1.1)
+    (project / "pipelines.py").write_text(EXPECTING.replace("note: str", "remark: str"))
+    assert "nothing ever arrived" in command("status").out
+
+
+def test_a_replay_is_no_arrival(command: Command, project: Path) -> None:
+    (project / "pipelines.py").write_text(EXPECTING)
+    csv(project / "a.csv", "s1,2025-05-01T00:00:00,1")
+    command("run", "readings", "a.csv")
+    (before,) = command("status", "--json").json["pipelines"]
+    time.sleep(1.1)
+    assert command("replay", "readings", "--all", "--yes").code == 0
+    said = command("status", "--json")
+    (after,) = said.json["pipelines"]
+    assert after["last_arrival"] == before["last_arrival"]
+    assert said.code == 1 and "nothing arrived since" in after["alarms"][0]
+
+
+def test_status_reads_no_load(command: Command, project: Path) -> None:
+    csv(project / "a.csv", "s1,2025-05-01T00:00:00,1")
+    command("run", "readings", "a.csv")
+    with open_project(project) as opened:
+        queries: list[str] = []
+        opened.home("readings")
+        opened.target.database.connection().set_trace_callback(queries.append)
+        assert opened.status().pipelines[0].standing == 1
+        opened.target.database.connection().set_trace_callback(None)
+    assert queries and not [q for q in queries if "select * from loads" in q]
+
+
 def test_conflicts_that_the_record_rejects_count_as_rejected(command: Command, project: Path) -> None:
     (project / "pipelines.py").write_text(
         DEFINITION.replace("{more}", "").replace('"time"))', '"time"), on_conflict="reject")')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,7 @@ def test_a_ledger_of_the_first_version_is_upgraded_with_what_it_holds(tmp_path: 
     clock = ManualClock()
     ledger = SqliteLedger(database, SqliteQueue(database, clock), "p", clock)
     assert [x.key for x in ledger.standing().values()] == ["a"]
+    assert ledger.last_arrival() == datetime(2025, 1, 2, tzinfo=UTC)
     database.close()
     fresh = tmp_path / "fresh.db"
     Database(fresh, SCHEMA).close()

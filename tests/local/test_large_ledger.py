@@ -61,3 +61,31 @@ def test_a_publisher_with_little_to_do_reads_little(database: Database, ledger: 
     assert steps(database, lambda: ledger.stand(LOADS)) < 10
     assert steps(database, lambda: ledger.earlier_twin(standing)) < 10
     assert steps(database, ledger.dead) < 10
+
+
+def test_what_status_counts_is_what_the_lists_hold_and_no_load_is_read_for_it(
+    database: Database, ledger: SqliteLedger
+) -> None:
+    with database.transaction() as db:
+        db.execute("update loads set stale = 1 where seq = 20")
+        db.execute("update loads set state = 'dead' where seq in (2, 4)")
+        db.execute("update loads set state = 'skipped' where seq = 6")
+    ledger.hold(["in/8", "in/9"])
+    standing = ledger.standing().values()
+    queries: list[str] = []
+    database.connection().set_trace_callback(queries.append)
+    census, totals = ledger.census("new"), ledger.totals()
+    database.connection().set_trace_callback(None)
+    assert (census.states["dead"], census.held, census.stale) == (2, 2, 1)
+    assert census.standing == len(standing) == LOADS // 2 - 2
+    assert census.outdated == len(ledger.outdated("new")) > 0
+    assert totals.loaded == 2 * (census.standing - 1)
+    plans = [row[3] for query in queries for row in database.connection().execute(f"explain query plan {query}")]
+    assert len(plans) == 4 and all("COVERING INDEX" in plan or "PRIMARY KEY" in plan for plan in plans), plans
+
+
+def test_whether_anything_is_in_work_is_answered_without_a_walk(database: Database, ledger: SqliteLedger) -> None:
+    assert not ledger.any_in_state("seen", "staged", "decided")
+    assert ledger.any_in_state("standing", "staged")
+    assert steps(database, lambda: ledger.any_in_state("seen", "staged", "decided")) < 10
+    assert steps(database, lambda: ledger.any_in_state("standing", "staged")) < 10

@@ -309,6 +309,25 @@ def test_settling_moves_loads_and_no_head(ledger: SqliteLedger) -> None:
     assert not ledger.find_load(stale.id).stale
 
 
+def test_the_last_arrival_is_a_versions_and_no_replay_redrive_or_second_look_changes_it(
+    ledger: SqliteLedger, clock: ManualClock
+) -> None:
+    assert ledger.last_arrival() is None
+    stood(ledger, "A")
+    assert ledger.last_arrival() == START
+    dead = pin(ledger, "B", key="b")
+    ledger.bury(dead.id, "HR451 broken", ())
+    clock.advance(MINUTE)
+    assert pin(ledger, "A", again="replay").state == pin(ledger, "B", key="b", again="redrive").state == "seen"
+    pin(ledger, "A", corrections="corrected")
+    assert ledger.last_arrival() == START
+    pin(ledger, "C")
+    assert ledger.last_arrival() == START + MINUTE
+    clock.advance(MINUTE)
+    pin(ledger, "A", key="c")
+    assert ledger.last_arrival() == START + 2 * MINUTE
+
+
 def test_held_retractions_wait_until_a_person_confirms_them(ledger: SqliteLedger) -> None:
     ledger.hint(["a", "b"])
     ledger.hold(["a"])

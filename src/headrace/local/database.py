@@ -101,9 +101,7 @@ class Database:
             if found > STATE_VERSION:
                 raise self._refused(f"it was written by a newer Headrace (state version {found})", "upgrade Headrace")
             if found == 0 and db.execute("select 1 from sqlite_master limit 1").fetchone():
-                raise self._refused(
-                    "it has tables, but no state version", "it is no file of ours: move it away"
-                )
+                raise self._refused("it has tables, but no state version", "it is no file of ours: move it away")
             for version in range(found, STATE_VERSION) if found else ():
                 if version not in UPGRADES:
                     raise self._refused(f"its state version is {found}", "open it with the Headrace that wrote it")

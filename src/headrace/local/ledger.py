@@ -65,14 +65,20 @@ class SqliteLedger(History):
             (seq,) = db.execute("select coalesce(max(seq), 0) from loads").fetchone()
             fresh: list[Load] = []
             found = []
+            arrived = False
             for arrival in arrivals:
-                load = self._known(db, arrival, live.get(arrival.key, [])[::-1])
+                there = live.get(arrival.key, [])
+                arrived |= all(x.version != arrival.version for x in there)
+                load = self._known(db, arrival, there[::-1])
                 if not isinstance(load, Load):
                     load = self._new(arrival, load, seq + len(fresh) + 1)
                     fresh.append(load)
                     live.setdefault(arrival.key, []).append(load)
                 found.append(load)
             self._insert(db, fresh, seq)
+            if arrived:
+                now = text_of(self._clock.now())
+                db.execute("insert or replace into meta values ('arrived ' || ?, ?)", (self.pipeline, now))
             return found
 
     def _known(self, db: sqlite3.Connection, a: Arrival, live: Sequence[Load]) -> Load | datetime:

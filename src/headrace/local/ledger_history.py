@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +18,21 @@ from headrace.model.contract import Contract
 from headrace.model.errors import InfrastructureError, UsageError
 from headrace.model.loads import Counts, DataFile, Load
 from headrace.model.times import instant_of, text_of
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """How many loads are in each state that is not history, and what is to be said of those that stand."""
+
+    states: Mapping[str, int]
+    outdated: int  # of another contract than the present one
+    stale: int
+    held: int  # retractions that wait for a person
+
+    @property
+    def standing(self) -> int:
+        """Keys under which something stands, skipped twins included."""
+        return sum(self.states.get(state, 0) for state in ("decided", "standing", "skipped"))
 
 
 class History:
@@ -91,12 +107,29 @@ class History:
         )
         return {version for (version,) in rows}
 
-    def states(self) -> dict[str, int]:
-        """How many loads are in each state."""
-        rows = self._db.connection().execute(
-            "select state, count(*) from loads where pipeline = ? group by state", (self.pipeline,)
-        )
-        return dict(map(tuple, rows))
+    def census(self, digest: str) -> Census:
+        """The numbers that health is told by, counted in indexes: no load is read. `digest`: the present contract."""
+        db = self._db.connection()
+        states = db.execute(
+            "select state, count(*) from loads where pipeline = ? and state in"
+            " ('seen', 'staged', 'dead', 'decided', 'standing', 'skipped') group by state",
+            (self.pipeline,),
+        ).fetchall()
+        outdated, stale = db.execute(
+            "select coalesce(sum(contract <> ?), 0), coalesce(sum(stale), 0) from loads"
+            " where pipeline = ? and state in ('decided', 'standing')",
+            (digest, self.pipeline),
+        ).fetchone()
+        (held,) = db.execute(
+            "select count(*) from hints where pipeline = ? and held is not null and confirmed = 0", (self.pipeline,)
+        ).fetchone()
+        return Census(dict(map(tuple, states)), outdated, stale, held)
+
+    def any_in_state(self, *states: str) -> bool:
+        """Whether there is a load in any of these states."""
+        marks = ",".join("?" * len(states))
+        query = f"select exists (select 1 from loads where pipeline = ? and state in ({marks}))"
+        return bool(self._db.connection().execute(query, (self.pipeline, *states)).fetchone()[0])
 
     def totals(self) -> Counts:
         """The accounting of everything that stands."""
@@ -118,9 +151,16 @@ class History:
             raise InfrastructureError("HR528", digest, "this contract is not in the ledger", "restore a backup")
         return Contract.from_dict(json.loads(row[0]))
 
-    def known_since(self, digest: str) -> datetime | None:
-        """When this contract was first opened here."""
-        row = self._db.connection().execute("select at from contracts where digest = ?", (digest,)).fetchone()
+    def known_since(self) -> datetime | None:
+        """When the pipeline was first opened here, under whichever contract."""
+        query = "select min(at) from contracts where json_extract(body, '$.pipeline') = ?"
+        (at,) = self._db.connection().execute(query, (self.pipeline,)).fetchone()
+        return instant_of(at) if at else None
+
+    def last_arrival(self) -> datetime | None:
+        """When a version that was not there already was last seen under any key; no replay, redrive or correction."""
+        query = "select value from meta where key = 'arrived ' || ?"
+        row = self._db.connection().execute(query, (self.pipeline,)).fetchone()
         return instant_of(row[0]) if row else None
 
     # -- files and revisions -------------------------------------------------------------------------------------

@@ -8,13 +8,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from headrace.engine import log
 from headrace.engine.home import Home
 from headrace.engine.loop import Loop
 from headrace.model.errors import InfrastructureError
-from headrace.model.loads import Alert, Settlement
+from headrace.model.loads import Alert, Counts, Settlement
 from headrace.model.pipeline import interval_seconds
 from headrace.project.tables import ledger_of
 
@@ -28,25 +28,20 @@ class Alarm:
     next: str
 
 
-def alarms(home: Home) -> list[Alarm]:
-    """What is the matter now."""
-    return [alarm for alarm in (_rejects(home), _silence(home)) if alarm is not None]
+def alarms(home: Home, totals: Counts | None = None) -> list[Alarm]:
+    """What is the matter now. `totals`: the accounting of what stands, where it is known already."""
+    found = (_rejects(home, totals or ledger_of(home).totals()), _silence(home))
+    return [alarm for alarm in found if alarm is not None]
 
 
-def rejected(home: Home) -> int:
+def rejected(home: Home, totals: Counts) -> int:
     """Rejected rows of what stands, with those that conflict where the record rejects these."""
-    totals = ledger_of(home).totals()
     return totals.rejected + (totals.conflict if home.contract.on_conflict == "reject" else 0)
 
 
-def last_arrival(home: Home) -> datetime | None:
-    newest = ledger_of(home).history(limit=1)
-    return newest[-1].seen_at if newest else None
-
-
-def _rejects(home: Home) -> Alarm | None:
+def _rejects(home: Home, totals: Counts) -> Alarm | None:
     """More rejected than `tolerate` allows; another alarm on another day."""
-    n, read = rejected(home), ledger_of(home).totals().read
+    n, read = rejected(home, totals), totals.read
     if n <= home.pipeline.tolerate * read:
         return None
     return Alarm(
@@ -61,8 +56,8 @@ def _silence(home: Home) -> Alarm | None:
     every = home.pipeline.expect_every
     if not every:
         return None
-    last = last_arrival(home)
-    since = last or ledger_of(home).known_since(home.contract.digest)
+    last = ledger_of(home).last_arrival()
+    since = last or ledger_of(home).known_since()
     if since is None or home.clock.now() - since <= timedelta(seconds=interval_seconds(every)):
         return None
     found = "nothing arrived since" if last else "nothing ever arrived since it was first opened at"

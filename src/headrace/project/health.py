@@ -18,7 +18,8 @@ from headrace.engine.home import Home
 from headrace.engine.publish import blocked
 from headrace.engine.settings import Settings
 from headrace.model.errors import HeadraceError
-from headrace.project.alarms import alarms, last_arrival, rejected
+from headrace.model.loads import Counts
+from headrace.project.alarms import alarms, rejected
 from headrace.project.results import PipelineStatus
 from headrace.project.tables import ledger_of
 
@@ -26,29 +27,28 @@ from headrace.project.tables import ledger_of
 def pipeline_status(home: Home) -> PipelineStatus:
     """One pipeline's figures, with an alarm for each thing that waits for a person."""
     ledger = ledger_of(home)
-    states, totals = ledger.states(), ledger.totals()
+    census, totals = ledger.census(home.contract.digest), ledger.totals()
     waiting, leased = home.queue.depth(home.name)
-    standing = ledger.standing()
     figures = PipelineStatus(
         pipeline=home.name,
         revision=home.ledger.head(),
-        standing=len(standing),
+        standing=census.standing,
         rows=totals.loaded,
-        rejected=rejected(home),
-        waiting=waiting + leased + states.get("staged", 0),
-        dead=states.get("dead", 0),
-        held=len(ledger.held()),
-        outdated=len(ledger.outdated(home.contract.digest)),
-        stale=sum(x.stale for x in standing.values()),
-        last_arrival=last_arrival(home),
+        rejected=rejected(home, totals),
+        waiting=waiting + leased + census.states.get("staged", 0),
+        dead=census.states.get("dead", 0),
+        held=census.held,
+        outdated=census.outdated,
+        stale=census.stale,
+        last_arrival=ledger.last_arrival(),
         sinks=ledger.sinks(),
     )
-    alarms = tuple(_alarms(home, figures))
+    alarms = tuple(_alarms(home, figures, totals))
     faults = tuple(_faults(home, figures))
     return replace(figures, alarms=alarms, faults=faults)
 
 
-def _alarms(home: Home, s: PipelineStatus) -> list[str]:
+def _alarms(home: Home, s: PipelineStatus, totals: Counts) -> list[str]:
     found = []
     if s.dead:
         found.append(f"{s.dead:,} objects cannot load: headrace dlq ls {home.name}")
@@ -56,7 +56,7 @@ def _alarms(home: Home, s: PipelineStatus) -> list[str]:
         found.append(f"{s.held:,} retractions wait for a person: headrace retract {home.name} --confirm")
     if s.stale:
         found.append(f"{s.stale:,} objects stand in an older version than the store holds: headrace dlq ls {home.name}")
-    return found + [f"{alarm.found}: {alarm.next}" for alarm in alarms(home)]
+    return found + [f"{alarm.found}: {alarm.next}" for alarm in alarms(home, totals)]
 
 
 def _faults(home: Home, s: PipelineStatus) -> list[str]:
@@ -120,7 +120,7 @@ def examine(root: Path, settings: Settings) -> list[Finding]:
 
 def _state(root: Path) -> list[Finding]:
     """Each state file's own check and the version of its layout; none where there is no root yet."""
-    from headrace.local.database import STATE_VERSION
+    from headrace.local import database, keyed_layout
 
     findings = []
     for path in [root / "ledger.db", *sorted((root / "keyed").glob("*.db"))]:
@@ -133,7 +133,8 @@ def _state(root: Path) -> list[Finding]:
         except sqlite3.Error as exc:
             findings.append(Finding(path.name, False, str(exc), "restore a backup of the whole root"))
             continue
-        known = path.name != "ledger.db" or version <= STATE_VERSION
+        ledger = path.parent == root
+        known = version <= database.STATE_VERSION if ledger else version == keyed_layout.STATE_VERSION
         found = f"{'sound' if sound == 'ok' else sound}, state version {version}"
         findings.append(Finding(path.name, sound == "ok" and known, found, "restore a backup, or upgrade Headrace"))
     return findings

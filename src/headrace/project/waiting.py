@@ -57,7 +57,7 @@ def settled(home: Home) -> bool:
     ledger = ledger_of(home)
     return (
         home.queue.empty(home.name)
-        and not ledger.in_state(*OPEN)
+        and not ledger.any_in_state(*OPEN)
         and ledger.standing_number() == home.ledger.head()
         and all(held and not confirmed for held, confirmed in home.ledger.hints().values())
     )
@@ -66,7 +66,7 @@ def settled(home: Home) -> bool:
 def _state(home: Home) -> object:
     """What changes when there is progress; not the queue, where an event that fails comes and goes."""
     ledger = ledger_of(home)
-    return ledger.states(), home.ledger.head(), ledger.sinks(), home.ledger.hints()
+    return ledger.census(home.contract.digest), home.ledger.head(), ledger.sinks(), home.ledger.hints()
 
 
 def _in_work(home: Home, locks: Path) -> float:
