@@ -49,8 +49,10 @@ class Dialect:
     members: Mapping[str, Dialect] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        own = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {**own, "members": {name: d.to_dict() for name, d in self.members.items()}}
+        """What differs from the defaults, which are thereby part of what ledgers hold: they never change."""
+        own = {n: value for n, default in _DEFAULTS.items() if (value := getattr(self, n)) != default}
+        members = {"members": {name: d.to_dict() for name, d in self.members.items()}} if self.members else {}
+        return {"kind": self.kind, **own, **members}
 
     @staticmethod
     def from_dict(raw: Mapping[str, Any]) -> Dialect:
@@ -58,6 +60,9 @@ class Dialect:
         known = {f.name for f in fields(Dialect)}
         members = {name: Dialect.from_dict(d) for name, d in (raw.get("members") or {}).items()}
         return Dialect(**{**{k: v for k, v in raw.items() if k in known}, "members": members})
+
+
+_DEFAULTS = {f.name: f.default for f in fields(Dialect) if f.name not in ("kind", "members")}
 
 
 def pinned_for(item: int, member: str | None, pinned: Mapping[int, Dialect]) -> Dialect | None:
