@@ -198,6 +198,10 @@ class Ledger(Protocol):
         """A person says that the held retractions are meant; returns how many."""
         ...
 
+    def let_go(self, keys: Iterable[str]) -> None:
+        """A person says of these keys that what stands shall do so no more, if their objects are gone."""
+        ...
+
     def retracted_since(self, instant: datetime) -> int:
         """How many loads were retracted since then."""
         ...

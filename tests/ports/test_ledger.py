@@ -336,6 +336,15 @@ def test_held_retractions_wait_until_a_person_confirms_them(ledger: SqliteLedger
     assert (ledger.hints()["a"], ledger.held()) == ((True, True), [])
 
 
+def test_what_a_person_lets_go_is_confirmed_whether_it_was_hinted_held_or_neither(ledger: SqliteLedger) -> None:
+    ledger.hint(["a"])
+    ledger.hold(["b", "d"])
+    ledger.let_go(["a", "b", "c"])
+    said = (True, True)
+    assert ledger.hints() == {"a": said, "b": said, "c": said, "d": (True, False)}
+    assert ledger.held() == ["d"]
+
+
 def test_retractions_are_counted_since_an_instant_and_replacements_are_not(
     ledger: SqliteLedger, clock: ManualClock
 ) -> None:

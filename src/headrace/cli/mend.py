@@ -12,7 +12,7 @@ from headrace.cli.output import Output, count
 from headrace.model.errors import UsageError
 
 if TYPE_CHECKING:
-    from headrace.project import LoadResult
+    from headrace.project import LoadResult, Project
 
 
 def register(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -27,10 +27,13 @@ def register(commands: Any, common: argparse.ArgumentParser) -> None:
     chosen.add_argument("--all", action="store_true", help="every load that stands")
 
     parser = command(
-        commands, common, "retract", retract, "show retractions that are held, or confirm them", writes=True
+        commands, common, "retract", retract, "show retractions that are held, confirm them, or let go", writes=True
     )
     parser.add_argument("pipeline", metavar="PIPELINE")
-    parser.add_argument("--confirm", action="store_true", help="take the rows of these objects away")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--confirm", action="store_true", help="take the rows of the held objects away")
+    chosen.add_argument("--file", action="append", metavar="KEY", help="let this object go; may be repeated")
+    chosen.add_argument("--gone", action="store_true", help="let every object go that cannot be read again")
 
     parser = command(commands, common, "rebuild", rebuild, "fill a sink again from the staged base", writes=True)
     parser.add_argument("sink", nargs="+", metavar="[PIPELINE] SINK", help="the sink's table")
@@ -80,6 +83,8 @@ def say_replayed(done: Sequence[LoadResult], output: Output) -> None:
 
 def retract(arguments: argparse.Namespace, output: Output) -> int:
     with opened(arguments) as project:
+        if arguments.file or arguments.gone:
+            return _let_go(project, arguments, output)
         held = project.held(arguments.pipeline)
         output.table([{"object": key} for key in held])
         if not held:
@@ -92,6 +97,26 @@ def retract(arguments: argparse.Namespace, output: Output) -> int:
             return 0
         done = project.retract(arguments.pipeline)
         output.say(f"{count(done, 'object')} retracted; next: headrace history {arguments.pipeline}")
+    return 0
+
+
+def _let_go(project: Project, arguments: argparse.Namespace, output: Output) -> int:
+    name = arguments.pipeline
+    keys = project.gone(name, files=arguments.file or ())
+    output.table([{"object": key} for key in keys])
+    if not keys:
+        output.say("no object is gone: all that stands can be read again")
+        return 0
+    if arguments.dry_run:
+        output.say(f"{count(len(keys), 'object')} would lose their rows")
+        return 0
+    if not confirmed(arguments, output, f"Take the rows of {count(len(keys), 'object')} away?"):
+        return 0
+    done = project.let_go(name, keys)
+    if done:
+        output.say(f"{count(done, 'object')} retracted; next: headrace history {name}")
+    if left := len(keys) - done:
+        output.say(f"{count(left, 'object')} will go when the others are brought over: headrace replay {name} --all")
     return 0
 
 

@@ -16,6 +16,7 @@ from collections.abc import Sequence, Set
 from headrace.engine.contest import resolve
 from headrace.engine.faults import point
 from headrace.engine.home import Home
+from headrace.engine.parting import let_go
 from headrace.engine.reconcile import archive
 from headrace.engine.recover import recover, release
 from headrace.engine.sql import mechanics
@@ -52,6 +53,7 @@ def decide(home: Home) -> tuple[Decision | None, list[Event]]:
     """The next revision, written and synced but not recorded; and keys that workers must look at again."""
     number = home.ledger.head() + 1
     verdict = judge(home)
+    let_go(home, verdict)
     settlement = _settlement(verdict)
     if verdict.hold:
         home.ledger.hold(verdict.hold)

@@ -34,6 +34,14 @@ def confirm_retraction(home: Home) -> int:
     return confirmed
 
 
+def let_go(home: Home, keys: Iterable[str]) -> None:
+    """Let the rows of objects that are gone leave; one that is back by then stays."""
+    asked = list(keys)
+    home.ledger.let_go(asked)
+    home.bell.ring()
+    _ask(home, asked, "retract")  # so that whoever holds the root looks
+
+
 def rebuild(home: Home, sink: str) -> None:
     """Fill one sink afresh from the base, at the newest revision."""
     if sink not in home.writers:

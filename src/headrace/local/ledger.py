@@ -287,6 +287,16 @@ class SqliteLedger(History):
                 "update hints set confirmed = 1 where pipeline = ? and held is not null", (self.pipeline,)
             ).rowcount
 
+    def let_go(self, keys: Iterable[str]) -> None:
+        """A person says of these keys that what stands shall do so no more, if their objects are gone."""
+        now = text_of(self._clock.now())
+        with self._db.transaction() as db:
+            db.executemany(
+                "insert into hints (pipeline, key, held, confirmed) values (?, ?, ?, 1)"
+                " on conflict (pipeline, key) do update set held = coalesce(held, excluded.held), confirmed = 1",
+                [(self.pipeline, key, now) for key in keys],
+            )
+
     def retracted_since(self, instant: datetime) -> int:
         """How many loads were retracted since then, without a person's word, and have not come back."""
         (n,) = (

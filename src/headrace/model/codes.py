@@ -55,7 +55,7 @@ CODES: dict[str, str] = {
         "_source_row tell where each row belongs and must stay as they were."
     ),
     "HR128": "The project has no table or sink of this name, or it is not a keyed one and was asked for with `get`.",
-    "HR129": "A replay was asked for an object that does not stand. `headrace history` shows what does.",
+    "HR129": "A replay or retraction was asked for an object that does not stand. `headrace history` shows what does.",
     "HR130": "The ledger holds no load of this number. `headrace history` lists them.",
     "HR131": "The pipeline has no sink of this name.",
     "HR132": "What `explain` was given is no code, load, row or object that this target knows.",
@@ -67,6 +67,10 @@ CODES: dict[str, str] = {
     "HR138": "The example that `demo` loads is not part of this installation.",
     "HR139": "`init --from` found no table in the given files.",
     "HR140": "No error has this code.",
+    "HR141": (
+        "`retract --file` lets go what is gone. While an object is in the landing folder its rows would come back "
+        "with the next look, so delete it there first."
+    ),
     "HR201": (
         "A column's annotation is no type that a column can have: str, int, float, Decimal, bool, date, datetime, "
         "UUID, Literal, dict, list, or one of them with | None."
@@ -110,7 +114,8 @@ CODES: dict[str, str] = {
     "HR216": "A derived column's SQL gives another type than its annotation says.",
     "HR240": (
         "The definition changed so that old and new loads cannot share a table: another key, order, partition or "
-        "column type. New files stay staged; `headrace replay PIPELINE --all` brings the old loads over."
+        "column type. New files stay staged; `headrace replay PIPELINE --all` brings the old loads over, all in one "
+        "revision. Loads whose objects are gone cannot be read again: `headrace retract PIPELINE --gone` lets them go."
     ),
     "HR301": (
         "The landing folder is not there, not mounted, or cannot be read. It is tried again, and never taken for "

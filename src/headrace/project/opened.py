@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from headrace import config
 from headrace.engine.home import Home
 from headrace.engine.settings import Settings
-from headrace.model.errors import UsageError
+from headrace.model.errors import DefinitionError, UsageError
 from headrace.model.loads import Event, Load
 from headrace.model.where import meant
 from headrace.project.results import Explanation, Listed, LoadResult, RunResult, Status, Table
@@ -304,17 +304,26 @@ class Project:
 
         Without `since`, `files` or `outdated` all of them. Tells of each what came of it, from the ledger: an object
         that the landing folder holds no more cannot be read again; it stays as it stood and its state is `gone`.
+        Raises DefinitionError HR240 if they keep a changed definition from coming into force: see `let_go`.
         """
+        from headrace.engine.publish import blocked
         from headrace.engine.replay import replay
-        from headrace.project.running import replayed
+        from headrace.project.running import replayed, stuck
         from headrace.project.tables import ledger_of
 
         home = self.home(pipeline)
         loads = self.replayable(pipeline, since=since, files=files, outdated=outdated)
         before = ledger_of(home).last_seq()
         replay(home, loads)
-        self.work([pipeline], on_progress=on_progress)
-        return Listed(replayed(home, loads, before), LoadResult.public)
+        try:
+            self.work([pipeline], on_progress=on_progress)
+            error = blocked(home)
+        except DefinitionError as exc:
+            error = exc
+        told = replayed(home, loads, before)
+        if error is not None:
+            raise stuck(home, told, error)
+        return Listed(told, LoadResult.public)
 
     def replayable(
         self,
@@ -358,6 +367,33 @@ class Project:
         self.work([pipeline], on_progress=on_progress)
         standing = ledger_of(home).standing()
         return sum(key not in standing for key in held)
+
+    def gone(self, pipeline: str, *, files: Sequence[str] = ()) -> list[str]:
+        """Standing objects that cannot be read again; with `files` those, if they are not in the landing folder.
+
+        Raises UsageError HR129 for a file that does not stand, HR141 for one that is still there.
+        """
+        from headrace.project.running import gone
+
+        return gone(self.home(pipeline), files)
+
+    def let_go(self, pipeline: str, keys: Iterable[str], *, on_progress: Progress | None = None) -> int:
+        """Take the rows of objects away that are gone. Returns how many stand no more.
+
+        The others leave in the revision that brings a changed definition into force, as soon as a replay allows it.
+        """
+        from headrace.engine.replay import let_go
+        from headrace.project.tables import ledger_of
+
+        home, asked = self.home(pipeline), list(keys)
+        let_go(home, asked)
+        try:
+            self.work([pipeline], on_progress=on_progress)
+        except DefinitionError as exc:
+            if exc.code != "HR240":
+                raise
+        live = ledger_of(home).standing()
+        return sum(key not in live for key in asked)
 
     def rebuild(self, sink: str) -> str:
         """Fill a sink again from the staged base, without parsing; returns the pipeline's name.

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 from headrace.engine.home import Home
 from headrace.engine.retain import sweep, sweep_spool
 from headrace.local.lock import LockHeld, exclusive
+from headrace.model.errors import DefinitionError, UsageError
 from headrace.model.loads import Event, Load, LoadState
+from headrace.model.where import meant
 from headrace.project.arriving import exit_code, keys_for, result_of
 from headrace.project.results import LoadResult, RunResult
 from headrace.project.tables import ledger_of
@@ -90,6 +92,51 @@ def replayed(home: Home, asked: Sequence[Load], before: int) -> list[LoadResult]
             state = "gone" if home.store.stat(old.key) is None else "unchanged"
             found.append(replace(result_of(old, home.pipeline, "unchanged"), state=state))
     return found
+
+
+def gone(home: Home, files: Sequence[str] = ()) -> list[str]:
+    """Keys that stand and whose objects cannot be read again: not in the landing folder, nor archived.
+
+    With `files` those, archived or not. Raises UsageError HR129 for one that does not stand, HR141 for one whose object
+    is there: it would be loaded again at the next look.
+    """
+    standing = ledger_of(home).standing()
+    for file in files:
+        if file not in standing:
+            raise UsageError("HR129", file, "does not stand", meant(file, standing))
+        if home.store.stat(file) is not None:
+            raise UsageError("HR141", file, "it is in the landing folder and would be loaded again", "delete it first")
+    if files:
+        return list(dict.fromkeys(files))
+    there = {stat.key for stat in home.store.list(home.pipeline.source.prefix)}
+    archives = home.pipeline.source.after == "archive"
+    return [
+        key
+        for key, load in standing.items()
+        if key not in there and not (archives and home.store.has_archived(key, load.version))
+    ]
+
+
+def stuck(home: Home, told: Sequence[LoadResult], error: DefinitionError) -> DefinitionError:
+    """HR240 after a replay of everything, with what keeps the rest from being brought over."""
+    gone = [x.object for x in told if x.state == "gone"]
+    dead = [x.object for x in told if x.state == str(LoadState.DEAD)]
+    if error.code != "HR240" or not (gone or dead):
+        return error
+    found, next = [error.found], []
+    if gone:
+        found.append(f"{_some(gone)} cannot be read again, being gone from the landing folder")
+        next.append(f"put back what is gone, or let it go with `headrace retract {home.name} --gone`")
+    if dead:
+        found.append(f"{_some(dead)} cannot load under the new one")
+        next.append(f"see `headrace dlq ls {home.name}`")
+    return DefinitionError("HR240", error.which, "; ".join(found), "; ".join(next))
+
+
+def _some(keys: Sequence[str]) -> str:
+    """`2 objects (a.csv, b.csv)`, no more than three by name."""
+    names = ", ".join(keys[:3]) + (", …" if len(keys) > 3 else "")
+    return f"{len(keys):,} object{'' if len(keys) == 1 else 's'} ({names})"
 
 
 def _results(home: Home, keys: Sequence[str], before: int) -> list[LoadResult]:

@@ -78,7 +78,7 @@ def _in_work(home: Home, locks: Path) -> float:
 def _raise_if_blocked(home: Home) -> None:
     if not home.queue.empty(home.name):
         return
-    replaced = home.ledger.pending()
+    replaced = home.ledger.pending() | {key for key, (_, confirmed) in home.ledger.hints().items() if confirmed}
     leaving = {load.id for load in ledger_of(home).in_state("decided", "standing") if load.key in replaced}
     if replaced and (error := blocked(home, leaving)) is not None:
         raise error
