@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -135,3 +137,15 @@ def test_html_in_data_stays_text(command: Command, project: Path) -> None:
     command("run", "readings", "a.csv")
     with open_project(project) as opened:
         assert "<script>" not in opened.sql("SELECT sensor FROM readings")._repr_html_()
+
+
+def test_doctor_tells_a_state_file_of_a_version_that_is_not_known(command: Command, project: Path) -> None:
+    csv(project / "a.csv", "s1,2025-05-01T00:00:00,1")
+    command("run", "readings", "a.csv")
+    root = project / ".headrace"
+    for path in (root / "ledger.db", root / "keyed" / "by_sensor.db"):
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("pragma user_version = 99")
+    findings = {x["what"]: x for x in command("doctor", "--json").json}
+    for name in ("ledger.db", "by_sensor.db"):
+        assert not findings[name]["ok"] and "state version 99" in findings[name]["found"]
