@@ -97,18 +97,21 @@ def test_up_takes_what_is_dropped_and_run_hands_over_to_it(command: Command, pro
     try:
         landing = project / ".headrace/landing/raw/readings"
         until(lambda: command("status", "--json").json["running"] == up.pid)
+        until(landing.is_dir)  # `up` makes it, so that files can be dropped there
         csv(landing / ".a.csv.part", "s1,2025-05-01T00:00:00,1").rename(landing / "a.csv")
         until(lambda: len(command("get", "by_sensor", "s1", "--json").json) == 1)
         csv(project / "b.csv", "s2,2025-05-01T00:00:00,2")
         said = command("run", "readings", "b.csv", "--json").json
         assert [(x["object"], x["state"]) for x in said["loads"]] == [("raw/readings/b.csv", "standing")]
         assert command("sql", "SELECT count(*) n FROM readings", "--json").json == [{"n": 2}]
-        assert "HR521" in command("up").err
+        refused = command("up").err
+        assert refused.startswith("HR521") and "watching" not in refused
     finally:
         up.send_signal(signal.SIGINT)
         _, words = up.communicate(timeout=30)
     assert up.returncode == 130, words
-    assert "watching" in words
+    assert "watching" in words and str(landing) in words
+    assert "readings revision 1: 1 object loaded; read 1 = loaded 1 + rejected 0 + duplicate 0 + filtered 0" in words
     assert command("status", "--json").json["running"] is None
 
 

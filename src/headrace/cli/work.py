@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from headrace.cli.options import command, opened
@@ -77,7 +78,7 @@ def up(arguments: argparse.Namespace, output: Output) -> int:
     import signal
     import threading
 
-    from headrace.cli.progress import progress
+    from headrace.engine import log
 
     stop = threading.Event()
     received: list[int] = []
@@ -88,9 +89,39 @@ def up(arguments: argparse.Namespace, output: Output) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, ask_to_stop)
-    with opened(arguments) as project:
-        output.say(f"watching {project.landing} for {', '.join(project.pipelines)}; Ctrl-C stops")
-        with progress(output, project, list(project.pipelines)) as on_progress:
-            project.up(stop, on_progress=on_progress)
+    with opened(arguments) as project, log.listening(lambda what, told: _tell_event(project, what, told, output)):
+        project.up(stop)
     output.say("stopped; what was committed stands")
     return 130 if signal.SIGINT in received else 0
+
+
+def _tell_event(project: Project, event: str, fields: Mapping[str, Any], output: Output) -> None:
+    """A line for what a person who watches `up` wants to see; `headrace logs` has the rest."""
+    match event:
+        case "up.started":
+            output.say("watching; put files into (Ctrl-C stops)")
+            for name, pipeline in project.pipelines.items():
+                output.say(f"  {project.landing / pipeline.source.prefix}  for {name}")
+        case "revision.stands":
+            output.say(revision_line(fields))
+        case "load.dead":
+            output.say(f"{fields['pipeline']}: {fields['object']} cannot load: {fields['cause']}")
+        case "publish.blocked" | "publish.failed" | "ingest.failed" | "scan.failed" | "watch.failed" | "landing.failed":
+            output.say(f"{fields.get('pipeline', 'up')}: {fields['error']}")
+
+
+def revision_line(fields: Mapping[str, Any]) -> str:
+    """`meters revision 3: 2 objects loaded, 1 retired; read 12 = loaded 10 + rejected 1 + duplicate 1 + filtered 0`"""
+    told = f"{fields['pipeline']} revision {fields['revision']}: "
+    if fields["reason"] == "compact":
+        return told + "small files were merged"
+    told += f"{count(fields['objects'], 'object')} loaded"
+    if fields["retired"]:
+        told += f", {fields['retired']:,} retired"
+    if not fields["objects"]:
+        return told
+    duplicate = fields["duplicate"] + fields["conflict"]
+    return (
+        f"{told}; read {fields['read']:,} = loaded {fields['loaded']:,} + rejected {fields['rejected']:,}"
+        f" + duplicate {duplicate:,} + filtered {fields['filtered']:,}"
+    )

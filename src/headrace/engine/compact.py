@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from headrace.engine import telling
 from headrace.engine.base import BaseWriter, file_list, quoted
 from headrace.engine.faults import point
 from headrace.engine.home import Home
@@ -52,17 +53,18 @@ def compact(home: Home, least: int = 2) -> int:
         if not removed:
             return 0
         point("compact.written")
-        home.ledger.record(
-            Decision(
-                pipeline=home.name,
-                number=number,
-                reason="compact",
-                shape=shape,
-                fresh=tuple(fresh),
-                removed=tuple(f.path for f in removed),
-            )
+        decision = Decision(
+            pipeline=home.name,
+            number=number,
+            reason="compact",
+            shape=shape,
+            fresh=tuple(fresh),
+            removed=tuple(f.path for f in removed),
         )
+        home.ledger.record(decision)
+        telling.decided(home, decision)
         recover(home)
+        telling.stands(home, decision)
         return len(removed)
 
 

@@ -11,6 +11,7 @@ once is harmless; the ledger takes the first.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -227,6 +228,7 @@ def _bury(home: Home, found: list[Found], errors: Mapping[str, str]) -> list[Fou
     """Let what can never load be dead; returns the others."""
     for bad in (f for f in found if f.load.id in errors):
         home.ledger.bury(bad.load.id, errors[bad.load.id], bad.leases)
+        _tell_dead(home, bad.load, errors[bad.load.id])
         bad.path.unlink(missing_ok=True)
         home.bell.ring()
     return [f for f in found if f.load.id not in errors]
@@ -404,7 +406,12 @@ def _failed(home: Home, key: str, leases: Sequence[Lease], exc: HeadraceError, l
         arrival = Arrival(key, "unread", home.clock.now(), 0, "", home.contract.digest)
         (load,) = home.ledger.pin([arrival])
     home.ledger.bury(load.id, str(exc), leases)
+    _tell_dead(home, load, str(exc))
     home.bell.ring()
+
+
+def _tell_dead(home: Home, load: Load, cause: str) -> None:
+    log.event("load.dead", logging.WARNING, pipeline=home.name, load=load.id, object=load.key, cause=cause)
 
 
 def _delay(home: Home, leases: Sequence[Lease]) -> timedelta:

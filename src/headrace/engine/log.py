@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,6 +54,31 @@ def configure(folder: Path, settings: Settings, level: int = logging.INFO) -> lo
 def stop(handler: logging.Handler) -> None:
     _logger.removeHandler(handler)
     handler.close()
+
+
+@contextmanager
+def listening(tell: Callable[[str, Mapping[str, Any]], None], level: int = logging.INFO) -> Iterator[None]:
+    """Call `tell` with each event and its fields, on the thread where it happens, until the block ends."""
+    handler = _Listener(tell)
+    _logger.addHandler(handler)
+    if _logger.level == logging.NOTSET or _logger.level > level:
+        _logger.setLevel(level)
+    try:
+        yield
+    finally:
+        stop(handler)
+
+
+class _Listener(logging.Handler):
+    def __init__(self, tell: Callable[[str, Mapping[str, Any]], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._tell(record.getMessage(), getattr(record, "fields", {}))
+        except Exception:  # a closed terminal must not end the thread that has something to say
+            self.handleError(record)
 
 
 class JsonLines(logging.Handler):

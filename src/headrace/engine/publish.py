@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 
+from headrace.engine import telling
 from headrace.engine.contest import resolve
 from headrace.engine.faults import point
 from headrace.engine.home import Home
@@ -39,12 +40,14 @@ def publish(home: Home) -> bool:
             point("publish.before-record")
             home.ledger.record(decision)  # compare-and-swap: a publisher that lost its lock is refused here
             point("publish.recorded")
+            telling.decided(home, decision)
         if events:
             home.queue.put(events)
         if decision is None:
             release(home, home.ledger.head())
             return False
         recover(home)
+        telling.stands(home, decision)
         archive(home, decision.standing)
         return True
 
@@ -61,6 +64,7 @@ def decide(home: Home) -> tuple[Decision | None, list[Event]]:
     if shape is None:
         if verdict.settles and not verdict.changes_rows:
             home.ledger.settle(settlement)
+            telling.settled(home, settlement)
             return None, [*verdict.again, *_freed(home, verdict)]
         return None, verdict.again
     point("publish.judged")

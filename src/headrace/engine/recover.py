@@ -60,7 +60,8 @@ def _catch_up(home: Home, name: str, writer: Writer, known: int | None, head: in
         if revision.reason == "reshape":
             fill(home, writer, number)
         else:
-            writer.apply(revision)
+            with log.timed("sink.applied", pipeline=home.name, sink=name, revision=number, reason=revision.reason):
+                writer.apply(revision)
         point(f"recover.applied-{name}")
     if known != head:
         home.ledger.mark(name, head)
@@ -70,7 +71,10 @@ def fill(home: Home, writer: Writer, number: int) -> None:
     """Fill a sink with everything that stands at a revision, from the base."""
     shape = home.ledger.shape(number)
     if shape is not None:
-        writer.rebuild(number, home.ledger.files("data", number), shape.columns)
+        files = home.ledger.files("data", number)
+        told = {"pipeline": home.name, "sink": writer.name, "revision": number, "files": len(files)}
+        with log.timed("sink.filled", **told, rows=sum(file.rows for file in files)):
+            writer.rebuild(number, files, shape.columns)
 
 
 def deliver(home: Home) -> None:

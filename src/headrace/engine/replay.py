@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from headrace.engine import log
 from headrace.engine.home import Home
 from headrace.engine.recover import fill, recover
 from headrace.engine.sql import mechanics
@@ -30,6 +31,7 @@ def redrive(home: Home, keys: Iterable[str]) -> int:
 def confirm_retraction(home: Home) -> int:
     """Let the retractions that wait happen; returns how many."""
     confirmed = home.ledger.confirm()
+    log.event("retract.confirmed", pipeline=home.name, objects=confirmed)
     home.bell.ring()
     return confirmed
 
@@ -57,5 +59,6 @@ def rebuild(home: Home, sink: str) -> None:
 
 def _ask(home: Home, keys: Iterable[str], hint: str) -> int:
     asked: Sequence[str] = sorted(set(keys))
+    log.event(f"{hint}.asked", pipeline=home.name, objects=len(asked))
     home.queue.put([Event(home.name, key, hint) for key in asked])
     return len(asked)

@@ -85,6 +85,14 @@ class FolderStore:
                 _sync(root.parent)
         return FolderStore(root, clock)
 
+    def make_prefix(self, prefix: str) -> None:
+        """The folder that a prefix names, for people to drop files into. Not while the landing folder is away."""
+        self.check()
+        folder, _, _ = prefix.rpartition("/")
+        if folder:
+            with _writing(folder):
+                _make_folders(self._path(folder))
+
     def stat(self, key: str) -> Stat | None:
         path = self._name(key)
         if any(map(ignored, key.split("/"))):

@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from headrace.engine import log
+from headrace.engine.home import Home
 from headrace.engine.loop import Loop, serve
 from headrace.engine.reconcile import scan
 from headrace.local.lock import exclusive
@@ -30,6 +31,9 @@ def serve_root(project: Project, stop: threading.Event, on_progress: Progress | 
     homes = list(project.homes.values())
     with exclusive(project.lock_file):
         tidy(project)
+        for home in homes:
+            _prepare(project, home)
+        log.event("up.started", landing=str(project.landing), pipelines=[home.name for home in homes])
         done = threading.Event()
 
         def start(loop: Loop) -> None:
@@ -40,6 +44,14 @@ def serve_root(project: Project, stop: threading.Event, on_progress: Progress | 
             serve(homes, project.children, stop, on_start=start, on_progress=on_progress)
         finally:
             done.set()
+
+
+def _prepare(project: Project, home: Home) -> None:
+    """Make the folder of a pipeline's prefix, so that files can be put there at once."""
+    try:
+        project.target.store.make_prefix(home.pipeline.source.prefix)
+    except InfrastructureError as exc:  # an unmounted landing folder: the scan tells of it until it is back
+        log.event("landing.failed", pipeline=home.name, error=str(exc))
 
 
 def _watching(project: Project, loop: Loop, done: threading.Event) -> None:

@@ -1,0 +1,32 @@
+"""What commands tell a person who watches, and the log."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from cli_project import Command, csv
+
+
+def test_logs_tell_what_was_decided_applied_retired_and_rebuilt(command: Command, project: Path) -> None:
+    for value in ("1", "2"):
+        csv(project / "a.csv", f"s1,2025-05-01T00:00:00,{value}", "s2,2025-05-01T00:00:00,x")
+        command("run", "readings", "a.csv")
+    (project / "b.csv").write_text("")
+    (project / "b.csv").write_bytes(b"no,header\x00")
+    assert command("run", "readings", "b.csv").code == 4
+    command("rebuild", "by_sensor", "--yes")
+    command("replay", "readings", "--all", "--yes")
+    logged = command("logs", "-n", "1000", "--json").out
+    told = [json.loads(line) for line in logged.splitlines()]
+
+    def of(event: str) -> list[dict[str, object]]:
+        return [x for x in told if x["event"] == event]
+
+    assert [x["revision"] for x in of("revision.decided")][:2] == [1, 2]
+    second = of("revision.stands")[1]
+    assert second | {"objects": 1, "retired": 1, "read": 2, "loaded": 1, "rejected": 1} == second
+    assert {(x["sink"], x["revision"]) for x in of("sink.applied")} >= {("readings", 2), ("by_sensor", 2)}
+    assert [x["object"] for x in of("load.dead")] == ["raw/readings/b.csv"]
+    assert [(x["sink"], x["rows"]) for x in of("sink.filled")][-1] == ("by_sensor", 1)
+    assert of("replay.asked")[0]["objects"] == 1
