@@ -99,6 +99,10 @@ class Queue(Protocol):
         """Remove events for good. Raises LeaseLost if any was leased again by another; the others are removed."""
         ...
 
+    def extend(self, leases: Sequence[Lease], visibility: timedelta) -> None:
+        """Hide leased events for `visibility` from now: the work on them takes longer. A lost lease is passed over."""
+        ...
+
     def release(self, leases: Sequence[Lease], delay: timedelta) -> None:
         """Give events back, to be seen again after `delay`."""
         ...

@@ -196,6 +196,40 @@ def test_staging_owns_the_files_and_acknowledges_the_events_at_once(ledger: Sqli
     assert ledger.files("data") == []
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        [],
+        [data("p.1", path="one"), data("p.1", path="two")],
+        [data("p.1", kind="losers")],
+        [replace(data("p.1"), rows=3)],
+        [data("p.1", "p.2")],
+    ],
+)
+def test_files_that_hold_other_rows_than_are_counted_are_refused(ledger: SqliteLedger, files: list[DataFile]) -> None:
+    load = pin(ledger, "A")
+    with pytest.raises(InfrastructureError, match="HR520"):
+        ledger.stage([Staged(load.id, TWO, {}, 0.1)], files, [])
+    assert state(ledger, load) == LoadState.SEEN
+    assert ledger.files_of([load.id], staged=True) == []
+
+
+def test_a_revision_without_the_rows_of_its_loads_is_refused(ledger: SqliteLedger) -> None:
+    load = pin(ledger, "A")
+    stage(ledger, load)
+    with pytest.raises(InfrastructureError, match="HR520"):
+        ledger.record(Decision("p", 1, "publish", SHAPE, standing=(load.id,)))
+    assert (ledger.head(), state(ledger, load)) == (0, LoadState.STAGED)
+
+
+def test_a_revision_that_rewrites_a_file_with_fewer_rows_is_refused(ledger: SqliteLedger) -> None:
+    load = stood(ledger, "A")
+    fewer = DataFile("data/anew.parquet", "data", 1, 50, {load.id: 1}, {}, ())
+    with pytest.raises(InfrastructureError, match="HR520"):
+        ledger.record(Decision("p", 2, "compact", SHAPE, fresh=(fewer,), removed=(f"data/{load.id}.parquet",)))
+    assert ledger.head() == 1
+
+
 def test_counts_that_do_not_add_up_are_refused_whole(ledger: SqliteLedger, queue: SqliteQueue) -> None:
     queue.put([Event("p", "a")])
     load, leases = pin(ledger, "A"), queue.lease("p", 1, MINUTE)

@@ -52,6 +52,18 @@ def test_an_event_is_leased_by_one_worker_until_it_is_acknowledged(queue: Sqlite
     assert queue.depth("lv") == (0, 0)
 
 
+def test_a_lease_that_is_extended_outlives_its_first_visibility(queue: SqliteQueue, clock: ManualClock) -> None:
+    queue.put(events(2))
+    extended, other = queue.lease("lv", 2, MINUTE)
+    queue.extend([extended], 3 * MINUTE)
+    clock.advance(2 * MINUTE)
+    (taken,) = queue.lease("lv", 2, MINUTE)
+    assert taken.event == other.event
+    queue.extend([other], 3 * MINUTE)  # it is another's now, and stays so
+    clock.advance(MINUTE)
+    assert [x.event for x in queue.lease("lv", 2, MINUTE)] == [extended.event, other.event]
+
+
 def test_it_is_empty_only_when_nothing_waits_is_delayed_or_is_leased(queue: SqliteQueue) -> None:
     assert queue.empty("lv")
     queue.put(events(1), delay=MINUTE)

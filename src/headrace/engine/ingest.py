@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from headrace.engine import log
+from headrace.engine.answer import check_answer
 from headrace.engine.faults import point
 from headrace.engine.home import Home
 from headrace.engine.job import Input, Job
@@ -35,8 +36,8 @@ from headrace.model.times import text_of
 
 QUICK = 4 * 2**20
 """Objects up to this many bytes are copied to memory: a batch is bounded by `batch_bytes` in all."""
-MACHINE = ("HR301", "HR304", "HR605", "HR606")
-"""Faults that no object is to blame for: the landing place, the disk, the child that does not start."""
+MACHINE = ("HR301", "HR304", "HR501", "HR605", "HR606")
+"""Faults that no object is to blame for: the landing place, the disk, the ledger, the child that does not start."""
 MOVING = timedelta(milliseconds=200)
 """When to look again at an object that changed while it was copied."""
 
@@ -93,41 +94,52 @@ def rounds(home: Home, leases: Sequence[Lease]) -> Iterator[Batch]:
 
 
 class Hands:
-    """A worker's hands: the child stages one job while the next is looked up, copied and hashed."""
+    """A worker's hands: the child stages one job while the next is looked up, copied and hashed.
 
-    def __init__(self, child: Child) -> None:
-        self._child = child
-        self._job: tuple[Home, list[Found], float] | None = None
+    `told` hears of every pipeline whose loads were staged, and how many.
+    """
 
-    def take(self, home: Home, leases: Sequence[Lease]) -> int:
-        """Prepare events and begin to stage them; returns how many loads of earlier ones were staged meanwhile."""
-        staged = 0
-        for batch in rounds(home, leases):
+    def __init__(self, child: Child, told: Callable[[Home, int], None]) -> None:
+        self._child, self._told = child, told
+        self._job: tuple[Home, list[Found], Job, float] | None = None
+
+    def take(self, home: Home, leases: Sequence[Lease]) -> None:
+        """Prepare events and begin to stage them, once what was begun earlier is done."""
+        for number, batch in enumerate(rounds(home, leases)):
             for i, found in enumerate(batch.jobs):
                 try:
-                    staged += self.finish() + self._begin(home, found)
+                    self.finish()
+                    if number or i:  # those before took their time: what is left would come back meanwhile
+                        left = [lease for job in batch.jobs[i:] for lease in _leases(job)]
+                        home.queue.extend([*left, *batch.rest], patience(home))
+                    self._begin(home, found)
                 except BaseException:
                     home.queue.release(batch.rest, MOVING)
                     for other in batch.jobs[i:]:
-                        _drop(home, other)
+                        _drop(home, other, _delay(home, _leases(other)))
                     raise
-        return staged
 
-    def _begin(self, home: Home, found: list[Found]) -> int:
-        started = time.perf_counter()
+    def _begin(self, home: Home, found: list[Found]) -> None:
+        started, job = time.perf_counter(), job_of(home, found)
         try:
-            self._child.submit("stage", job_of(home, found).to_dict(), home.settings.child_timeout)
+            self._child.submit("stage", job.to_dict(), home.settings.child_timeout)
         except InfrastructureError:
-            return stage(home, self._child, found)  # it had died while it was idle: a fresh one takes its place
-        self._job = (home, found, started)
-        return 0
+            self._told(home, stage(home, self._child, found))  # it had died while it was idle: a fresh one does it
+            return
+        self._job = (home, found, job, started)
 
-    def finish(self) -> int:
-        """Take what is in the child to its end, if anything is; returns how many loads were staged."""
+    def finish(self) -> bool:
+        """Take what is in the child to its end; False if nothing was."""
         if self._job is None:
-            return 0
-        (home, found, started), self._job = self._job, None
-        return _conclude(home, self._child, found, self._child.result, started)
+            return False
+        (home, found, job, started), self._job = self._job, None
+        self._told(home, _conclude(home, self._child, found, job, self._child.result, started))
+        return True
+
+
+def patience(home: Home) -> timedelta:
+    """How long an event is hidden: until the job before it and its own have had all the time they may take."""
+    return timedelta(seconds=home.settings.visibility + 2 * home.settings.child_timeout)
 
 
 def prepare(home: Home, leases: Sequence[Lease]) -> Batch:
@@ -191,36 +203,37 @@ def prepare(home: Home, leases: Sequence[Lease]) -> Batch:
 
 def stage(home: Home, child: Child, found: list[Found]) -> int:
     """Stage one job in the child, start to end."""
+    job = job_of(home, found)
 
     def answer() -> dict[str, Any]:
-        return child.call("stage", job_of(home, found).to_dict(), home.settings.child_timeout)
+        return child.call("stage", job.to_dict(), home.settings.child_timeout)
 
-    return _conclude(home, child, found, answer, time.perf_counter())
+    return _conclude(home, child, found, job, answer, time.perf_counter())
 
 
 def _conclude(
-    home: Home, child: Child, found: list[Found], answer: Callable[[], dict[str, Any]], started: float
+    home: Home, child: Child, found: list[Found], job: Job, answer: Callable[[], dict[str, Any]], started: float
 ) -> int:
     """Hand the child's answer to the ledger; on failure split the job until the poison stands alone."""
     try:
         result = answer()
+        check_answer(job, result)
+        point("ingest.staged")
+        seconds = (time.perf_counter() - started) / len(found)
+        found = _bury(home, found, {bad["load"]: bad["error"] for bad in result["bad"]})
+        return hand_over(home, found, result, seconds) if found else 0
+    except LeaseLost:
+        _drop(home, found, MOVING)
+        return 0
     except InfrastructureError as exc:
         if exc.code in MACHINE:
-            _drop(home, found)
+            _drop(home, found, _delay(home, _leases(found)))
             raise
         if len(found) > 1:
             half = len(found) // 2
             return stage(home, child, found[:half]) + stage(home, child, found[half:])
         _failed(home, found[0].key, found[0].leases, exc, found[0].load)
         found[0].path.unlink(missing_ok=True)
-        return 0
-    point("ingest.staged")
-    seconds = (time.perf_counter() - started) / len(found)
-    found = _bury(home, found, {bad["load"]: bad["error"] for bad in result["bad"]})
-    try:
-        return hand_over(home, found, result, seconds) if found else 0
-    except LeaseLost:
-        home.queue.release([lease for f in found for lease in f.leases], MOVING)
         return 0
 
 
@@ -234,23 +247,27 @@ def _bury(home: Home, found: list[Found], errors: Mapping[str, str]) -> list[Fou
     return [f for f in found if f.load.id not in errors]
 
 
-def _drop(home: Home, found: Sequence[Found]) -> None:
+def _drop(home: Home, found: Sequence[Found], delay: timedelta) -> None:
     """Give a job back: its events come again, its copies go."""
+    _clear(found)
+    home.queue.release(_leases(found), delay)
+
+
+def _clear(found: Iterable[Found]) -> None:
     for f in found:
         f.path.unlink(missing_ok=True)
-    leases = [lease for f in found for lease in f.leases]
-    home.queue.release(leases, _delay(home, leases))
+
+
+def _leases(found: Iterable[Found]) -> list[Lease]:
+    return [lease for f in found for lease in f.leases]
 
 
 def hand_over(home: Home, found: Sequence[Found], result: dict[str, Any], seconds: float) -> int:
     """Let the ledger own what the child staged, acknowledge the events, and ring the publisher."""
-    try:
-        staged = [_staged(entry, seconds) for entry in result["loads"]]
-        files = [data_file(raw) for raw in result["files"]]
-        home.ledger.stage(staged, files, [lease for f in found for lease in f.leases])
-    finally:
-        for f in found:
-            f.path.unlink(missing_ok=True)
+    staged = [_staged(entry, seconds) for entry in result["loads"]]
+    files = [data_file(raw) for raw in result["files"]]
+    home.ledger.stage(staged, files, _leases(found))
+    _clear(found)
     point("ingest.owned")
     home.bell.ring()
     return len(staged)

@@ -9,12 +9,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 
 from headrace.engine import log
 from headrace.engine.compact import compact, crowded
 from headrace.engine.home import Home
-from headrace.engine.ingest import Child, Hands
+from headrace.engine.ingest import Child, Hands, patience
 from headrace.engine.publish import publish
 from headrace.engine.reconcile import scan
 from headrace.engine.retain import prune
@@ -109,7 +108,7 @@ class Loop:
 
     def _working(self) -> None:
         child = self._make_child()
-        hands = Hands(child)
+        hands = Hands(child, self._staged)
         try:
             while not self._stopping.is_set():
                 if not self._work_once(hands):
@@ -125,39 +124,40 @@ class Loop:
         """Take what waits for each pipeline, or finish what is in the child; False if there was neither."""
         with self._count():
             taken = [home for home in self._homes if self._take(home, hands)]
-            staged = 0 if taken else self._attempt(self._homes[0], hands.finish)
-            return bool(taken) or staged > 0
+            return bool(taken) or self._attempt(self._homes[0], hands.finish)
 
     def _take(self, home: Home, hands: Hands) -> bool:
         """Lease a batch and begin to ingest it; True if there was any."""
         taken = False
 
-        def work() -> int:
+        def work() -> bool:
             nonlocal taken
-            visibility = timedelta(seconds=home.settings.visibility)
-            leases = home.queue.lease(home.name, home.settings.batch_files, visibility)
-            taken = bool(leases)
-            return hands.take(home, leases) if leases else 0
+            if leases := home.queue.lease(home.name, home.settings.batch_files, patience(home)):
+                taken = True
+                hands.take(home, leases)
+            return taken
 
         self._attempt(home, work)
         return taken
 
-    def _attempt(self, home: Home, work: Callable[[], int]) -> int:
+    def _attempt(self, home: Home, work: Callable[[], bool]) -> bool:
         """Do a piece of work; a fault that is not one object's shows as a failure, and its events come back."""
         name = f"ingest {home.name}"
         try:
-            staged = work()
+            done = work()
         except InfrastructureError as exc:
             log.event("ingest.failed", pipeline=home.name, error=str(exc))
             self._failures[name] = exc
             self._stopping.wait(TICK)
-            return 0
+            return False
         self._failures.pop(name, None)
-        if staged:
-            log.event("ingest.staged", pipeline=home.name, loads=staged)
+        return done
+
+    def _staged(self, home: Home, loads: int) -> None:
+        if loads:
+            log.event("ingest.staged", pipeline=home.name, loads=loads)
             if self._on_progress is not None:
-                self._on_progress(home, staged)
-        return staged
+                self._on_progress(home, loads)
 
     def _count(self) -> _Counted:
         return _Counted(self)

@@ -50,7 +50,7 @@ class Settings:
     child_calls: int = _setting(10_000, "count", 1)  # then a fresh child takes over
     child_growth: int = _setting(256 * 10**6, "size", 10**6)  # resident growth between calls that makes it be replaced
 
-    visibility: float = _setting(300.0, "span", 0.01)  # a lease that outlives this may be taken by another worker
+    visibility: float = _setting(300.0, "span", 0.01)  # besides what its job may take, a lease lives this long
     max_receives: int = _setting(3, "count", 1)  # deliveries before an object that only faults is called dead
     backoff: float = _setting(1.0, "span")  # wait after the first fault; doubles with each
     backoff_limit: float = _setting(300.0, "span")

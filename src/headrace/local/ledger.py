@@ -17,6 +17,7 @@ from headrace.local.database import Database
 from headrace.local.ledger_history import History
 from headrace.local.ledger_rows import COUNTS, counts_values, file_of, files_query, load_of, shape_of, shape_text
 from headrace.local.queue import SqliteQueue
+from headrace.model.accounts import check_files, check_load, check_staged
 from headrace.model.contract import Contract
 from headrace.model.errors import InfrastructureError, LeaseLost, RevisionRefused
 from headrace.model.loads import (
@@ -25,6 +26,7 @@ from headrace.model.loads import (
     Counts,
     DataFile,
     Decision,
+    FileKind,
     Lease,
     Load,
     LoadState,
@@ -185,9 +187,7 @@ class SqliteLedger(History):
     # -- staging -------------------------------------------------------------------------------------------------
 
     def stage(self, staged: Sequence[Staged], files: Sequence[DataFile], leases: Sequence[Lease]) -> None:
-        for s in staged:
-            if not (s.counts.staged_exactly and s.counts.decided_exactly):
-                raise InfrastructureError("HR520", s.load, f"the accounting does not add up: {s.counts}", "report this")
+        check_staged(staged, files)
         with self._db.transaction() as db:
             marks = ",".join("?" * len(staged))
             ids = [s.load for s in staged]
@@ -329,6 +329,8 @@ class SqliteLedger(History):
             self._move(db, d.standing, LoadState.DECIDED, f"decided = {n}")
             self._recount(db, d.counts)
             self._settle(db, d.settlement, n)
+            check_files(d.fresh)
+            self._check_accounts(db, {*d.standing, *d.counts, *(load for f in d.fresh for load in f.loads)})
 
     def settle(self, settlement: Settlement) -> None:
         """Record what a look settled without changing any row: no revision is needed."""
@@ -374,10 +376,24 @@ class SqliteLedger(History):
         db.executemany(f"update loads set {setting} where id = ?", [(x,) for x in loads])
 
     def _recount(self, db: sqlite3.Connection, counts: Mapping[str, Counts]) -> None:
-        for load, c in counts.items():
-            if not (c.staged_exactly and c.decided_exactly):
-                raise InfrastructureError("HR520", load, f"the accounting does not add up: {c}", "report this")
         db.executemany(f"update loads set {COUNTS} where id = ?", [(*counts_values(c), x) for x, c in counts.items()])
+
+    def _check_accounts(self, db: sqlite3.Connection, loads: Iterable[str]) -> None:
+        """What stands from now on: the counts of each of these loads are the rows in its files."""
+        asked = json.dumps(list(loads))
+        held: dict[str, dict[FileKind, int]] = {}
+        for load, kind, rows in db.execute(
+            "select l.load, f.kind, sum(l.rows) from file_loads l join files f on f.id = l.file where l.load in"
+            " (select value from json_each(?)) and f.added is not null and f.removed is null group by 1, 2",
+            (asked,),
+        ):
+            held.setdefault(load, {})[kind] = rows
+        for load, *counts in db.execute(
+            "select id, read, accepted, rejected, filtered, loaded, duplicate, conflict from loads"
+            " where id in (select value from json_each(?)) and state in ('decided', 'standing')",
+            (asked,),
+        ):
+            check_load(load, Counts(*counts), held.get(load, {}))
 
     def _insert_file(
         self, db: sqlite3.Connection, file: DataFile, *, added: int | None = None, doomed: bool = False

@@ -42,6 +42,7 @@ _ACKNOWLEDGE = """
 _MINE = "select id, pipeline, key, hint, receives from queue_events where id = ? and token = ?"
 _WAITING = "select id from queue_events where pipeline = ? and key = ? and hint = ? and token is null"
 _MERGE = "update queue_events set receives = max(receives, ?), visible_at = min(visible_at, ?) where id = ?"
+_EXTEND = "update queue_events set visible_at = ? where token = ? and id in (select value from json_each(?))"
 _RELEASE = "update queue_events set token = null, visible_at = ? where id = ?"
 _RECALL = "update queue_events set visible_at = ? where pipeline = ? and token is not null and visible_at > ?"
 _DEPTH = """
@@ -95,17 +96,20 @@ class SqliteQueue:
 
         LeaseLost comes after the others were removed, so that the caller may go on and commit.
         """
-        by_token: dict[str, list[Lease]] = defaultdict(list)
-        for lease in leases:
-            by_token[lease.token].append(lease)
         lost: list[Lease] = []
-        for token, mine in by_token.items():
+        for token, mine in _by_token(leases).items():
             removed = {row[0] for row in db.execute(_ACKNOWLEDGE, (token, json.dumps([x.id for x in mine])))}
             lost += [lease for lease in mine if lease.id not in removed]
         if lost:
             which = ", ".join(lease.event.key for lease in lost[:3])
             found = f"{len(lost)} of {len(leases)} leases outlived their visibility"
             raise LeaseLost("HR503", which, found, "another worker has them; raise `visibility` if this is common")
+
+    def extend(self, leases: Sequence[Lease], visibility: timedelta) -> None:
+        """Hide leased events for `visibility` from now: the work on them takes longer. A lost lease is passed over."""
+        with self._db.transaction() as db:
+            for token, mine in _by_token(leases).items():
+                db.execute(_EXTEND, (self._at(visibility), token, json.dumps([x.id for x in mine])))
 
     def release(self, leases: Sequence[Lease], delay: timedelta) -> None:
         """Give events back, to be seen again after `delay`. A lease that was lost is passed over: it is not ours.
@@ -152,3 +156,10 @@ class SqliteQueue:
 
     def _at(self, delay: timedelta = timedelta(0)) -> int:
         return (self._clock.now() + delay - EPOCH) // timedelta(microseconds=1)
+
+
+def _by_token(leases: Sequence[Lease]) -> dict[str, list[Lease]]:
+    found: dict[str, list[Lease]] = defaultdict(list)
+    for lease in leases:
+        found[lease.token].append(lease)
+    return found

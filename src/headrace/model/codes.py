@@ -240,6 +240,10 @@ CODES: dict[str, str] = {
         "Something unexpected was raised while an object was read; the message ends with the place. This may be a "
         "defect: report it."
     ),
+    "HR608": (
+        "The confined child answered with loads or files that are not its job's, and nothing of that was believed. The "
+        "object is tried again, and called dead if this repeats: it may have been made to take over its reader."
+    ),
     "HR699": "A fault was asked for by HEADRACE_FAULT, which tests set.",
     "HR701": "A query cannot be read as SQL, or holds more than one statement.",
     "HR702": (
