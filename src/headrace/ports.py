@@ -262,8 +262,12 @@ class Ledger(Protocol):
         """The number each sink was last seen at."""
         ...
 
+    def filled_by(self, sink: str) -> str | None:
+        """Another pipeline that this root last saw fill a sink of that name."""
+        ...
+
     def mark(self, sink: str, number: int) -> None:
-        """Remember what a sink said of itself."""
+        """Remember what a sink said of itself. It holds this pipeline's rows now, whosever they were before."""
         ...
 
     def forget_sink(self, sink: str) -> None:
@@ -294,8 +298,12 @@ class Ledger(Protocol):
         """Drop rows of files that were deleted."""
         ...
 
-    def known_paths(self) -> set[str]:
-        """Every path of the base that the ledger knows, whatever its state."""
+    def known_paths(self, below: str) -> set[str]:
+        """Every path below a folder that any pipeline of this root knows, whatever its state."""
+        ...
+
+    def strangers(self, below: str) -> list[str]:
+        """Other pipelines whose standing rows are in files below a folder."""
         ...
 
 

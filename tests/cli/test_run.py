@@ -136,3 +136,35 @@ def test_packed_files_are_taken_by_the_plain_suffix(tmp_path: Path) -> None:
         "b.csv.zst",
         "c.zip",
     ]
+
+
+def left_lying(project: Path) -> tuple[Path, Path]:
+    """A file of a staging attempt and a copy, as a process that was killed leaves them."""
+    stray = project / ".headrace/lake/readings/data/stray.parquet"
+    copy = project / ".headrace/spool/copy-of-a.csv"
+    for path in (stray, copy):
+        path.write_text("half")
+    return stray, copy
+
+
+def test_a_run_of_files_empties_the_spool_and_sweeps_after_a_crash(command: Command, project: Path) -> None:
+    csv(project / "a.csv", "s1,2025-05-01T00:00:00,1.5")
+    assert command("run", "readings", "a.csv").code == 0
+    stray, copy = left_lying(project)
+    assert command("run", "readings", "a.csv").code == 0
+    assert (stray.exists(), copy.exists()) == (True, False)  # the last run ended well: the base is not searched
+    (project / ".headrace/locks/work.lock").write_text("12345")  # what a killed holder leaves in it
+    assert command("run", "readings", "a.csv").code == 0
+    assert not stray.exists()
+
+
+def test_a_renamed_pipeline_is_told_so_and_loses_no_file(command: Command, project: Path) -> None:
+    csv(project / "a.csv", "s1,2025-05-01T00:00:00,1.5")
+    command("run", "readings", "a.csv")
+    definition = (project / "pipelines.py").read_text()
+    (project / "pipelines.py").write_text(definition.replace('Pipeline("readings"', 'Pipeline("measured"'))
+    said = command("run", "measured")
+    assert (said.code, "HR241" in said.err) == (2, True)
+    (project / "pipelines.py").write_text(definition)
+    assert command("run", "readings").code == 0
+    assert command("sql", "SELECT count(*) AS n FROM readings", "--json").json == [{"n": 1}]

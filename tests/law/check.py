@@ -93,7 +93,7 @@ def _same(what: str, have: Rows, want: set[Any]) -> None:
 
 def check_tidy(home: Home) -> None:
     """Raise AssertionError unless every base file is known to the ledger, and every file that it refers to is there."""
-    known = home.ledger.known_paths()
+    known = home.ledger.known_paths(home.base)
     there = {
         str(p.relative_to(home.root))
         for kind in ("data", "losers", "rejected")

@@ -93,3 +93,21 @@ def test_a_lock_is_released_when_its_block_raises(tmp_path: Path) -> None:
         _ = 1 / 0
     with exclusive(tmp_path / "x"):
         pass
+
+
+def test_the_next_holder_is_told_whether_the_last_one_ended_in_peace(tmp_path: Path) -> None:
+    path = tmp_path / "lv.lock"
+    with exclusive(path) as clean:
+        assert clean  # nobody ever held it
+    other = hold(path)
+    other.communicate("")
+    with exclusive(path) as clean:
+        assert clean
+    other = hold(path)
+    other.kill()
+    other.communicate()
+    with pytest.raises(ZeroDivisionError), exclusive(path) as clean:
+        assert not clean
+        raise ZeroDivisionError
+    with exclusive(path) as clean:
+        assert not clean

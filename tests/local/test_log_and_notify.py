@@ -117,3 +117,15 @@ def test_a_notification_that_cannot_be_stored_is_raised(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InfrastructureError, match="HR307"):
         FileNotifier(tmp_path / "file" / "n.jsonl").send("s", "b", {})
+
+
+def test_a_broken_terminal_fails_no_notification_that_is_stored(tmp_path: Path) -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError(32, "Broken pipe")
+
+    closed = io.StringIO()
+    closed.close()
+    for stream in (Gone(), closed):
+        FileNotifier(tmp_path / "notifications.jsonl", stream=stream).send("one", "body", {})
+    assert (tmp_path / "notifications.jsonl").read_text().count('"one"') == 2

@@ -236,7 +236,7 @@ def test_counts_that_do_not_add_up_are_refused_whole(ledger: SqliteLedger, queue
     wrong = Staged(load.id, Counts(read=3, accepted=2, loaded=2), {}, 0.1)
     with pytest.raises(InfrastructureError, match="HR520"):
         ledger.stage([wrong], [data(load.id)], leases)
-    assert (state(ledger, load), ledger.known_paths(), queue.depth("p")) == (LoadState.SEEN, set(), (0, 1))
+    assert (state(ledger, load), ledger.known_paths("data"), queue.depth("p")) == (LoadState.SEEN, set(), (0, 1))
 
 
 def test_what_two_workers_stage_is_taken_once_and_the_other_s_files_are_trash(ledger: SqliteLedger) -> None:
@@ -420,9 +420,9 @@ def test_retired_files_are_kept_until_no_sink_needs_them(ledger: SqliteLedger, c
     ledger.record(Decision("p", 2, "retract", SHAPE, retired=(first.id,), removed=(old.path,)))
     assert ledger.retired_files(upto=1) == []
     assert ledger.retired_files(upto=2) == [(old, at)]
-    assert (ledger.trash(), ledger.known_paths()) == ([], {old.path})
+    assert (ledger.trash(), ledger.known_paths("data")) == ([], {old.path})
     ledger.forget_files([old.path])
-    assert ledger.known_paths() == set()
+    assert ledger.known_paths("data") == set()
 
 
 # -- sinks and messages ------------------------------------------------------------------------------------------
@@ -482,4 +482,4 @@ def test_pipelines_of_one_root_do_not_see_each_other(
 ) -> None:
     other = SqliteLedger(database, queue, "q", clock)
     stood(ledger, "A")
-    assert (other.head(), other.standing(), other.history(), other.known_paths()) == (0, {}, [], set())
+    assert (other.head(), other.standing(), other.history(), other.files("data")) == (0, {}, [], [])

@@ -46,16 +46,13 @@ def release(home: Home, number: int) -> None:
 
 def _catch_up(home: Home, name: str, writer: Writer, known: int | None, head: int) -> None:
     at = writer.number()
-    if at > head:
-        raise SinkAhead(
-            "HR530",
-            f"sink {name!r}",
-            f"it holds revision {at}, but the ledger ends at {head}: one of them was restored from a backup",
-            f"restore the other as well, or refill the sink with `headrace rebuild {home.name} {name}`",
-        )
-    if at < (known or 0) or (known is None and at < head):
-        fill(home, writer, head)  # new, or it lost what it had: the base has everything
-    for number in range(max(at, writer.number()) + 1, head + 1):
+    owner = home.ledger.filled_by(name) if known is None and at else None
+    if at > head and not (owner and head):
+        raise _ahead(home, name, at, head, owner)
+    if head and (known is None or at < known):
+        # It lost what it had, or this pipeline never filled it, whatever number it says. The base has everything.
+        fill(home, writer, head)
+    for number in range(writer.number() + 1, head + 1):
         revision = home.ledger.revision(number)
         if revision.reason == "reshape":
             fill(home, writer, number)
@@ -67,28 +64,39 @@ def _catch_up(home: Home, name: str, writer: Writer, known: int | None, head: in
         home.ledger.mark(name, head)
 
 
+def _ahead(home: Home, name: str, at: int, head: int, owner: str | None) -> SinkAhead:
+    found = f"it holds revision {at}, but the ledger of {home.name!r} ends at {head}"
+    if owner is not None:
+        found += f": its rows are those of pipeline {owner!r}"
+        return SinkAhead("HR530", f"sink {name!r}", found, f"call the pipeline {owner!r} again, or the sink otherwise")
+    return SinkAhead(
+        "HR530",
+        f"sink {name!r}",
+        f"{found}: one of them was restored from a backup, or another pipeline filled it once",
+        f"restore the other as well, or refill the sink with `headrace rebuild {name}`",
+    )
+
+
 def fill(home: Home, writer: Writer, number: int) -> None:
     """Fill a sink with everything that stands at a revision, from the base."""
-    shape = home.ledger.shape(number)
-    if shape is not None:
-        files = home.ledger.files("data", number)
-        told = {"pipeline": home.name, "sink": writer.name, "revision": number, "files": len(files)}
-        with log.timed("sink.filled", **told, rows=sum(file.rows for file in files)):
-            writer.rebuild(number, files, shape.columns)
+    shape = home.ledger.shape(number) or home.shape
+    files = home.ledger.files("data", number)
+    told = {"pipeline": home.name, "sink": writer.name, "revision": number, "files": len(files)}
+    with log.timed("sink.filled", **told, rows=sum(file.rows for file in files)):
+        writer.rebuild(number, files, shape.columns)
 
 
 def deliver(home: Home) -> None:
     """Send messages that may go out. A failing notifier never fails data: they wait for the next time."""
     while messages := home.ledger.messages():
-        sent = []
-        for message in messages:
-            names = {"pipeline": home.name, "name": message["name"]}
-            try:
+        sent: list[int] = []
+        try:
+            for message in messages:
+                names = {"pipeline": home.name, "name": message["name"]}
                 home.notifier.send(message["subject"], message["body"], names)
-            except HeadraceError as exc:
-                log.event("notify.failed", pipeline=home.name, error=str(exc))
-                break
-            sent.append(message["id"])
-        home.ledger.sent(sent)
-        if len(sent) < len(messages):
+                sent.append(message["id"])
+        except HeadraceError as exc:
+            log.event("notify.failed", pipeline=home.name, error=str(exc))
             return
+        finally:  # whatever ended this, what went out is not sent again
+            home.ledger.sent(sent)

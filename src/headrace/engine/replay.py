@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from headrace.engine import log
 from headrace.engine.home import Home
 from headrace.engine.recover import fill, recover
+from headrace.engine.retain import refuse_strangers
 from headrace.engine.sql import mechanics
 from headrace.model.errors import UsageError
 from headrace.model.loads import Event, Load
@@ -50,6 +51,7 @@ def rebuild(home: Home, sink: str) -> None:
         raise UsageError(
             "HR131", f"pipeline {home.name!r}", f"it has no sink {sink!r}", f"its sinks are {', '.join(home.writers)}"
         )
+    refuse_strangers(home)
     with home.lock(), mechanics(sink):
         head = home.ledger.head()
         fill(home, home.writers[sink], head)

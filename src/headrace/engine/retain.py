@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from headrace.engine.home import Home
+from headrace.model.errors import DefinitionError
 from headrace.model.loads import DataFile
 
 KINDS = ("data", "losers", "rejected")
@@ -47,13 +48,24 @@ def _overdue(files: Sequence[tuple[DataFile, datetime]], before: datetime, room:
     return found
 
 
+def refuse_strangers(home: Home) -> None:
+    """Raise DefinitionError HR241 if rows of another pipeline stand in this one's base: none may be touched."""
+    if owners := home.ledger.strangers(home.base):
+        raise DefinitionError(
+            "HR241",
+            f"pipeline {home.name!r}",
+            f"the files in {home.base} hold rows of pipeline {' and '.join(map(repr, owners))}",
+            f"call the pipeline {owners[0]!r} again, or give its lake another table name",
+        )
+
+
 def sweep(home: Home) -> int:
-    """Delete base files that the ledger never heard of. Only while no worker of this root runs: at start, locked.
+    """Delete base files that the ledger never heard of, from any pipeline. At start, locked, before any worker runs.
 
     The publisher's lock keeps out whoever is compacting or rebuilding meanwhile.
     """
     with home.lock():
-        known = home.ledger.known_paths()
+        known = home.ledger.known_paths(home.base)
         strays = [
             path
             for kind in KINDS

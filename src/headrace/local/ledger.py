@@ -346,9 +346,10 @@ class SqliteLedger(History):
         self._insert_alerts(db, s.alerts, revision)
 
     def mark(self, sink: str, number: int) -> None:
-        """Remember what a sink said of itself."""
+        """Remember what a sink said of itself. It holds this pipeline's rows now, whosever they were before."""
         with self._db.transaction() as db:
             db.execute("insert or replace into sinks values (?, ?, ?)", (self.pipeline, sink, number))
+            db.execute("delete from sinks where sink = ? and pipeline <> ?", (sink, self.pipeline))
 
     def forget_sink(self, sink: str) -> None:
         """A sink that the definition no longer has holds nothing back; if it returns it is filled as a new one."""

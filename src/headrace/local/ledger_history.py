@@ -19,6 +19,14 @@ from headrace.model.errors import InfrastructureError, UsageError
 from headrace.model.loads import Counts, DataFile, Load
 from headrace.model.times import instant_of, text_of
 
+_PIPELINES = """
+    with recursive names(name) as (
+        select min(pipeline) from revisions
+        union all select (select min(pipeline) from revisions where pipeline > name) from names where name is not null
+    ) select name from names
+"""
+"""Every pipeline that ever recorded a revision, one step in the index for each. The last row is null."""
+
 
 @dataclass(frozen=True, slots=True)
 class Census:
@@ -294,13 +302,36 @@ class History:
         with self._db.transaction() as db:
             db.executemany("delete from files where path = ?", [(p,) for p in paths])
 
-    def known_paths(self) -> set[str]:
-        """Every path of the base that the ledger knows, whatever its state."""
-        rows = self._db.connection().execute("select path from files where pipeline = ?", (self.pipeline,))
+    def known_paths(self, below: str) -> set[str]:
+        """Every path below a folder that any pipeline of this root knows, whatever its state."""
+        rows = self._db.connection().execute("select path from files where path >= ? and path < ?", _below(below))
         return {path for (path,) in rows}
+
+    def strangers(self, below: str) -> list[str]:
+        """Other pipelines whose standing rows are in files below a folder."""
+        db = self._db.connection()
+        if not any(name not in (self.pipeline, None) for (name,) in db.execute(_PIPELINES)):
+            return []  # most roots: no file has to be looked at
+        rows = db.execute(
+            "select distinct pipeline from files where path >= ? and path < ? and pipeline <> ? and added is not null"
+            " and removed is null order by pipeline",
+            (*_below(below), self.pipeline),
+        )
+        return [name for (name,) in rows]
+
+    def filled_by(self, sink: str) -> str | None:
+        """Another pipeline that this root last saw fill a sink of that name."""
+        query = "select pipeline from sinks where sink = ? and pipeline <> ? and number > 0"
+        row = self._db.connection().execute(query, (sink, self.pipeline)).fetchone()
+        return row[0] if row else None
 
     def find_load(self, id: str) -> Load:
         found = self.load(id)
         if found is None:
             raise UsageError("HR130", id, "there is no such load", "see `headrace history`")
         return found
+
+
+def _below(folder: str) -> tuple[str, str]:
+    """Bounds of the paths below a folder: `0` follows `/`."""
+    return f"{folder}/", f"{folder}0"

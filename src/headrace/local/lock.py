@@ -32,8 +32,10 @@ class LockHeld(InfrastructureError):
 
 
 @contextmanager
-def exclusive(path: Path, wait: float | None = 0) -> Iterator[None]:
+def exclusive(path: Path, wait: float | None = 0) -> Iterator[bool]:
     """Hold the lock file for the block. `wait`: seconds to try (None: for ever), then LockHeld.
+
+    Yields whether its last holder left the block in peace: its pid stays in the file where it was killed or raised.
 
     Two holders in one process exclude each other, too: the lock belongs to the open file. The file stays when the lock
     is released; deleting it would let two processes lock two files of one name.
@@ -41,12 +43,11 @@ def exclusive(path: Path, wait: float | None = 0) -> Iterator[None]:
     descriptor = _open(path)
     try:
         _acquire(descriptor, path, wait)
+        clean = os.fstat(descriptor).st_size == 0
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-        try:
-            yield
-        finally:
-            os.ftruncate(descriptor, 0)
+        yield clean
+        os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)  # releases it
 

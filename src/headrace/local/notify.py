@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -39,7 +40,9 @@ class FileNotifier:
             found = exc.strerror or str(exc)
             raise InfrastructureError("HR307", str(self.path), found, "free space on the disk") from exc
         log.event("notified", logging.WARNING, subject=subject, **attributes)
-        print(f"! {subject}: {body}" if body else f"! {subject}", file=self._stream or sys.stderr)
+        # It is stored: a terminal that has gone, or a closed pipe, is no reason to send it again.
+        with suppress(OSError, ValueError):
+            print(f"! {subject}: {body}" if body else f"! {subject}", file=self._stream or sys.stderr)
 
     def _append(self, data: bytes) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -117,6 +117,11 @@ CODES: dict[str, str] = {
         "column type. New files stay staged; `headrace replay PIPELINE --all` brings the old loads over, all in one "
         "revision. Loads whose objects are gone cannot be read again: `headrace retract PIPELINE --gone` lets them go."
     ),
+    "HR241": (
+        "The base files of this pipeline's lake table hold rows that stand under another pipeline, which was renamed "
+        "or removed. Nothing was touched. Call the pipeline by its old name again, or give the lake another table "
+        "name and load the files anew."
+    ),
     "HR301": (
         "The landing folder is not there, not mounted, or cannot be read. It is tried again, and never taken for "
         "a deletion. Mount it, or correct its permissions."
@@ -215,8 +220,9 @@ CODES: dict[str, str] = {
     "HR527": "The ledger lacks a revision that it should have. Restore a backup of the whole root.",
     "HR528": "The ledger lacks the contract of a load. Restore a backup of the whole root.",
     "HR530": (
-        "A sink holds a revision that the ledger never recorded: a backup was restored on one side only. Restore "
-        "the other as well, or refill the sink with `headrace rebuild SINK`."
+        "A sink holds a revision that the ledger never recorded. Either a backup was restored on one side only: "
+        "restore the other as well, or refill the sink with `headrace rebuild SINK`. Or another pipeline filled that "
+        "sink: if you renamed the pipeline, call it by its old name again."
     ),
     "HR531": (
         "DuckDB or the disk refused work on Headrace's own files, for want of space or memory perhaps. Nothing was"

@@ -401,10 +401,10 @@ class Project:
         Raises LockHeld (HR521) while another process works on the root.
         """
         from headrace.engine.replay import rebuild
-        from headrace.local.lock import exclusive
+        from headrace.project.running import holding
 
         home = self._home_of_sink(sink)
-        with exclusive(self.lock_file):
+        with holding(self):
             rebuild(home, sink)
         return home.name
 
@@ -414,10 +414,10 @@ class Project:
         Raises LockHeld (HR521) while another process works on the root; `up` compacts by itself.
         """
         from headrace.engine.compact import compact
-        from headrace.local.lock import exclusive
+        from headrace.project.running import holding
 
         home = self.home(pipeline)
-        with exclusive(self.lock_file):
+        with holding(self):
             return compact(home)
 
     def _home_of_sink(self, table: str) -> Home:

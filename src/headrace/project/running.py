@@ -6,14 +6,14 @@ The work is done here, or by the process that holds the root; either way the ans
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.engine.home import Home
-from headrace.engine.retain import sweep, sweep_spool
+from headrace.engine.retain import refuse_strangers, sweep, sweep_spool
 from headrace.local.lock import LockHeld, exclusive
 from headrace.model.errors import DefinitionError, UsageError
 from headrace.model.loads import Event, Load, LoadState
@@ -43,34 +43,49 @@ def run(project: Project, home: Home, files: Sequence[str | Path], on_progress: 
     else:
         keys = {}
         scan(home)
-    work(project, [home], on_progress, tidied=not files)
+    work(project, [home], on_progress, thorough=not files)
     loads = _results(home, list(keys), before)
     code = exit_code(loads, home.pipeline.tolerate)
     standing = {home.name: ledger_of(home).totals().loaded}
     return RunResult(tuple(loads), time.perf_counter() - started, code, standing)
 
 
-def work(project: Project, homes: Sequence[Home], on_progress: Progress | None, *, tidied: bool = False) -> None:
+def work(project: Project, homes: Sequence[Home], on_progress: Progress | None, *, thorough: bool = False) -> None:
     """Work until idle here; or wait while the process that holds the root does, and take over should it end."""
     from headrace.engine.loop import work_until_idle
 
     while True:
         with ExitStack() as held:
             try:
-                held.enter_context(exclusive(project.lock_file))
+                held.enter_context(holding(project, thorough=thorough))
             except LockHeld:
                 if wait(project.lock_file, homes):
                     return
                 continue
-            if tidied:
-                tidy(project)
             work_until_idle(list(homes), project.children, on_progress)
             return
 
 
-def tidy(project: Project) -> None:
-    """Delete what a process that died left lying: files of unfinished attempts. Only for the holder of the root."""
+@contextmanager
+def holding(project: Project, *, thorough: bool = False) -> Iterator[None]:
+    """Hold the root, and begin with what a process that died left lying; `thorough`: look for it in any case.
+
+    Raises LockHeld (HR521) while another process works on the root, DefinitionError HR241 like `tidy`.
+    """
+    with exclusive(project.lock_file) as clean:
+        tidy(project, strays=thorough or not clean)
+        yield
+
+
+def tidy(project: Project, *, strays: bool = True) -> None:
+    """Delete what a process that died left lying: copies, files of unfinished attempts. For the root's holder alone.
+
+    `strays` False leaves the bases as they are, whose every file would have to be looked at.
+    Raises DefinitionError HR241 before anything is touched if a base holds another pipeline's rows.
+    """
     for home in project.homes.values():
+        refuse_strangers(home)
+    for home in project.homes.values() if strays else ():
         sweep(home)
     for folder in (project.root / "spool", project.target.quick):
         sweep_spool(folder)

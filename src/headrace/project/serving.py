@@ -12,12 +12,11 @@ from headrace.engine import log
 from headrace.engine.home import Home
 from headrace.engine.loop import Loop, serve
 from headrace.engine.reconcile import scan
-from headrace.local.lock import exclusive
 from headrace.local.watch import watch
 from headrace.model.errors import InfrastructureError
 from headrace.model.loads import Event
 from headrace.project.alarms import sending
-from headrace.project.running import tidy
+from headrace.project.running import holding
 
 if TYPE_CHECKING:
     from headrace.project.opened import Progress, Project
@@ -29,8 +28,7 @@ AGAIN = 1.0
 def serve_root(project: Project, stop: threading.Event, on_progress: Progress | None) -> None:
     """Hold the root and work on all its pipelines until `stop`."""
     homes = list(project.homes.values())
-    with exclusive(project.lock_file):
-        tidy(project)
+    with holding(project, thorough=True):
         for home in homes:
             _prepare(project, home)
         log.event("up.started", landing=str(project.landing), pipelines=[home.name for home in homes])
