@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import re
 import sys
 import tomllib
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.model.errors import DefinitionError, HeadraceError, UsageError
+from headrace.model.where import meant
 
 if TYPE_CHECKING:
     from headrace.model.pipeline import Pipeline
@@ -56,6 +58,9 @@ class Config:
 
 def find(directory: Path) -> Path:
     """The nearest folder with a `headrace.toml`, from `directory` upwards. Raises UsageError HR101."""
+    if not directory.is_dir():
+        found = "is a file" if directory.exists() else "there is no such folder"
+        raise UsageError("HR101", str(directory), found, "give the project's folder")
     start = directory.resolve()
     for folder in (start, *start.parents):
         if (folder / FILE).is_file():
@@ -150,6 +155,8 @@ def _import(config: Config) -> Any:
             "HR108", _place(exc, config.directory), f"there is no module {exc.name!r}", "install or correct it"
         ) from exc
     except Exception as exc:
+        if isinstance(exc, TypeError) and (unknown := _unknown_keyword(exc, _place(exc, config.directory))):
+            raise unknown from exc
         raise DefinitionError(
             "HR108", _place(exc, config.directory), f"{type(exc).__name__}: {exc}", "correct the definition"
         ) from exc
@@ -160,7 +167,24 @@ def _placed(exc: HeadraceError, directory: Path) -> HeadraceError:
     place = _place(exc, directory)
     if not place or re.search(r"\.py:\d+", exc.which):
         return exc
-    return DefinitionError(exc.code, f"{place} {exc.which}".strip(), exc.found, exc.next)
+    placed = DefinitionError(exc.code, f"{place} {exc.which}".strip(), exc.found, exc.next)
+    placed.others = exc.others
+    return placed
+
+
+def _unknown_keyword(exc: TypeError, place: str) -> DefinitionError | None:
+    """HR217 for a misspelt keyword of the vocabulary, which Python refuses without a word on what it may have meant."""
+    from headrace.model import pipeline, record
+
+    match = re.match(r"(\w+)(\.__init\w*__)?\(\) got an unexpected keyword argument '(\w+)'", str(exc))
+    what = (vars(pipeline) | vars(record)).get(match[1]) if match else None
+    if match is None or what is None:
+        return None
+    called = getattr(what, match[2][1:]) if match[2] else what
+    possible = [name for name in inspect.signature(called).parameters if name not in ("self", "where", "kwargs")]
+    return DefinitionError(
+        "HR217", f"{place} {match[1]}".strip(), f"it takes no {match[3]!r}", meant(match[3], possible)
+    )
 
 
 def _place(exc: BaseException, directory: Path) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from headrace.cli.options import command, opened
 from headrace.cli.output import Output, count
+from headrace.model.errors import DefinitionError, HeadraceError
 
 if TYPE_CHECKING:
     from headrace.project import Project
@@ -22,10 +24,14 @@ def register(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def check(arguments: argparse.Namespace, output: Output) -> int:
-    with opened(arguments) as project:
+    try:
+        project = opened(arguments)
+    except DefinitionError as exc:
+        return _errors([exc, *exc.others], output)
+    with project:
         checked = project.check()
         if checked.errors:
-            return _errors(checked, output)
+            return _errors(checked.errors, output)
         if arguments.against:
             return _against(project, arguments, output)
         if arguments.pipeline:
@@ -34,13 +40,13 @@ def check(arguments: argparse.Namespace, output: Output) -> int:
     return 0
 
 
-def _errors(checked: Checked, output: Output) -> int:
+def _errors(errors: Sequence[HeadraceError], output: Output) -> int:
     if output.as_json:
-        told = [{"code": e.code, "which": e.which, "found": e.found, "next": e.next} for e in checked.errors]
+        told = [{"code": e.code, "which": e.which, "found": e.found, "next": e.next} for e in errors]
         output.emit({"errors": told, "pipelines": []})
-    for error in checked.errors:
-        output.error(error)
-    output.say(f"{count(len(checked.errors), 'error')}; `headrace explain CODE` tells more")
+    for error in errors:
+        output.say(str(error))
+    output.say(f"{count(len(errors), 'error')}; `headrace explain CODE` tells more")
     return 2
 
 

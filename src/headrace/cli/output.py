@@ -33,7 +33,8 @@ class Output:
         sys.stdout.write(text + "\n")
 
     def error(self, exc: HeadraceError) -> None:
-        self.say(str(exc))
+        for one in (exc, *exc.others):
+            self.say(str(one))
 
     def emit(self, value: Any) -> None:
         """A value as JSON, whatever the mode."""

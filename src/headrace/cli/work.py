@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Any
 
 from headrace.cli.options import command, opened
@@ -30,23 +30,30 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             output.table([{"object": key, "file": str(path)} for key, path in keys.items()])
             return 0
         from headrace.cli.progress import progress
+        from headrace.engine import log
 
-        with progress(output, project, [arguments.pipeline]) as on_progress:
+        notified: set[str] = set()
+
+        def hear(event: str, fields: Mapping[str, Any]) -> None:
+            if event == "notified":
+                notified.add(str(fields.get("name")))
+
+        with progress(output, project, [arguments.pipeline]) as on_progress, log.listening(hear):
             result = project.run(arguments.pipeline, arguments.files, on_progress=on_progress)
         if output.as_json:
             output.emit(result.public())
         else:
             _tell(project, result, output)
-        _tell_failures(project, arguments.pipeline, result, output)
+        _tell_failures(project, arguments.pipeline, result, output, notified)
     return result.exit_code
 
 
 def _tell(project: Project, result: RunResult, output: Output) -> None:
     columns = ["object", "state", "read", "loaded", "rejected", "duplicate", "filtered"]
-    shown = result.changed[:SHOWN]
-    output.table([{c: getattr(x, c) for c in columns} for x in shown], columns)
-    if len(result.changed) > SHOWN:
-        output.data(f"… and {len(result.changed) - SHOWN:,} more: headrace history")
+    read = [x for x in result.changed if x.state != "dead"]  # those are told with their causes
+    output.table([{c: getattr(x, c) for c in columns} for x in read[:SHOWN]], columns)
+    if len(read) > SHOWN:
+        output.data(f"… and {len(read) - SHOWN:,} more: headrace history")
     if unchanged := len(result.loads) - len(result.changed):
         output.say(f"{count(unchanged, 'file')} unchanged: that version stands already")
     output.data(result.accounting)
@@ -57,9 +64,12 @@ def _tell(project: Project, result: RunResult, output: Output) -> None:
         output.say(f'next: headrace sql "SELECT * FROM {table} LIMIT 10"')
 
 
-def _tell_failures(project: Project, pipeline: str, result: RunResult, output: Output) -> None:
+def _tell_failures(
+    project: Project, pipeline: str, result: RunResult, output: Output, notified: Container[str]
+) -> None:
+    """What went wrong, once: whom the notifier told of on this screen needs no second line."""
     dead = [x for x in result.loads if x.state == "dead"]
-    for x in dead[:SHOWN]:
+    for x in [x for x in dead if f"dead:{x.load}" not in notified][:SHOWN]:
         output.say(f"dead {x.object}: {x.cause}")
     if dead:
         output.say(f"{count(len(dead), 'object')} cannot load as they are: headrace dlq ls {pipeline}")
@@ -104,8 +114,6 @@ def _tell_event(project: Project, event: str, fields: Mapping[str, Any], output:
                 output.say(f"  {project.landing / pipeline.source.prefix}  for {name}")
         case "revision.stands":
             output.say(revision_line(fields))
-        case "load.dead":
-            output.say(f"{fields['pipeline']}: {fields['object']} cannot load: {fields['cause']}")
         case "publish.blocked" | "publish.failed" | "ingest.failed" | "scan.failed" | "watch.failed" | "landing.failed":
             output.say(f"{fields.get('pipeline', 'up')}: {fields['error']}")
 

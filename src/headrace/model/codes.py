@@ -12,8 +12,8 @@ CODES: dict[str, str] = {
         "COMMAND --help` lists what it takes."
     ),
     "HR101": (
-        "No headrace.toml was found in this folder or above it. Go into the project's folder, say --project DIR, "
-        "or begin one with `headrace init`."
+        "No headrace.toml was found in this folder or above it, or there is no such folder. Go into the project's "
+        "folder, say --project DIR, or begin one with `headrace init`."
     ),
     "HR102": "headrace.toml is not valid TOML. The message names the line.",
     "HR103": (
@@ -112,6 +112,10 @@ CODES: dict[str, str] = {
     ),
     "HR215": "Two columns want the same header, or a column's header holds no letter or digit to be matched by.",
     "HR216": "A derived column's SQL gives another type than its annotation says.",
+    "HR217": (
+        "A keyword that the class, column, source or sink does not take, such as on_conflit= or sufix=. The message "
+        "suggests the nearest."
+    ),
     "HR240": (
         "The definition changed so that old and new loads cannot share a table: another key, order, partition or "
         "column type. New files stay staged; `headrace replay PIPELINE --all` brings the old loads over, all in one "

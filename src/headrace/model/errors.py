@@ -6,6 +6,7 @@ help; `CODES` is what `headrace explain HR203` prints. Foreign exceptions are wr
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 
@@ -19,6 +20,7 @@ class HeadraceError(Exception):
 
     def __init__(self, code: str, which: str, found: str, next: str = "") -> None:
         self.code, self.which, self.found, self.next = code, which, found, next
+        self.others: tuple[HeadraceError, ...] = ()  # found beside it, where one look finds several
         super().__init__(str(self))
 
     def __str__(self) -> str:
@@ -30,6 +32,14 @@ class DefinitionError(HeadraceError, ValueError):
     """A pipeline, record or project file that says something impossible. Found before anything runs."""
 
     exit_code = 2
+
+
+def raise_all(errors: Iterable[DefinitionError]) -> None:
+    """Raise the first, if there is one, with the `others` beside it."""
+    found = tuple(errors)
+    if found:
+        found[0].others = found[1:]
+        raise found[0]
 
 
 class UsageError(HeadraceError):

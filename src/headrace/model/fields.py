@@ -6,6 +6,7 @@ Called by `model.record` while a class is made. Nothing here knows SQL's meaning
 from __future__ import annotations
 
 import json
+import re
 import types
 import uuid
 from collections.abc import Mapping
@@ -238,6 +239,8 @@ def quoted(name: str) -> str:
 
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 _LENGTHS = {"min_length": ">=", "max_length": "<="}
+LIMITS = (*_BOUNDS, *_LENGTHS, "pattern", "check")
+"""Keywords of a column that are checks, under these names."""
 
 
 def _checks(name: str, of: Type, limits: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -254,9 +257,20 @@ def _checks(name: str, of: Type, limits: Mapping[str, Any]) -> tuple[tuple[str, 
             made.append((rule, f"length({quoted(name)}) {_LENGTHS[rule]} {value}"))
         elif rule == "pattern":
             made.append((rule, f"regexp_matches({quoted(name)}, {literal(value)})"))
-        else:
+        elif rule == "check":
             made.append((rule, str(value)))
+        else:
+            made += [_named(given, value[given]) for given in value]
     return tuple(made)
+
+
+def _named(name: Any, condition: Any) -> tuple[str, str]:
+    """One of `checks`. Its name is that of a rule, and not one which another check of the column could have."""
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in LIMITS:
+        raise Mistake("HR204", f"{name!r} is no name for a check", f"use small letters, digits and _, not {name!r}")
+    if not isinstance(condition, str):
+        raise Mistake("HR204", f"check {name!r} is {condition!r}", "give SQL that is true for good rows, as text")
+    return name, condition
 
 
 def _bound(rule: str, of: Type, value: Any) -> str:

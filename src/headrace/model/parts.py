@@ -8,7 +8,7 @@ from string import Formatter
 from typing import TYPE_CHECKING
 
 from headrace.model.contract import LINEAGE
-from headrace.model.errors import DefinitionError
+from headrace.model.errors import DefinitionError, raise_all
 from headrace.model.pipeline import Files, Keyed, Lake, Rule, SqlStep, interval_seconds
 from headrace.model.record import Record
 from headrace.model.where import meant
@@ -20,66 +20,74 @@ _TIMES = ("year", "month", "day", "hour")
 
 
 def check_pipeline(pipeline: Pipeline) -> None:
-    """Raise the first DefinitionError (HR202, HR209 to HR214)."""
-    _check_own(pipeline)
-    _check_sinks(pipeline)
-    _check_rules(pipeline)
+    """Raise the first DefinitionError (HR202, HR209 to HR214), with the others beside it."""
+    raise_all(_check_own(pipeline))  # what the rest stands on
+    raise_all(_mistakes(pipeline))
+
+
+def _mistakes(pipeline: Pipeline) -> Iterator[DefinitionError]:
+    yield from _check_sinks(pipeline)
+    yield from _check_rules(pipeline)
     for step in pipeline.steps:
         if not isinstance(step, SqlStep) and not callable(step):
             next = "give sql('…') or a function from a pyarrow.Table to a pyarrow.Table"
-            raise _wrong(pipeline, "HR214", f"step {step!r} is no step", next)
+            yield _wrong(pipeline, "HR214", f"step {step!r} is no step", next)
 
 
 def _wrong(pipeline: Pipeline, code: str, found: str, next: str, where: str = "") -> DefinitionError:
     return DefinitionError(code, f"{where or pipeline.where} pipeline {pipeline.name!r}".strip(), found, next)
 
 
-def _check_own(pipeline: Pipeline) -> None:
+def _check_own(pipeline: Pipeline) -> Iterator[DefinitionError]:
     if not isinstance(pipeline.name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", pipeline.name):
         next = "use small letters, digits and _, a letter first"
-        raise _wrong(pipeline, "HR202", f"{pipeline.name!r} is no name for a pipeline", next)
+        yield _wrong(pipeline, "HR202", f"{pipeline.name!r} is no name for a pipeline", next)
     if not isinstance(pipeline.source, Files):
-        raise _wrong(pipeline, "HR212", f"source is {pipeline.source!r}", "write source=files('prefix/')")
+        yield _wrong(pipeline, "HR212", f"source is {pipeline.source!r}", "write source=files('prefix/')")
     record = pipeline.record
     if not (isinstance(record, type) and issubclass(record, Record)):
-        raise _wrong(pipeline, "HR213", f"record is {record!r}", "give a class that inherits from Record")
-    if not record.__columns__:
-        raise _wrong(pipeline, "HR213", f"{record.__name__} has no columns", "annotate at least one")
+        yield _wrong(pipeline, "HR213", f"record is {record!r}", "give a class that inherits from Record")
+    elif not record.__columns__:
+        yield _wrong(pipeline, "HR213", f"{record.__name__} has no columns", "annotate at least one")
     if type(pipeline.tolerate) not in (int, float) or not 0 <= pipeline.tolerate <= 1:
-        raise _wrong(pipeline, "HR213", f"tolerate={pipeline.tolerate!r}", "give a share from 0 to 1")
+        yield _wrong(pipeline, "HR213", f"tolerate={pipeline.tolerate!r}", "give a share from 0 to 1")
     if pipeline.expect_every is not None:
         try:
             interval_seconds(pipeline.expect_every)
         except (ValueError, AttributeError) as exc:
-            raise _wrong(pipeline, "HR213", f"expect_every: {exc}", "write e.g. '2 hours'") from None
+            yield _wrong(pipeline, "HR213", f"expect_every: {exc}", "write e.g. '2 hours'")
 
 
-def _check_sinks(pipeline: Pipeline) -> None:
+def _check_sinks(pipeline: Pipeline) -> Iterator[DefinitionError]:
     if not pipeline.sinks:
-        raise _wrong(pipeline, "HR209", "no sinks", "give lake('table') or keyed('table')")
+        yield _wrong(pipeline, "HR209", "no sinks", "give lake('table') or keyed('table')")
     seen: set[str] = set()
     for sink in pipeline.sinks:
         if not isinstance(sink, Lake | Keyed):
-            raise _wrong(pipeline, "HR209", f"{sink!r} is no sink", "give lake('table') or keyed('table')")
+            yield _wrong(pipeline, "HR209", f"{sink!r} is no sink", "give lake('table') or keyed('table')")
+            continue
         if sink.table in seen:
-            raise _wrong(pipeline, "HR209", f"table {sink.table!r} is named twice", "name each once", sink.where)
+            yield _wrong(pipeline, "HR209", f"table {sink.table!r} is named twice", "name each once", sink.where)
         seen.add(sink.table)
         if isinstance(sink, Keyed):
-            _check_keyed(pipeline, sink)
-        else:
+            yield from _check_keyed(pipeline, sink)
+            continue
+        try:
             partition_columns(pipeline, sink)
+        except DefinitionError as exc:
+            yield exc
 
 
-def _check_keyed(pipeline: Pipeline, sink: Keyed) -> None:
+def _check_keyed(pipeline: Pipeline, sink: Keyed) -> Iterator[DefinitionError]:
     options = pipeline.record.__options__
     if not options.key:
         found = f"keyed({sink.table!r}) but {pipeline.record.__name__} has no key"
         next = "write class …(Record, key=('partition', 'sort'))"
-        raise _wrong(pipeline, "HR209", found, next, sink.where)
+        yield _wrong(pipeline, "HR209", found, next, sink.where)
     names = _row_names(pipeline)
     for name in sink.index:
         if name not in names:
-            raise _wrong(pipeline, "HR209", f"index column {name!r} is not a column", meant(name, names), sink.where)
+            yield _wrong(pipeline, "HR209", f"index column {name!r} is not a column", meant(name, names), sink.where)
 
 
 def _row_names(pipeline: Pipeline) -> list[str]:
@@ -125,27 +133,29 @@ def _has_time(pipeline: Pipeline, name: str, function: str) -> bool:
     return column.type.kind == "datetime" or (column.type.kind == "date" and function != "hour")
 
 
-def _check_rules(pipeline: Pipeline) -> None:
+def _check_rules(pipeline: Pipeline) -> Iterator[DefinitionError]:
     taken = {name.casefold() for name in pipeline.record.__columns__}
     for rule in pipeline.rules:
         if not isinstance(rule, Rule):
-            raise _wrong(pipeline, "HR211", f"{rule!r} is no rule", "give reject, skip, flag or alert")
+            yield _wrong(pipeline, "HR211", f"{rule!r} is no rule", "give reject, skip, flag or alert")
+            continue
         if rule.name.casefold() in taken:
-            raise _wrong(
+            yield _wrong(
                 pipeline, "HR211", f"{rule.name!r} is taken", "rules and columns need different names", rule.where
             )
         taken.add(rule.name.casefold())
-        _check_message(pipeline, rule)
+        yield from _check_message(pipeline, rule)
 
 
-def _check_message(pipeline: Pipeline, rule: Rule) -> None:
+def _check_message(pipeline: Pipeline, rule: Rule) -> Iterator[DefinitionError]:
     names = _row_names(pipeline)
     for text in (rule.subject, rule.body):
         try:
             asked = [name for _, name, _, _ in Formatter().parse(text) if name is not None]
         except ValueError as exc:
-            raise _wrong(pipeline, "HR211", f"alert {rule.name!r}: {exc}", "write {{ for a brace", rule.where) from None
+            yield _wrong(pipeline, "HR211", f"alert {rule.name!r}: {exc}", "write {{ for a brace", rule.where)
+            continue
         for name in asked:
             if name not in names:
                 found = f"alert {rule.name!r} asks for {{{name}}}, which is not a column"
-                raise _wrong(pipeline, "HR211", found, meant(name, names), rule.where)
+                yield _wrong(pipeline, "HR211", found, meant(name, names), rule.where)

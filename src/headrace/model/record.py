@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform, get_origin, get_type_hints, overload
 
 from headrace.model.contract import Column, Policy
-from headrace.model.errors import DefinitionError
-from headrace.model.fields import MISSING, Mistake, Options, Spec, check_zone, to_column
+from headrace.model.errors import DefinitionError, raise_all
+from headrace.model.fields import LIMITS, MISSING, Mistake, Options, Spec, check_zone, to_column
 from headrace.model.where import caller, column_lines, here, meant
 
 T = TypeVar("T")
@@ -43,6 +43,7 @@ def column(
     max_length: int | None = None,
     pattern: str | None = None,
     check: str | None = None,
+    checks: Mapping[str, str] | None = None,
     doc: str = "",
 ) -> T: ...
 @overload
@@ -62,6 +63,7 @@ def column(
     max_length: int | None = None,
     pattern: str | None = None,
     check: str | None = None,
+    checks: Mapping[str, str] | None = None,
     doc: str = "",
 ) -> Any: ...
 def column(
@@ -73,6 +75,7 @@ def column(
     round: bool = False,
     format: str | None = None,
     zone: str | None = None,
+    checks: Mapping[str, str] | None = None,
     doc: str = "",
     **limits: Any,
 ) -> Any:
@@ -81,8 +84,16 @@ def column(
     `headers`: what it may be called in files (letters and digits count, case does not; the first found wins); without,
     its own name. `path`: its JSON Pointer. `default` or `default_sql` stand in for a missing or empty value, and let
     the header be absent. `digits` = (precision, scale) of a Decimal; more are rejected unless `round`. `pattern` is
-    searched for, anywhere in the text: anchor it with ^ and $. `check` is SQL over the row: true or null passes.
+    searched for, anywhere in the text: anchor it with ^ and $. `check` is SQL over the row: true or null passes;
+    `checks` are several, by the names under which their rows are rejected. Raises DefinitionError HR217 for a keyword
+    that no column takes.
     """
+    for name in limits:
+        if name not in LIMITS:
+            possible = [*LIMITS, *(n for n in inspect.signature(column).parameters if n not in ("headers", "limits"))]
+            raise DefinitionError("HR217", f"{here()} column()", f"it takes no {name!r}", meant(name, possible))
+    if checks:
+        limits["checks"] = dict(checks)
     return Spec(headers, path, default, default_sql, None, digits, round, format, zone, limits, doc, here())
 
 
@@ -145,11 +156,9 @@ class Record:
             "version": version,
         }
         cls.__options__ = replace(cls.__options__, **{k: v for k, v in given.items() if v is not _KEEP})
-        _check_options(cls)
         own = _own_specs(cls, frame.f_locals if frame else {}, filename, line)
         cls.__specs__ = {**cls.__specs__, **own}
-        cls.__columns__ = {name: _column(cls, name) for name in cls.__specs__}
-        _check_columns(cls)
+        raise_all(_mistakes(cls))
 
     def __init__(self, **values: Any) -> None:
         """A row as a value: for feeds and tests. Derived columns cannot be given."""
@@ -196,15 +205,20 @@ def _own_specs(cls: type[Record], names: Mapping[str, Any], filename: str, line:
     return specs
 
 
-def _column(cls: type[Record], name: str) -> Column:
-    annotation, spec = cls.__specs__[name]
-    try:
-        return to_column(name, annotation, spec, cls.__options__)
-    except Mistake as exc:
-        raise _mistake(cls, spec.where, exc.code, f"column {name!r}: {exc.found}", exc.next) from None
+def _mistakes(cls: type[Record]) -> Iterator[DefinitionError]:
+    """Everything that is wrong with a class; sets its columns on the way, those that can be."""
+    columns: dict[str, Column] = {}
+    cls.__columns__ = columns
+    yield from _check_options(cls)
+    for name, (annotation, spec) in cls.__specs__.items():
+        try:
+            columns[name] = to_column(name, annotation, spec, cls.__options__)
+        except Mistake as exc:
+            yield _mistake(cls, spec.where, exc.code, f"column {name!r}: {exc.found}", exc.next)
+    yield from _check_columns(cls)
 
 
-def _check_options(cls: type[Record]) -> None:
+def _check_options(cls: type[Record]) -> Iterator[DefinitionError]:
     """HR205: class keywords whose values mean nothing."""
     options = cls.__options__
     for name, allowed in (
@@ -214,44 +228,45 @@ def _check_options(cls: type[Record]) -> None:
     ):
         value = getattr(options, name)
         if value not in allowed:
-            raise _mistake(cls, cls.__where__, "HR205", f"{name}={value!r}", meant(str(value), allowed))
+            yield _mistake(cls, cls.__where__, "HR205", f"{name}={value!r}", meant(str(value), allowed))
     if isinstance(options.null, str) or not all(isinstance(n, str) for n in options.null):
-        raise _mistake(cls, cls.__where__, "HR205", f"null={options.null!r}", "give a tuple of texts: ('', 'NA')")
+        yield _mistake(cls, cls.__where__, "HR205", f"null={options.null!r}", "give a tuple of texts: ('', 'NA')")
     if options.root and not options.root.startswith("/"):
-        raise _mistake(cls, cls.__where__, "HR205", f"root={options.root!r} is no JSON Pointer", "write e.g. '/items'")
+        yield _mistake(cls, cls.__where__, "HR205", f"root={options.root!r} is no JSON Pointer", "write e.g. '/items'")
     if options.zone is not None:
         try:
             check_zone(options.zone)
         except Mistake as exc:
-            raise _mistake(cls, cls.__where__, exc.code, exc.found, exc.next) from None
+            yield _mistake(cls, cls.__where__, exc.code, exc.found, exc.next)
 
 
-def _check_columns(cls: type[Record]) -> None:
+def _check_columns(cls: type[Record]) -> Iterator[DefinitionError]:
     """HR202 names, HR203 keys, HR215 headers that two columns want."""
     columns, options = cls.__columns__, cls.__options__
     folded: dict[str, str] = {}
-    for name in columns:
+    for name in cls.__specs__:
         where = cls.__specs__[name][1].where
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
             found = f"column {name!r} is no name that every engine takes"
-            raise _mistake(cls, where, "HR202", found, "begin with a letter; names with _ in front are Headrace's own")
+            yield _mistake(cls, where, "HR202", found, "begin with a letter; names with _ in front are Headrace's own")
         if name.casefold() in folded:
             found = f"columns {folded[name.casefold()]!r} and {name!r} differ only in case"
-            raise _mistake(cls, where, "HR202", found, "rename one: SQL cannot tell them apart")
+            yield _mistake(cls, where, "HR202", found, "rename one: SQL cannot tell them apart")
         folded[name.casefold()] = name
     for part in options.key:
-        if part not in columns:
-            raise _mistake(cls, cls.__where__, "HR203", f"key column {part!r} is not a column", meant(part, columns))
-        if columns[part].type.kind == "json":
-            raise _mistake(cls, cls.__where__, "HR203", f"key column {part!r} is JSON", "key on scalar columns")
+        if part not in cls.__specs__:
+            next = meant(part, cls.__specs__)
+            yield _mistake(cls, cls.__where__, "HR203", f"key column {part!r} is not a column", next)
+        elif part in columns and columns[part].type.kind == "json":
+            yield _mistake(cls, cls.__where__, "HR203", f"key column {part!r} is JSON", "key on scalar columns")
     if len(set(options.key)) < len(options.key):
-        raise _mistake(cls, cls.__where__, "HR203", f"key {options.key} names a column twice", "name each once")
+        yield _mistake(cls, cls.__where__, "HR203", f"key {options.key} names a column twice", "name each once")
     if options.key and options.dedupe == "row":
-        raise _mistake(cls, cls.__where__, "HR205", "dedupe='row' beside a key", "leave one out: a key dedupes already")
-    _check_headers(cls)
+        yield _mistake(cls, cls.__where__, "HR205", "dedupe='row' beside a key", "leave one out: a key dedupes already")
+    yield from _check_headers(cls)
 
 
-def _check_headers(cls: type[Record]) -> None:
+def _check_headers(cls: type[Record]) -> Iterator[DefinitionError]:
     wanted: dict[str, str] = {}
     for name, made in cls.__columns__.items():
         if made.sql is not None or made.path is not None:
@@ -260,11 +275,11 @@ def _check_headers(cls: type[Record]) -> None:
             folded = squash(header)
             if not folded:
                 found = f"header {header!r} of column {name!r} holds no letter or digit"
-                raise _mistake(cls, cls.__specs__[name][1].where, "HR215", found, "headers match on those alone")
-            if wanted.setdefault(folded, name) != name:
+                yield _mistake(cls, cls.__specs__[name][1].where, "HR215", found, "headers match on those alone")
+            elif wanted.setdefault(folded, name) != name:
                 found = f"columns {wanted[folded]!r} and {name!r} both want the header {header!r}"
                 next = "headers match on letters and digits alone: name different ones with column('…')"
-                raise _mistake(cls, cls.__specs__[name][1].where, "HR215", found, next)
+                yield _mistake(cls, cls.__specs__[name][1].where, "HR215", found, next)
 
 
 def squash(header: str) -> str:

@@ -1,0 +1,63 @@
+"""Mistakes of a person, and what is said to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cli_project import DEFINITION, Command, csv
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ('"time")):', '"time"), on_conflit="last"):', "Record: it takes no 'on_conflit'; did you mean 'on_conflict'?"),
+        ('suffix=".csv"', 'sufix=".csv"', "files: it takes no 'sufix'; did you mean 'suffix'?"),
+        ('lake("readings")', 'lake("readings", partition="year(time)")', "did you mean 'partition_by'?"),
+        ("tolerate=", "tolerance=", "Pipeline: it takes no 'tolerance'; did you mean 'tolerate'?"),
+        ("value: float", "value: float = column(defualt=1.0)", "it takes no 'defualt'; did you mean 'default'?"),
+        ("value: float", "value: float = column(min_len=3)", "it takes no 'min_len'; did you mean 'min_length'?"),
+    ],
+)
+def test_a_misspelt_keyword_is_told_with_the_nearest(
+    command: Command, project: Path, right: str, wrong: str, said: str
+) -> None:
+    text = DEFINITION.replace("{more}", "").replace("import Pipeline", "import column, Pipeline")
+    (project / "pipelines.py").write_text(text.replace(right, wrong))
+    answer = command("check")
+    assert answer.code == 2 and answer.err.startswith("HR217 pipelines.py:") and said in answer.err
+
+
+def test_all_that_is_wrong_with_a_class_is_told_at_once(command: Command, project: Path) -> None:
+    text = DEFINITION.replace("{more}", "").replace('"time")', '"tim")').replace("value: float", "value: complex")
+    (project / "pipelines.py").write_text(text)
+    answer = command("check", "--json")
+    assert [e["code"] for e in answer.json["errors"]] == ["HR201", "HR203"]
+    said = command("status").err
+    assert "complex" in said and "'tim'" in said
+
+
+def test_named_checks_reject_under_their_names(command: Command, project: Path) -> None:
+    checks = 'value: float = column(checks={"finite": "isfinite(value)", "small": "value < 100"})'
+    text = DEFINITION.replace("{more}", "").replace("import Pipeline", "import column, Pipeline")
+    (project / "pipelines.py").write_text(text.replace("value: float", checks))
+    csv(project / "a.csv", "a,2025-05-01T00:00:00,inf", "b,2025-05-01T00:00:00,100", "c,2025-05-01T00:00:00,1")
+    command("run", "readings", "a.csv")
+    assert {x["rule"] for x in command("quarantine", "ls", "--json").json} == {"finite", "small"}
+    (project / "pipelines.py").write_text(text.replace("value: float", checks.replace('"small"', '"ge"')))
+    assert "HR204" in command("check").err
+
+
+def test_each_file_that_cannot_load_is_told_once(command: Command, project: Path) -> None:
+    csv(project / "good.csv", "s1,2025-05-01T00:00:00,1")
+    csv(project / "bad.csv", "x", header="Nothing")
+    said = command("run", "readings", "good.csv", "bad.csv")
+    assert said.code == 4
+    assert "bad.csv" not in said.out and said.err.count("no header for") == 1
+    again = command("run", "readings", "bad.csv")
+    assert again.err.count("no header for") == 1
+
+
+def test_a_folder_that_is_not_there_is_called_missing(command: Command) -> None:
+    said = command("status", "--project", "/no/where")
+    assert said.code == 2 and "HR101 /no/where: there is no such folder" in said.err
