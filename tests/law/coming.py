@@ -29,6 +29,8 @@ CONTENTS = (
     "k,v\n",
 )
 BROKEN = "nothing,like\nthe,contract\n"
+Occurrence = tuple[str, datetime]
+"""A text under a key, and the creation time that it came with."""
 VERSIONS = {hashlib.sha256(text.encode()).hexdigest(): text for text in (*CONTENTS, BROKEN)}
 
 
@@ -152,9 +154,8 @@ class Landing:
     root: Path
     random: Random
     keys: tuple[str, ...]
-    times: dict[tuple[str, str], set[datetime]] = field(default_factory=dict)
     ticks: int = 0
-    latest: dict[str, str] = field(default_factory=dict)  # what came last under a key, unless it was taken away
+    latest: dict[str, Occurrence] = field(default_factory=dict)  # what came last under a key, unless it was taken away
 
     def path(self, key: str) -> Path:
         return self.root / key
@@ -201,8 +202,7 @@ class Landing:
         return datetime.fromtimestamp(self.path(key).stat().st_mtime, UTC)
 
     def _remember(self, key: str, text: str) -> None:
-        self.times.setdefault((key, text), set()).add(self._created(key))
-        self.latest[key] = text
+        self.latest[key] = (text, self._created(key))
 
 
 def put(landing: Path, key: str, text: str, created: datetime) -> None:

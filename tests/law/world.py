@@ -35,11 +35,13 @@ from headrace.model.loads import Event, Lease, Load
 from .children import FlakyChild
 from .coming import BROKEN, Definition, Landing, Policies, text_of
 from .oracle import Cells, Stands
+from .watch import Watch
 
 LONG = timedelta(days=1)
 STEPS = {
     "arrive": 24,
     "restore": 4,
+    "spoil": 4,
     "remove": 6,
     "remove_most": 2,
     "rename": 5,
@@ -94,6 +96,7 @@ class World:
         self.seen: Counter[str] = Counter()
         self.open()
         self.landing = Landing(self.target.landing, self.random, self.policies.keys)
+        self.watch = Watch(self.target.root / "ledger.db", self.policies, self.landing)
         self._begin()
 
     def _begin(self) -> None:
@@ -105,7 +108,7 @@ class World:
         if self.random.random() < 0.7:
             scan(self.home)
             self.work(100)
-            publish(self.home)
+            self.publish()
 
     # -- the process -----------------------------------------------------------------------------------------------
 
@@ -158,6 +161,7 @@ class World:
         (name,) = self.random.choices(list(self._steps), list(self._steps.values()))
         self.story.append(name)
         getattr(self, f"step_{name}")()
+        self.watch.look()
 
     def step_arrive(self) -> None:
         broken = self.random.random() < 0.1
@@ -174,7 +178,14 @@ class World:
             if self.random.random() < 0.7:
                 self.home.queue.put([Event("p", key, "created")])
                 self.work(10)
-                publish(self.home)
+                self.publish()
+
+    def step_spoil(self) -> None:
+        """A broken version comes over one that stands, perhaps."""
+        if here := self.landing.present():
+            key, _ = self.landing.arrive(BROKEN, self.random.choice(here))
+            self.note("a broken file arrived")
+            self.tell(key)
 
     def step_remove(self) -> None:
         if here := self.landing.present():
@@ -205,12 +216,17 @@ class World:
         leases = self.home.queue.lease("p", most, timedelta(minutes=5))
         if leases:
             ingest.ingest(self.home, self.child, leases)
+            self.watch.look()
+
+    def publish(self) -> None:
+        publish(self.home)
+        self.watch.look()
 
     def step_work(self) -> None:
         self.work(self.random.randint(1, 8))
 
     def step_publish(self) -> None:
-        publish(self.home)
+        self.publish()
 
     def step_correct(self) -> None:
         """Correct a rejected record of a standing load."""
@@ -328,6 +344,7 @@ class World:
         self.work(4)
         recover(home)
         decision, _ = decide(home)
+        held = dict(self.landing.latest)
         if decision is None:
             return
 
@@ -337,12 +354,13 @@ class World:
             except RevisionRefused:
                 self.note("a zombie publisher was refused")
                 return
+            self.watch.look(held)
             self.note("a zombie publisher finished")
             recover(home)
 
         self.zombies.append(finish)
         if self.random.random() < 0.6:  # most of the time somebody else decides first
-            publish(home)
+            self.publish()
         elif self.random.random() < 0.5:
             self.zombies.pop()()
 
@@ -373,6 +391,7 @@ class World:
         for zombie in self.zombies:
             zombie()
         self.restart()
+        self.watch.look()
         self.quiet()
         if self.policies.crowded and self.random.random() < 0.5:
             self.step_remove_most()
@@ -386,7 +405,7 @@ class World:
             while leases := self.home.queue.lease("p", 20, timedelta(minutes=5)):
                 ingest.ingest(self.home, self.child, leases)
                 self.clock.advance(LONG)
-            publish(self.home)
+            self.publish()
             idle = self.home.queue.depth("p") == (0, 0) and not self.home.ledger.pending()
             if idle and scan(self.home) == len(self.home.ledger.held()):
                 break
@@ -412,26 +431,15 @@ class World:
         }
 
     def standing(self) -> Sequence[Stands]:
-        """The standing versions by the law: what the store holds, else what stood last as the policy says."""
+        """The standing versions, once the watch has found that these are the right ones."""
         found: list[Stands] = []
-        ledger, held = self.home.ledger.standing(), self.home.ledger.held()
-        for key in self.policies.keys:
+        self.watch.check_quiet(self.home.ledger.held())
+        for key, load in self.home.ledger.standing().items():
             text = self.landing.text(key)
-            load = ledger.get(key)
-            if text is not None and text != BROKEN:
-                assert load is not None, f"{key} is there and does not stand"
-                assert text_of(load.version) == text, f"{key} stands with another version than the store's"
-            latest = self.landing.latest.get(key)
-            if text is None and latest is not None:
-                assert self.policies.after == "archive", f"{key} was taken away"
-                assert load is not None and text_of(load.version) == latest, f"{key} was archived and does not stand"
-                self.note("what stands was archived")
-            if text is None and self.policies.on_delete == "retract":
-                assert load is None or key in held, f"{key} is gone and stands"
-            if load is None:
-                continue
             version = text_of(load.version)
-            assert load.arrived_at in self.landing.times[(key, version)], f"{key} was pinned to a time it never had"
+            if text is None and key in self.landing.latest:
+                assert self.policies.after == "archive", f"{key} was taken away"
+                self.note("what stands was archived")
             # An object that is gone cannot be read again: its load keeps the corrections that it was read with.
             archived = text is None and (self.root / "archive" / load.version[:16] / key).exists()
             readable = text == version or archived
