@@ -42,7 +42,9 @@ def connect() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def stage(contract: Contract, headers: Sequence[str], cells: Sequence[Sequence[str | None]]) -> Staged:
+def stage(
+    contract: Contract, headers: Sequence[str], cells: Sequence[Sequence[str | None]], *, plain: bool = False
+) -> Staged:
     """Stage rows of text under these headers."""
     with connect() as connection:
         columns = ", ".join(f"{quoted(h)} VARCHAR" for h in headers)
@@ -50,7 +52,7 @@ def stage(contract: Contract, headers: Sequence[str], cells: Sequence[Sequence[s
         if cells:
             marks = ", ".join("?" for _ in range(len(headers) + 1))
             connection.executemany(f"INSERT INTO text VALUES ({marks})", [[i, *row] for i, row in enumerate(cells)])
-        query = stage_query(contract, headers, "text", ["_n"])
+        query = stage_query(contract, headers, "text", ["_n"], plain=plain)
         connection.execute(f"CREATE TEMP TABLE staged AS {query.select}")
         names = [name for name, _ in query.columns]
         shown = ", ".join(f"{quoted(n)}{_readable(kind)}" for n, kind in query.columns)

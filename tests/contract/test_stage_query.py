@@ -224,6 +224,17 @@ class ThreeKept(Three, null=()):
     pass
 
 
+PLAIN = st.one_of(st.none(), st.text(",|01a", max_size=4))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(PLAIN, PLAIN, PLAIN), min_size=1, max_size=40))
+def test_a_hash_is_the_same_whether_cells_are_known_to_be_plain_or_not(rows: list[tuple[str | None, ...]]) -> None:
+    for record in (Three, ThreeKept):
+        found = [stage(contract_of(record), ["a", "b", "c"], rows, plain=plain).accepted for plain in (True, False)]
+        assert found[0] == found[1]
+
+
 CELL = st.one_of(st.none(), st.text("\x1f\x1e,|01a", max_size=4))
 
 

@@ -16,6 +16,16 @@ def test_a_delimiter_is_found_by_the_header_that_binds(reader: Reader, delimiter
     assert read.dialects[0].delimiter == delimiter
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize(("cell", "plain"), [("x", True), ("x\x1fy", False), ("\x1e", False)])
+def test_cells_are_plain_only_if_no_separator_is_in_the_file(
+    reader: Reader, encoding: str, cell: str, plain: bool
+) -> None:
+    files = [("x.csv", f"a,b\n1,{cell}\n".encode(encoding)), ("y.csv", "a,b\n2,z\n".encode(encoding))]
+    for some in (files[:1], files):
+        assert [group.plain for group in reader.read(contract("a", "b"), *some).groups] == [plain]
+
+
 def test_commas_inside_a_comma_file_are_no_evidence_for_anything_else(reader: Reader) -> None:
     read = reader.read(contract("a", "b;c"), ("x.csv", b"a,b;c\n1;2,3\n"))
     assert read.rows == [("1;2", "3")]

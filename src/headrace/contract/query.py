@@ -52,6 +52,7 @@ class _Build:
     contract: Contract
     headers: Sequence[str]
     bound: dict[str, int]
+    plain: bool
     base: list[str] = field(default_factory=list)
     levels: list[list[str]] = field(default_factory=list)
     mask: Mask = field(default_factory=Mask)
@@ -83,13 +84,16 @@ def lineage_read(contract: Contract) -> tuple[str, ...]:
     return tuple(name for name, _ in LINEAGE if name in words)
 
 
-def stage_query(contract: Contract, headers: Sequence[str], relation: str, passthrough: Sequence[str]) -> StageQuery:
+def stage_query(
+    contract: Contract, headers: Sequence[str], relation: str, passthrough: Sequence[str], *, plain: bool = False
+) -> StageQuery:
     """The query for a file with these headers; `relation` goes behind FROM and has a VARCHAR column per header.
 
     `passthrough` are other columns of the relation, handed on unchanged and visible to expressions; so are the lineage
-    columns that expressions read. Raises BadObject (HR451 to HR453) where the headers do not fit the contract.
+    columns that expressions read. `plain` is what `formats.rows.Rows` says of the cells. Raises BadObject (HR451 to
+    HR453) where the headers do not fit the contract.
     """
-    build = _Build(contract, headers, bind_headers(contract, headers))
+    build = _Build(contract, headers, bind_headers(contract, headers), plain)
     _cells(build, passthrough)
     _values(build)
     _computed(build)
@@ -200,7 +204,8 @@ def _computed(build: _Build) -> None:
             build.levels.append(level)
             level, made = [], set()
         cells = [_cell(build, c) if c.name in build.bound else None for c in read_columns(build.contract)]
-        computed = expand_row_hash(sql, cells, column.type, empty_is_null=build.contract.null == ("",))
+        empty_is_null = build.contract.null == ("",)
+        computed = expand_row_hash(sql, cells, column.type, empty_is_null=empty_is_null, plain=build.plain)
         level.append(f"{_computed_value(build, column, computed)} AS {quoted(column.name)}")
         made.add(column.name)
         _computed_failures(build, column, computed, fails=not ROW_HASH.fullmatch(sql.strip()))

@@ -20,19 +20,27 @@ from headrace.model.contract import Type
 ROW_HASH = re.compile(r"\brow_hash\s*\(\s*\)", re.IGNORECASE)
 
 
-def expand_row_hash(sql: str, cells: Sequence[str | None], of: Type, *, empty_is_null: bool) -> str:
-    """`sql` cast to `of`, each `row_hash()` replaced by its meaning over `cells` (names; None for an absent column)."""
-    text = canonical(cells, empty_is_null=empty_is_null) if ROW_HASH.search(sql) else ""
+def expand_row_hash(
+    sql: str, cells: Sequence[str | None], of: Type, *, empty_is_null: bool, plain: bool = False
+) -> str:
+    """`sql` cast to `of`, each `row_hash()` replaced by its meaning over `cells` (names; None for an absent column).
+
+    `plain`: no cell holds U+001E or U+001F, for certain. Not having to look saves a tenth of staging.
+    """
+    text = canonical(cells, empty_is_null=empty_is_null, plain=plain) if ROW_HASH.search(sql) else ""
     if of.kind == "uuid" and ROW_HASH.fullmatch(sql.strip()):
         return f"md5_number({text})::UUID"
     return f"CAST(({ROW_HASH.sub(lambda _: f'md5({text})', sql)}) AS {of.sql})"
 
 
-def canonical(cells: Sequence[str | None], *, empty_is_null: bool) -> str:
+def canonical(cells: Sequence[str | None], *, empty_is_null: bool, plain: bool = False) -> str:
     """SQL for the text that is hashed."""
     if empty_is_null:  # '' and null are one: nothing need stand for null
-        return _canonical([c or "''" for c in cells], [c or "''" for c in cells], "chr(31)", null=0)
+        shown = [c or "''" for c in cells]
+        return _joined(shown, "chr(31)") if plain else _canonical(shown, shown, "chr(31)", null=0)
     marked = [f"coalesce({c}, chr(30))" if c else "chr(30)" for c in cells]
+    if plain:
+        return _joined(marked, "chr(31)")
     return _canonical([c or "NULL" for c in cells], marked, "chr(31)", null=-1, mark="chr(30)")
 
 
@@ -41,5 +49,8 @@ def _canonical(cells: Sequence[str], shown: Sequence[str], separator: str, *, nu
     awkward = f"contains({together}, {separator})" + (f" OR contains({together}, {mark})" if mark else "")
     lengths = ", ".join(f"coalesce(strlen({c}), {null})" for c in cells)
     prefixed = f"concat(repeat({separator}, {len(cells)}), concat_ws(',', {lengths}), '|', {', '.join(cells)})"
-    joined = f"concat({f', {separator}, '.join(shown)}, '')"
-    return f"CASE WHEN {awkward} THEN {prefixed} ELSE {joined} END"
+    return f"CASE WHEN {awkward} THEN {prefixed} ELSE {_joined(shown, separator)} END"
+
+
+def _joined(shown: Sequence[str], separator: str) -> str:
+    return f"concat({f', {separator}, '.join(shown)}, '')"

@@ -22,6 +22,7 @@ class CorrectedRows:
     """Rows with some records replaced. Numbered, whatever the reader was: corrections are rare and small."""
 
     numbered = True
+    plain = False  # a correction may hold anything
     member = None
 
     def __init__(self, relation: str, rows: Rows, misfits: Sequence[Misfit], raw: dict[tuple[int, str, int], str]):

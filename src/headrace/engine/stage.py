@@ -139,7 +139,7 @@ class Staging:
             rows = corrected(self._db, n, rows, wanted)  # numbers the records while it is at it
         passthrough = PLACE if rows.numbered else ()
         try:
-            query = stage_query(contract, rows.headers, self._with_lineage(rows), passthrough)
+            query = stage_query(contract, rows.headers, self._with_lineage(rows), passthrough, plain=rows.plain)
         except BadObject as exc:
             faults = Blame()
             for item in rows.dialects:  # whoever is in this group has these headers

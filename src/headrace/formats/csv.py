@@ -103,6 +103,7 @@ class OneCsv(Group):
     def __init__(self, connection: duckdb.DuckDBPyConnection, sheet: Sheet, nulls: Sequence[str]) -> None:
         super().__init__(sheet.headers, {sheet.place: sheet.dialect})
         self._connection, self._sheet = connection, sheet
+        self.plain = sheet.plain
         self._records: int | None = None
         self._index: LineIndex | None = None
         self.member = sheet.place[1]
@@ -150,6 +151,7 @@ class ManyCsv(Group):
         self._sheets = [*full, *(s for s in sheets if s.empty)]
         super().__init__(sheets[0].headers, {s.place: s.dialect for s in self._sheets})
         misfits = {str(s.path): _misfits(s, rejected.get(str(s.path), {})) for s in full}
+        self.plain = all(s.plain for s in self._sheets)
         self._finish = Finish([m for s in full for m in misfits[str(s.path)]])
         stretches = f"{table}_stretches"
         connection.register(stretches, _stretches(full, rows, misfits))

@@ -112,6 +112,10 @@ class Rows(Protocol):
     def member(self) -> str | None: ...
     @property
     def dialects(self) -> Mapping[int, Dialect]: ...
+    @property
+    def plain(self) -> bool:
+        """No cell holds U+001E or U+001F, for certain: `row_hash()` need not look for what it joins cells with."""
+        ...
 
     def finish(self, rows: int | None = None) -> Finish:
         """Called once, after `relation` was read to its end on the same connection. May raise BadItem with `again`.
@@ -132,6 +136,7 @@ class Group(ABC):
     """What all implementations of Rows share. `decided` holds a dialect per file or member; `open` makes `dialects`."""
 
     numbered = True
+    plain = False
     member: str | None = None
 
     def __init__(self, headers: tuple[str, ...], decided: Mapping[Place, Dialect]) -> None:

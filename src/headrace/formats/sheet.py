@@ -34,6 +34,7 @@ class Sheet:
     lines_before: int
     empty: bool
     siblings: Mapping[str, Dialect]  # what is pinned for members of the same zip
+    plain: bool  # as in Rows
     source: Path  # where raw text is found: `path`, unless records were taken out of it
     broken: frozenset[int] = frozenset()
 
@@ -60,10 +61,10 @@ def prepare(
     found = next(islice(records(head, dialect), dialect.skip, None), None)
     if found is None:
         headers = unique_headers([names_of(c)[0] for c in read_columns(contract)] if contract else [])
-        return Sheet(part, path, dialect, headers, 0, True, siblings, path)
+        return Sheet(part, path, dialect, headers, 0, True, siblings, not seen.separators, path)
     headers = _headers(part, found, dialect, contract)
     path, lines = _from_header(path, head, dialect, part.work)
-    sheet = Sheet(part, path, dialect, headers, lines, False, siblings, path)
+    sheet = Sheet(part, path, dialect, headers, lines, False, siblings, not seen.separators, path)
     _refuse_monsters(sheet, seen)
     return mended(sheet) if dialect.careful else sheet
 

@@ -28,6 +28,7 @@ class Survey:
     utf8: bool = True
     bad_byte: int = -1
     nul: int = -1
+    separators: bool = False  # U+001E or U+001F occurs
     quotes: bool = False
     gap: bool = False  # a stretch of CHUNK bytes without a line end, or without a quote after a quote was seen
     long_line: int = -1  # where a stretch of MONSTER bytes without a line end begins
@@ -59,6 +60,7 @@ def survey(path: Path, quote: bytes = b'"') -> Survey:
                     seen.utf8, seen.bad_byte = False, position + exc.start
             if seen.nul < 0 and (at := chunk.find(b"\0")) >= 0:
                 seen.nul = position + at
+            seen.separators = seen.separators or b"\x1f" in chunk or b"\x1e" in chunk
             held_cr = _line_ends(seen, chunk, held_cr, position)
             last_end = _gaps(seen, chunk, position, last_end, quote)
             position += len(chunk)
