@@ -16,6 +16,7 @@ from headrace.model.loads import (
     DataFile,
     Decision,
     Event,
+    Hint,
     Lease,
     Load,
     Revision,
@@ -178,8 +179,8 @@ class Ledger(Protocol):
         """Keys with staged loads that wait for the publisher."""
         ...
 
-    def hints(self) -> dict[str, tuple[bool, bool]]:
-        """Keys to look at: (held by the retraction guard, confirmed by a person)."""
+    def hints(self) -> dict[str, Hint]:
+        """Keys to look at. What is asked for meanwhile is another hint, which settling this one leaves."""
         ...
 
     def live(self, keys: Sequence[str]) -> dict[str, list[Load]]:
@@ -254,6 +255,10 @@ class Ledger(Protocol):
 
     def standing(self) -> dict[str, Load]:
         """What stands under each key, skipped twins included."""
+        ...
+
+    def count_standing(self) -> int:
+        """Under how many keys something stands, skipped twins included."""
         ...
 
     # sinks, messages, housekeeping

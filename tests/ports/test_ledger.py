@@ -285,7 +285,12 @@ def test_a_dead_object_is_hinted_to_the_publisher_and_its_event_is_done(
     queue.put([Event("p", "a")])
     load = pin(ledger, "A")
     ledger.bury(load.id, "HR451 broken", queue.lease("p", 1, MINUTE))
-    assert (ledger.hints(), queue.depth("p")) == ({"a": (False, False)}, (0, 0))
+    assert (said(ledger), queue.depth("p")) == ({"a": (False, False)}, (0, 0))
+
+
+def said(ledger: SqliteLedger) -> dict[str, tuple[bool, bool]]:
+    """Of each hint, whether it is held and whether it is confirmed."""
+    return {key: (hint.held, hint.confirmed) for key, hint in ledger.hints().items()}
 
 
 # -- deciding ----------------------------------------------------------------------------------------------------
@@ -336,7 +341,8 @@ def test_settling_moves_loads_and_no_head(ledger: SqliteLedger) -> None:
     stale = stood(ledger, "A")
     gone = pin(ledger, "B", key="b")
     ledger.hint(["a", "b", "c"])
-    ledger.settle(Settlement(abandoned=(gone.id,), stale=(stale.id,), forgotten=("a", "b")))
+    forgotten = {key: hint.asked for key, hint in ledger.hints().items() if key != "c"}
+    ledger.settle(Settlement(abandoned=(gone.id,), stale=(stale.id,), forgotten=forgotten))
     assert (ledger.head(), state(ledger, gone)) == (1, LoadState.ABANDONED)
     assert ledger.find_load(stale.id).stale and list(ledger.hints()) == ["c"]
     ledger.settle(Settlement(recovered=(stale.id,)))
@@ -365,17 +371,27 @@ def test_the_last_arrival_is_a_versions_and_no_replay_redrive_or_second_look_cha
 def test_held_retractions_wait_until_a_person_confirms_them(ledger: SqliteLedger) -> None:
     ledger.hint(["a", "b"])
     ledger.hold(["a"])
-    assert (ledger.hints(), ledger.held()) == ({"a": (True, False), "b": (False, False)}, ["a"])
+    assert (said(ledger), ledger.held()) == ({"a": (True, False), "b": (False, False)}, ["a"])
     assert ledger.confirm() == 1
-    assert (ledger.hints()["a"], ledger.held()) == ((True, True), [])
+    assert (said(ledger)["a"], ledger.held()) == ((True, True), [])
+
+
+def test_a_hint_that_is_given_while_the_publisher_looks_is_not_forgotten_with_the_one_it_read(
+    ledger: SqliteLedger,
+) -> None:
+    ledger.hint(["a", "b"])
+    read = {key: hint.asked for key, hint in ledger.hints().items()}
+    ledger.hint(["a"])
+    ledger.settle(Settlement(forgotten=read))
+    assert list(ledger.hints()) == ["a"]
 
 
 def test_what_a_person_lets_go_is_confirmed_whether_it_was_hinted_held_or_neither(ledger: SqliteLedger) -> None:
     ledger.hint(["a"])
     ledger.hold(["b", "d"])
     ledger.let_go(["a", "b", "c"])
-    said = (True, True)
-    assert ledger.hints() == {"a": said, "b": said, "c": said, "d": (True, False)}
+    meant = (True, True)
+    assert said(ledger) == {"a": meant, "b": meant, "c": meant, "d": (True, False)}
     assert ledger.held() == ["d"]
 
 

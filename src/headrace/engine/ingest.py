@@ -31,7 +31,7 @@ from headrace.model.errors import (
     LeaseLost,
     ObjectMoving,
 )
-from headrace.model.loads import Alert, Arrival, Counts, DataFile, Lease, Load, LoadState, Staged, Stat
+from headrace.model.loads import UNREAD, Alert, Arrival, Counts, DataFile, Lease, Load, LoadState, Staged, Stat
 from headrace.model.times import text_of
 
 QUICK = 4 * 2**20
@@ -293,7 +293,7 @@ def _from_archive(home: Home, live: Sequence[Load], again: str) -> tuple[Arrival
     load = next((x for x in live if x.state in (LoadState.DECIDED, LoadState.STANDING)), None)
     if load is None or home.pipeline.source.after != "archive":
         return None
-    if again != "replay" and home.ledger.corrections_digest(load.key, load.version) == load.corrections:
+    if not _asked_for(home, load, [x for x in live if x.version == load.version], again):
         return None
     path = home.spool / f"{home.token()}-archived"
     if not home.store.fetch_archived(load.key, load.version, path):
@@ -301,6 +301,16 @@ def _from_archive(home: Home, live: Sequence[Load], again: str) -> tuple[Arrival
         return None
     stat = Stat(load.key, load.size, load.arrived_at, load.fingerprint.lstrip("~"))
     return _arrival(home, stat, load.version, again), Found(load.key, [], stat, path)
+
+
+def _asked_for(home: Home, standing: Load, same: Sequence[Load], again: str) -> bool:
+    """Whether the version that stands is to be read once more; `same` are the live loads of it."""
+    failed = [x for x in same if x.state is LoadState.DEAD]
+    if again == "replay" or (again and failed) or any(x.state is LoadState.SEEN for x in same):
+        return True
+    corrections = home.ledger.corrections_digest(standing.key, standing.version)
+    known = {(x.contract, x.corrections) for x in failed}
+    return corrections != standing.corrections and (home.contract.digest, corrections) not in known
 
 
 def _copy(home: Home, key: str, size: int) -> tuple[Path, Stat, str]:
@@ -420,7 +430,7 @@ def _failed(home: Home, key: str, leases: Sequence[Lease], exc: HeadraceError, l
         home.queue.release(leases, _delay(home, leases))
         return
     if load is None:
-        arrival = Arrival(key, "unread", home.clock.now(), 0, "", home.contract.digest)
+        arrival = Arrival(key, UNREAD, home.clock.now(), 0, _shown(home, key, exc), home.contract.digest)
         (load,) = home.ledger.pin([arrival])
     home.ledger.bury(load.id, str(exc), leases)
     _tell_dead(home, load, str(exc))
@@ -429,6 +439,15 @@ def _failed(home: Home, key: str, leases: Sequence[Lease], exc: HeadraceError, l
 
 def _tell_dead(home: Home, load: Load, cause: str) -> None:
     log.event("load.dead", logging.WARNING, pipeline=home.name, load=load.id, object=load.key, cause=cause)
+
+
+def _shown(home: Home, key: str, exc: HeadraceError) -> str:
+    """The fingerprint of what cannot be read: while it stays so, no scan asks again. A fault may pass at any time."""
+    try:
+        stat = home.store.stat(key) if isinstance(exc, BadObject) else None
+    except (InfrastructureError, BadObject):
+        return ""
+    return doubtful(stat) if stat else ""
 
 
 def _delay(home: Home, leases: Sequence[Lease]) -> timedelta:

@@ -13,7 +13,7 @@ from headrace.model.errors import BadObject, InfrastructureError, StoreUnavailab
 
 def let_go(home: Home, verdict: Verdict) -> None:
     """Retire what stands under each key that a person has let go, if its object is still gone at this moment."""
-    keys = [key for key, (_, confirmed) in home.ledger.hints().items() if confirmed]
+    keys = [key for key, hint in home.ledger.hints().items() if hint.confirmed]
     leaving = {x.id for x in [*verdict.retire, *verdict.skip]}
     for key, loads in home.ledger.live(keys).items():
         standing = next((x for x in loads if x.state in STANDS and x.id not in leaving), None)

@@ -144,7 +144,7 @@ def _settlement(verdict: Verdict) -> Settlement:
         skipped=_ids(verdict.skip),
         stale=_ids(verdict.stale),
         recovered=_ids(verdict.recovered),
-        forgotten=tuple(verdict.forget),
+        forgotten=dict(verdict.forget),
         alerts=tuple(verdict.alerts),
     )
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from headrace.engine.home import Home
-from headrace.model.errors import BadObject, InfrastructureError, StoreUnavailable
-from headrace.model.loads import Alert, Event, Load, LoadState, Stat
+from headrace.model.errors import BadObject, InfrastructureError, ObjectMoving, StoreUnavailable
+from headrace.model.loads import UNREAD, Alert, Event, Hint, Load, LoadState, Stat
 
 STANDS = (LoadState.DECIDED, LoadState.STANDING)
 GUARD_SHARE, GUARD_COUNT = 0.10, 10
@@ -32,7 +32,7 @@ class Verdict:
     stale: list[Load] = field(default_factory=list)
     recovered: list[Load] = field(default_factory=list)  # stale no more
     hold: list[str] = field(default_factory=list)
-    forget: list[str] = field(default_factory=list)
+    forget: dict[str, int] = field(default_factory=dict)  # hints, as they were when they were read
     again: list[Event] = field(default_factory=list)  # keys that a worker must look at
     alerts: list[Alert] = field(default_factory=list)
     retracted: bool = False
@@ -62,7 +62,8 @@ def judge(home: Home) -> Verdict:
     for key in keys:
         _judge_key(home, key, live.get(key, []), verdict, gone)
     _guard(home, gone, hints, verdict)
-    verdict.forget += [k for k in hints if k not in set(verdict.hold)]
+    held = set(verdict.hold)
+    verdict.forget = {key: hint.asked for key, hint in hints.items() if key not in held}
     _same_bytes(home, verdict)
     return verdict
 
@@ -79,24 +80,15 @@ def _judge_key(home: Home, key: str, loads: Sequence[Load], verdict: Verdict, go
         stat = home.store.stat(key)
     except StoreUnavailable:
         raise
-    except BadObject:
-        return  # a name that can hold nothing: it is dead, and stays so
-    except InfrastructureError:
+    except (InfrastructureError, BadObject):
+        # It cannot be looked at now: a worker tries again, and says what is wrong with it.
         verdict.abandon += staged[-1:]
         verdict.again += [Event(home.name, key, "moved")] if staged else []
-        return  # this object cannot be looked at now: a worker tries again, and says what is wrong with it
+        if dead and dead[-1].version == UNREAD:
+            _set_aside(home, standing, dead[-1], verdict)
+        return
     if stat is None:
-        if newest and standing and _read_again(home, newest, standing):
-            verdict.stand.append(newest)
-            verdict.retire.append(standing)
-            return
-        archived = standing.version if standing and home.pipeline.source.after == "archive" else None
-        # What is being read anew from the archive goes on, or is read once more if its contract was overtaken.
-        unread = [x for x in loads if x.state is LoadState.SEEN and x.version != archived]
-        verdict.abandon += [*unread, *staged[-1:], *dead, *skipped]
-        verdict.again += [Event(home.name, key, "moved") for x in staged[-1:] if x.version == archived]
-        if standing:
-            gone.append(standing)
+        _judge_gone(home, standing, loads, verdict, gone)
         return
     if newest is not None:
         if newest.contract != home.contract.digest or not _is_now(home, stat, newest):
@@ -116,73 +108,125 @@ def _judge_key(home: Home, key: str, loads: Sequence[Load], verdict: Verdict, go
     _judge_dead(home, stat, standing, dead, verdict)
 
 
+def _judge_gone(home: Home, standing: Load | None, loads: Sequence[Load], verdict: Verdict, gone: list[Load]) -> None:
+    """Nothing is under the key: what stands may have been archived, and be read anew from there."""
+    newest = next((x for x in reversed(loads) if x.state is LoadState.STAGED), None)
+    others = [x for x in loads if x.state in (LoadState.DEAD, LoadState.SKIPPED)]
+    if newest and standing and _read_again(home, newest, standing):
+        verdict.stand.append(newest)
+        verdict.retire.append(standing)
+        verdict.abandon += others
+        return
+    archived = standing.version if standing and _archived(home, standing) else None
+    # What is being read anew from the archive goes on, or is read once more if its contract was overtaken.
+    verdict.abandon += [x for x in loads if x.state is LoadState.SEEN and x.version != archived]
+    if newest:
+        verdict.abandon.append(newest)
+        verdict.again += [Event(home.name, newest.key, "replay")] if newest.version == archived else []
+    failed = next((x for x in reversed(others) if _failed_again(home, x, archived)), None)
+    verdict.abandon += [x for x in others if x is not failed]
+    if failed:
+        _set_aside(home, standing, failed, verdict)
+    elif standing:
+        gone.append(standing)
+
+
 def _read_again(home: Home, newest: Load, standing: Load) -> bool:
     """The object is gone, but what stood was read anew from the archive: the same bytes, by another contract."""
     keeps = home.pipeline.source.on_delete == "keep"
     return keeps and newest.version == standing.version and newest.contract == home.contract.digest
 
 
+def _failed_again(home: Home, load: Load, archived: str | None) -> bool:
+    """Whether this is what came of reading the archived version by the present contract: it cannot load."""
+    return load.state is LoadState.DEAD and load.version == archived and load.contract == home.contract.digest
+
+
+def _archived(home: Home, standing: Load) -> bool:
+    if home.pipeline.source.after != "archive":
+        return False
+    try:
+        return home.store.has_archived(standing.key, standing.version)
+    except InfrastructureError:
+        return True  # there is something: who reads it will say what is wrong
+
+
 def _judge_dead(home: Home, stat: Stat, standing: Load | None, dead: Sequence[Load], verdict: Verdict) -> None:
     """A broken version wipes nothing out: what stood stays, marked stale, until the store holds something better."""
-    current = next((x for x in reversed(dead) if _is_now(home, stat, x)), None)
+
+    def counts(load: Load) -> bool:
+        # What stands was read again and could not load by a contract that is history: that says nothing any more.
+        again = standing is not None and standing.version == load.version
+        return not (again and load.contract != home.contract.digest) and _is_now(home, stat, load)
+
+    current = next(filter(counts, reversed(dead)), None)
     verdict.abandon += [x for x in dead if x is not current]
-    if current is None:
-        if standing and standing.stale:
-            verdict.recovered.append(standing)
-        if standing is None or not _is_now(home, stat, standing):
-            verdict.again.append(Event(home.name, stat.key, "moved"))
-        return
-    if standing:
-        verdict.stale.append(standing)
+    if current is not None:
+        _set_aside(home, standing, current, verdict)
+    elif standing is None or not _is_now(home, stat, standing):
+        verdict.again.append(Event(home.name, stat.key, "moved"))
+    elif standing.stale:
+        verdict.recovered.append(standing)
+
+
+def _set_aside(home: Home, standing: Load | None, dead: Load, verdict: Verdict) -> None:
+    """Tell people that this cannot load, and that what stands is older."""
+    verdict.stale += [standing] if standing else []
     verdict.alerts.append(
         Alert(
-            name=f"dead:{current.id}",
-            load=current.id,
-            subject=f"{home.name}: {stat.key} cannot load",
-            body=f"{current.cause}\nNext: headrace dlq show {home.name} {stat.key}",
+            name=f"dead:{dead.id}",
+            load=dead.id,
+            subject=f"{home.name}: {dead.key} cannot load",
+            body=f"{dead.cause}\nNext: headrace dlq show {home.name} {dead.key}",
         )
     )
 
 
 def _is_now(home: Home, stat: Stat, load: Load) -> bool:
-    """Whether the store holds this load's version: by fingerprint, and by content only where that differs."""
-    if load.fingerprint.lstrip("~") == stat.fingerprint:
+    """Whether the store holds this load's version: by fingerprint, and by content only where that differs.
+
+    What could never be read has no content to compare: it is now for as long as it still cannot be read.
+    """
+    if load.fingerprint.lstrip("~") == stat.fingerprint and load.version != UNREAD:
         return True
-    if load.version == "unread":
-        return load.fingerprint == ""
     try:
         return home.store.digest(load.key)[1] == load.version
     except StoreUnavailable:
         raise
+    except ObjectMoving:
+        return False
     except (InfrastructureError, BadObject):
-        return False  # whatever is there now, it is not this
+        return load.version == UNREAD
 
 
-def _guard(home: Home, gone: Sequence[Load], hints: Mapping[str, tuple[bool, bool]], verdict: Verdict) -> None:
+def _guard(home: Home, gone: Sequence[Load], hints: Mapping[str, Hint], verdict: Verdict) -> None:
     """What is gone stays (`keep`), or is retracted, unless that would be too much to happen without a person."""
     if home.pipeline.source.on_delete == "keep":
         verdict.recovered += [x for x in gone if x.stale]
         return
     if not gone:
         return
-    confirmed = [x for x in gone if hints.get(x.key, (False, False))[1]]
-    others = [x for x in gone if x not in confirmed]
-    standing = home.ledger.standing()
+    meant = {key for key, hint in hints.items() if hint.confirmed}
+    confirmed = [x for x in gone if x.key in meant]
+    others = [x for x in gone if x.key not in meant]
     lately = home.ledger.retracted_since(home.clock.now() - GUARD_WINDOW)
     missing = lately + len(others)
-    if others and missing > GUARD_COUNT and missing > GUARD_SHARE * (len(standing) + lately):
+    if others and missing > GUARD_COUNT and missing > GUARD_SHARE * (home.ledger.count_standing() + lately):
         verdict.hold += [x.key for x in others]
-        verdict.alerts.append(
-            Alert(
-                name=f"held:{home.name}:{home.ledger.head()}",
-                load="",
-                subject=f"{home.name}: {len(others)} objects are gone and wait for you",
-                body=f"Their rows still stand. Next: headrace retract {home.name} --confirm, if this is meant.",
-            )
-        )
+        if any(x.key not in hints or not hints[x.key].held for x in others):  # said once, until there is more to say
+            verdict.alerts.append(_held(home, len(others)))
         others = []
     verdict.retire += [*confirmed, *others]
     verdict.retracted, verdict.confirmed = bool(others), bool(confirmed)
+
+
+def _held(home: Home, count: int) -> Alert:
+    return Alert(
+        name=f"held:{home.name}:{home.ledger.head()}",
+        load="",
+        subject=f"{home.name}: {count} objects are gone and wait for you",
+        body=f"Their rows still stand. Next: headrace retract {home.name} --confirm, if this is meant.",
+    )
 
 
 def _same_bytes(home: Home, verdict: Verdict) -> None:
@@ -193,28 +237,23 @@ def _same_bytes(home: Home, verdict: Verdict) -> None:
     leaving = {x.id for x in [*verdict.retire, *verdict.abandon]}
     coming = {x.id for x in verdict.stand}
     skipped: dict[str, Load] = {}
-    repeated = home.ledger.repeated({x.version for x in verdict.stand if x.size > 0})
-    for load in [x for x in verdict.stand if x.version in repeated]:
-        twins = [
-            x
-            for x in home.ledger.twins(load.version)
-            if x.key != load.key and x.id not in leaving and (x.state in STANDS or x.id in coming)
-        ]
-        if not twins:
-            continue
-        if policy == "alert":
-            verdict.alerts.append(
-                Alert(
-                    name=f"same-bytes:{load.version}:{min(load.key, twins[0].key)}:{max(load.key, twins[0].key)}",
-                    load=load.id,
-                    subject=f"{home.name}: {load.key} has the same bytes as {twins[0].key}",
-                    body=f"Both are loaded. Next: headrace history {home.name} --file {load.key}",
-                )
-            )
-            continue
-        for x in twins:
-            later = x if (x.arrived_at, x.key) > (load.arrived_at, load.key) else load
-            skipped.setdefault(later.id, later)
+    for version in sorted(home.ledger.repeated({x.version for x in verdict.stand if x.size > 0})):
+        alike = [x for x in home.ledger.twins(version) if x.id in coming or (x.state in STANDS and x.id not in leaving)]
+        alike.sort(key=lambda x: (x.arrived_at, x.key))
+        arrived = [x for x in alike if x.id in coming]
+        if policy == "skip":  # all that come but the first of all, and what stood and is now behind one that comes
+            skipped |= {x.id: x for x in alike[alike.index(arrived[0]) :] if x is not alike[0]}
+        elif len(alike) > 1:
+            verdict.alerts += [_twins(home, x, alike[x is alike[0]]) for x in arrived]
     verdict.skip += skipped.values()
     verdict.stand = [x for x in verdict.stand if x.id not in skipped]
     verdict.retire = [x for x in verdict.retire if x.id not in skipped]
+
+
+def _twins(home: Home, load: Load, other: Load) -> Alert:
+    return Alert(
+        name=f"same-bytes:{load.version}:{min(load.key, other.key)}:{max(load.key, other.key)}",
+        load=load.id,
+        subject=f"{home.name}: {load.key} has the same bytes as {other.key}",
+        body=f"Both are loaded. Next: headrace history {home.name} --file {load.key}",
+    )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from headrace.model.errors import InfrastructureError
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 """The layout of `ledger.db`, kept in the file itself. Raised when it changes, together with a step in `UPGRADES`."""
 
 UPGRADES = {
@@ -23,6 +23,7 @@ UPGRADES = {
         insert or ignore into meta select 'arrived ' || pipeline, max(seen_at) from loads
             where seen_at is not null group by pipeline;
     """,
+    2: "alter table hints add column asked integer not null default 0;",
 }
 """From each older version that can still be opened, the SQL that leads to the next. Tables and indexes that the schema
 adds need no step: it is applied afterwards.

@@ -27,6 +27,7 @@ from headrace.model.loads import (
     DataFile,
     Decision,
     FileKind,
+    Hint,
     Lease,
     Load,
     LoadState,
@@ -100,17 +101,24 @@ class SqliteLedger(History):
             self._move(db, overtaken, LoadState.ABANDONED)
         if ours:
             return self._touched(db, ours, a)
+        failed = dead if dead and dead.version == a.version else None
+        known = failed is not None and (failed.contract, failed.corrections) == wanted[1:] and not a.again
         if standing and standing.version == a.version:
-            if standing.corrections == a.corrections and a.again != "replay":
+            tried = failed is not None and a.again  # it was read again, could not load, and a person asks once more
+            if standing.corrections == a.corrections and a.again != "replay" and not tried:
                 return self._touched(db, standing, a)
+            if failed and known:
+                return self._touched(db, failed, a)
+            if failed:
+                self._move(db, [failed.id], LoadState.ABANDONED)
             return standing.arrived_at
         if pending and pending[0].version == a.version:
             return pending[0].arrived_at
-        if dead and dead.version == a.version:
-            if (dead.contract, dead.corrections) == wanted[1:] and not a.again:
-                return self._touched(db, dead, a)
-            self._move(db, [dead.id], LoadState.ABANDONED)
-            return dead.arrived_at
+        if failed:
+            if known:
+                return self._touched(db, failed, a)
+            self._move(db, [failed.id], LoadState.ABANDONED)
+            return failed.arrived_at
         return a.created
 
     def _touched(self, db: sqlite3.Connection, load: Load, a: Arrival) -> Load:
@@ -200,8 +208,9 @@ class SqliteLedger(History):
             if torn is None:
                 # What was abandoned meanwhile may be just what the store holds: somebody has to look.
                 db.executemany(
-                    "insert or ignore into hints (pipeline, key) select pipeline, key from loads"
-                    " where id = ? and state = 'abandoned'",
+                    "insert into hints (pipeline, key, asked) select pipeline, key, random() from loads"
+                    " where id = ? and state = 'abandoned'"
+                    " on conflict (pipeline, key) do update set asked = excluded.asked",
                     [(x,) for x in ids if x not in seen],
                 )
                 self._acknowledge(db, leases)
@@ -230,7 +239,11 @@ class SqliteLedger(History):
             self._acknowledge(db, leases)
 
     def _hint(self, db: sqlite3.Connection, keys: Iterable[str]) -> None:
-        db.executemany("insert or ignore into hints (pipeline, key) values (?, ?)", [(self.pipeline, k) for k in keys])
+        db.executemany(
+            "insert into hints (pipeline, key, asked) values (?, ?, random())"
+            " on conflict (pipeline, key) do update set asked = excluded.asked",
+            [(self.pipeline, key) for key in keys],
+        )
 
     def _acknowledge(self, db: sqlite3.Connection, leases: Sequence[Lease]) -> None:
         try:
@@ -263,12 +276,12 @@ class SqliteLedger(History):
                 found.setdefault(row["key"], []).append(load_of(row))
         return found
 
-    def hints(self) -> dict[str, tuple[bool, bool]]:
-        """Keys to look at: (held by the retraction guard, confirmed by a person)."""
+    def hints(self) -> dict[str, Hint]:
+        """Keys to look at. What is asked for meanwhile is another hint, which settling this one leaves."""
         rows = self._db.connection().execute(
-            "select key, held is not null, confirmed from hints where pipeline = ?", (self.pipeline,)
+            "select key, held is not null, confirmed, asked from hints where pipeline = ?", (self.pipeline,)
         )
-        return {key: (bool(held), bool(confirmed)) for key, held, confirmed in rows}
+        return {key: Hint(bool(held), bool(confirmed), asked) for key, held, confirmed, asked in rows}
 
     def hold(self, keys: Iterable[str]) -> None:
         """Keep retractions waiting for a person."""
@@ -284,7 +297,8 @@ class SqliteLedger(History):
         """A person says that the held retractions are meant."""
         with self._db.transaction() as db:
             return db.execute(
-                "update hints set confirmed = 1 where pipeline = ? and held is not null", (self.pipeline,)
+                "update hints set confirmed = 1, asked = random() where pipeline = ? and held is not null",
+                (self.pipeline,),
             ).rowcount
 
     def let_go(self, keys: Iterable[str]) -> None:
@@ -292,8 +306,9 @@ class SqliteLedger(History):
         now = text_of(self._clock.now())
         with self._db.transaction() as db:
             db.executemany(
-                "insert into hints (pipeline, key, held, confirmed) values (?, ?, ?, 1)"
-                " on conflict (pipeline, key) do update set held = coalesce(held, excluded.held), confirmed = 1",
+                "insert into hints (pipeline, key, held, confirmed, asked) values (?, ?, ?, 1, random())"
+                " on conflict (pipeline, key) do update set held = coalesce(held, excluded.held), confirmed = 1,"
+                " asked = excluded.asked",
                 [(self.pipeline, key, now) for key in keys],
             )
 
@@ -342,7 +357,10 @@ class SqliteLedger(History):
         self._move(db, s.skipped, LoadState.SKIPPED, "stale = 0")
         db.executemany("update loads set stale = 1 where id = ?", [(x,) for x in s.stale])
         db.executemany("update loads set stale = 0 where id = ?", [(x,) for x in s.recovered])
-        db.executemany("delete from hints where pipeline = ? and key = ?", [(self.pipeline, k) for k in s.forgotten])
+        db.executemany(  # one that was asked for again meanwhile stays: what it told of may be newer than the look
+            "delete from hints where pipeline = ? and key = ? and asked = ?",
+            [(self.pipeline, key, asked) for key, asked in s.forgotten.items()],
+        )
         self._insert_alerts(db, s.alerts, revision)
 
     def mark(self, sink: str, number: int) -> None:

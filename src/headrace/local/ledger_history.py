@@ -89,6 +89,11 @@ class History:
         """What stands under each key, skipped twins included."""
         return {x.key: x for x in self.in_state("decided", "standing", "skipped")}
 
+    def count_standing(self) -> int:
+        """Under how many keys something stands, skipped twins included: counted in an index."""
+        query = "select count(*) from loads where pipeline = ? and state in ('decided', 'standing', 'skipped')"
+        return int(self._db.connection().execute(query, (self.pipeline,)).fetchone()[0])
+
     def dead(self) -> list[Load]:
         """Objects that cannot load as they are."""
         return self.in_state("dead")

@@ -97,6 +97,7 @@ create table if not exists hints (
     key text not null,
     held text,
     confirmed integer not null default 0,
+    asked integer not null default 0, -- another number each time that somebody asks
     primary key (pipeline, key)
 ) without rowid;
 

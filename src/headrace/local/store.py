@@ -100,8 +100,11 @@ class FolderStore:
         try:
             found = os.stat(path)
         except OSError as exc:
-            self._gone_or_raise(key, exc)
-            return None
+            unreadable = self._unreadable(key, exc)
+            if unreadable is None:
+                self._gone_or_raise(key, exc)
+                return None
+            found = unreadable
         if not modes.S_ISREG(found.st_mode) and os.path.islink(path):
             found = os.lstat(path)  # a linked folder: an object that `fetch` refuses, not an absent one
         return self._stat(key, found) if modes.S_ISREG(found.st_mode) or modes.S_ISLNK(found.st_mode) else None
@@ -264,6 +267,16 @@ class FolderStore:
         self._real = self._real or os.path.realpath(self.root) + os.sep
         return (path + os.sep).startswith(self._real)
 
+    def _unreadable(self, key: str, exc: OSError) -> os.stat_result | None:
+        """What is under a key all the same, as `list` shows it: an object that `fetch` refuses, not an absent one."""
+        try:
+            if exc.errno == errno.ELOOP:
+                return os.lstat(self._name(key))
+            raw = _raw(self.root, key)
+            return os.lstat(raw) if raw else None
+        except OSError:
+            return None
+
     def _gone_or_raise(self, key: str, exc: OSError) -> None:
         """Return if `exc` means that nothing stands under `key`; raise what it means otherwise."""
         if exc.errno == errno.ELOOP:
@@ -272,7 +285,8 @@ class FolderStore:
             self.check()
             raise InfrastructureError("HR303", key, exc.strerror or str(exc), "make it readable") from exc
         self.check()
-        if r"\x" in key and os.path.exists(_raw(self.root, key)):
+        raw = _raw(self.root, key)
+        if raw and os.path.lexists(raw):
             raise BadObject("HR314", key, "the file's name is not UTF-8", "rename it") from exc
 
     @contextmanager
@@ -386,11 +400,15 @@ def _copy(source: int, into: Path | None, size: int, hashed: bool = True) -> str
     return hasher.hexdigest()
 
 
-def _raw(root: Path, key: str) -> bytes:
-    """The path that `_entry` made into a key by escaping bytes which are not UTF-8."""
-    return (
-        os.fsencode(root) + b"/" + key.encode("latin-1", "backslashreplace").decode("unicode_escape").encode("latin-1")
-    )
+def _raw(root: Path, key: str) -> bytes | None:
+    """The path that `_entry` made into a key by escaping bytes which are not UTF-8; None if it escaped nothing."""
+    if r"\x" not in key:
+        return None
+    try:
+        name = key.encode("latin-1", "backslashreplace").decode("unicode_escape").encode("latin-1")
+    except ValueError:
+        return None  # a backslash that somebody put there
+    return os.fsencode(root) + b"/" + name
 
 
 def _path_of(descriptor: int) -> str:

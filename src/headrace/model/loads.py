@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 
 class LoadState(StrEnum):
@@ -59,6 +59,14 @@ class Lease:
     event: Event
     token: str
     receives: int
+
+
+class Hint(NamedTuple):
+    """That the publisher must look at a key. `asked` tells one asking from the next, which may come while it looks."""
+
+    held: bool  # by the retraction guard
+    confirmed: bool  # by a person
+    asked: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +122,10 @@ class Load:
     seen_at: datetime | None = None
     staged_at: datetime | None = None
     seconds: float = 0.0
+
+
+UNREAD = "unread"
+"""The version of an object of which nothing could be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +244,7 @@ class Settlement:
     skipped: tuple[str, ...] = ()
     stale: tuple[str, ...] = ()  # standing loads whose key now holds a version that cannot load
     recovered: tuple[str, ...] = ()  # stale no more
-    forgotten: tuple[str, ...] = ()  # hinted keys that need no further look
+    forgotten: Mapping[str, int] = field(default_factory=dict)  # hinted keys that were looked at, each as `asked`
     alerts: tuple[Alert, ...] = ()
 
 

@@ -59,7 +59,7 @@ def settled(home: Home) -> bool:
         home.queue.empty(home.name)
         and not ledger.any_in_state(*OPEN)
         and ledger.standing_number() == home.ledger.head()
-        and all(held and not confirmed for held, confirmed in home.ledger.hints().values())
+        and all(hint.held and not hint.confirmed for hint in home.ledger.hints().values())
     )
 
 
@@ -78,7 +78,7 @@ def _in_work(home: Home, locks: Path) -> float:
 def _raise_if_blocked(home: Home) -> None:
     if not home.queue.empty(home.name):
         return
-    replaced = home.ledger.pending() | {key for key, (_, confirmed) in home.ledger.hints().items() if confirmed}
+    replaced = home.ledger.pending() | {key for key, hint in home.ledger.hints().items() if hint.confirmed}
     leaving = {load.id for load in ledger_of(home).in_state("decided", "standing") if load.key in replaced}
     if replaced and (error := blocked(home, leaving)) is not None:
         raise error
