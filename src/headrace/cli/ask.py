@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from headrace.cli.options import command, opened
 from headrace.cli.output import Output, count
+
+if TYPE_CHECKING:
+    from headrace.project.results import Table
 
 
 def register(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -34,14 +38,54 @@ def sql(arguments: argparse.Namespace, output: Output) -> int:
     text = sys.stdin.read() if arguments.query == "-" else arguments.query
     with opened(arguments) as project:
         answer = project.sql(text)
-        if arguments.csv:
-            _csv(answer.columns, answer)
-        elif output.as_json:
-            output.emit(answer.rows())
-        else:
-            output.table(answer.rows(), answer.columns, plain=True)
-            output.say(count(len(answer), "row"))
+    if arguments.csv:
+        _csv(answer.columns, map(_readable, answer))
+    elif output.as_json:
+        output.emit([_readable(row) for row in answer])
+    elif answer.columns == ["explain_key", "explain_value"]:
+        for row in answer:
+            output.data(str(row["explain_value"]).rstrip())
+    else:
+        _rows(answer, output)
     return 0
+
+
+MOST = 40
+"""Rows that a terminal is shown: the first and the last twenty, as DuckDB does. A pipe, a file, --json get all."""
+
+
+def _rows(answer: Table, output: Output) -> None:
+    rows = [_readable(row) for row in answer]
+    if sys.stdout.isatty():
+        if "_source_version" in answer.columns:
+            rows = [{**row, "_source_version": _short(row["_source_version"])} for row in rows]
+        if len(rows) > MOST:
+            rows = [*rows[: MOST // 2], dict.fromkeys(answer.columns, "·"), *rows[-MOST // 2 :]]
+    output.table(rows, answer.columns, plain=True)
+    cut = f", {MOST} shown; | cat, --csv and --json print all" if len(answer) > len(rows) else ""
+    output.say(count(len(answer), "row") + cut)
+
+
+def _short(version: Any) -> Any:
+    return version[:12] + "…" if isinstance(version, str) and len(version) > 13 else version
+
+
+def _readable(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Intervals as DuckDB prints them; their Python value is a bare tuple."""
+    return {k: _interval(v) if type(v).__name__ == "MonthDayNano" else v for k, v in row.items()}
+
+
+def _interval(value: Any) -> str:
+    years, months = divmod(abs(value.months), 12)
+    sign = "-" if value.months < 0 else ""
+    parts = [f"{sign}{n} {word}{'' if n == 1 else 's'}" for n, word in ((years, "year"), (months, "month")) if n]
+    if value.days:
+        parts.append(f"{value.days} day{'' if value.days == 1 else 's'}")
+    seconds, nanoseconds = divmod(abs(value.nanoseconds), 10**9)
+    if value.nanoseconds or not parts:
+        clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+        parts.append(("-" if value.nanoseconds < 0 else "") + clock + f".{nanoseconds // 1000:06}" * (nanoseconds > 0))
+    return " ".join(parts)
 
 
 def _csv(columns: list[str], rows: Any) -> None:

@@ -30,6 +30,9 @@ UNSAFE_FUNCTIONS = frozenset(
 LONGEST = 1_000_000
 """Characters of a query: far more than a person writes, few enough to be parsed at once."""
 
+READS = frozenset({"SELECT", "EXPLAIN", "MULTI"})
+"""Kinds of statement, in DuckDB's words, that can be what is allowed; a PIVOT is MULTI."""
+
 _EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+)?", re.IGNORECASE)
 
 
@@ -85,17 +88,20 @@ def allow(query: str, tables: Mapping[str, Relation]) -> set[str]:
     plain = _EXPLAIN.sub("", query, count=1)
     if len(query) > LONGEST:
         raise QueryError("HR701", "query", f"is longer than {LONGEST:,} characters", "say it shorter")
+    kind = _kind(query)
     try:
         statements = [s for s in sqlglot.parse(plain, dialect="duckdb") if s is not None]
-        count = len(duckdb.extract_statements(query))  # DuckDB's own reading: the two must agree
-    except (sqlglot.errors.SqlglotError, duckdb.Error, RecursionError) as exc:
-        raise QueryError("HR701", "query", f"cannot be read as SQL: {_first_line(exc)}", "see docs/reference") from exc
-    if len(statements) != 1 or count != 1:
-        raise QueryError("HR701", "query", f"holds {max(len(statements), count)} statements", "give one at a time")
+    except (sqlglot.errors.SqlglotError, RecursionError) as exc:
+        if kind not in READS:
+            raise QueryError("HR703", "query", f"{kind} is not allowed", "queries only read: use SELECT") from exc
+        found = "DuckDB reads it, but it cannot be checked before it runs"
+        raise QueryError("HR701", "query", found, "say it in plainer SQL") from exc
+    if len(statements) != 1:  # DuckDB reads one: the two must agree
+        raise QueryError("HR701", "query", f"holds {len(statements)} statements", "give one at a time")
     root = statements[0]
     if isinstance(root, exp.Show):
         return set()
-    if not isinstance(root, (exp.Query, exp.Describe, exp.Summarize, exp.Values)):
+    if not isinstance(root, (exp.Query, exp.Describe, exp.Summarize, exp.Values, exp.Pivot)):
         found = root.this if isinstance(root, exp.Command) else root.key
         raise QueryError("HR703", "query", f"{str(found).upper()} is not allowed", "queries only read: use SELECT")
     if isinstance(root, (exp.Describe, exp.Summarize)) and not isinstance(root.this, (exp.Query, exp.Table)):
@@ -110,6 +116,20 @@ def allow(query: str, tables: Mapping[str, Relation]) -> set[str]:
         if isinstance(node, exp.Table):
             _allow_table(node, tables, ctes)
     return {node.name.casefold() for node in root.find_all(exp.Table)}
+
+
+def _kind(query: str) -> str:
+    """What DuckDB takes the one statement for, e.g. SELECT. Raises QueryError HR701 where it reads none, or several."""
+    try:
+        statements = duckdb.extract_statements(query)
+    except (duckdb.Error, RecursionError) as exc:
+        next = '`headrace sql "SHOW TABLES"` lists what can be asked'
+        raise QueryError("HR701", "query", f"cannot be read as SQL: {_said(exc)}", next) from exc
+    if not statements:
+        raise QueryError("HR701", "query", "is empty", "give one SELECT")
+    if len(statements) > 1:
+        raise QueryError("HR701", "query", f"holds {len(statements)} statements", "give one at a time")
+    return str(statements[0].type.name)
 
 
 def _allow_function(node: object) -> None:
@@ -219,7 +239,7 @@ def _answer(connection: duckdb.DuckDBPyConnection, query: str, limits: Limits) -
             raise QueryError(
                 "HR705", "query", f"took longer than {limits.seconds:g} s", "narrow it down by partition columns"
             ) from exc
-        raise QueryError("HR704", "query", _first_line(exc), "change the query") from exc
+        raise QueryError("HR704", "query", _said(exc), "change the query") from exc
     finally:
         timer.cancel()
 
@@ -227,11 +247,15 @@ def _answer(connection: duckdb.DuckDBPyConnection, query: str, limits: Limits) -
 def _explained(exc: duckdb.Error) -> HeadraceError:
     if isinstance(exc, duckdb.OutOfMemoryException):
         return QueryError("HR706", "query", "needs more memory than allowed", "narrow it down, or raise memory_limit")
-    return QueryError("HR704", "query", _first_line(exc), "change the query")
+    return QueryError("HR704", "query", _said(exc), "change the query")
 
 
-def _first_line(exc: BaseException) -> str:
-    return next(iter(str(exc).strip().splitlines()), type(exc).__name__)
+def _said(exc: BaseException) -> str:
+    """DuckDB's message in one line, with what it says to try, without the query; and which line, from the second on."""
+    text, _, place = str(exc).partition("\nLINE ")
+    line = place.partition(":")[0]
+    told = " ".join(text.split()) or type(exc).__name__
+    return f"{told} (line {line})" if line not in ("", "1") else told
 
 
 def _list(texts: Iterator[Path] | Sequence[Path | str]) -> str:

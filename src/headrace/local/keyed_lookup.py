@@ -205,7 +205,7 @@ def _prefix(layout: Layout, text: str) -> str:
     if first.type in ("DATE", "UUID"):
         return text
     found = f"a {first.type.lower()} has no beginning"
-    raise UsageError("HR722", f"begins_with on {first.name!r}", found, "use start and end")
+    raise UsageError("HR722", f"begins_with on {first.name!r}", found, "use --from and --to (in Python: start and end)")
 
 
 def _beyond(prefix: str) -> str:

@@ -202,7 +202,10 @@ class Project:
         end: Any = None,
         limit: int | None = None,
     ) -> Listed[dict[str, Any]]:
-        """Items of one partition key in sort order; `start` and `end` are inclusive."""
+        """Items of one partition key in sort order; `start` and `end` (--from and --to) are inclusive."""
+        if at is not None and any(x is not None for x in (begins_with, start, end)):
+            next = "leave one of them out"
+            raise UsageError("HR722", "get", "at is one sort key, beside it stand bounds of many", next)
         found = self._lookup(table)
         rows = found.get(table, key, at=at, begins_with=begins_with, start=start, end=end, limit=limit)
         return Listed(rows, dict)
@@ -212,6 +215,9 @@ class Project:
         from headrace.model.pipeline import Keyed
 
         tables = [s.table for p in self.pipelines.values() for s in p.sinks if isinstance(s, Keyed)]
+        if table in (s.table for p in self.pipelines.values() for s in p.sinks) and table not in tables:
+            next = f'ask it with `headrace sql "SELECT * FROM {table} LIMIT 10"`'
+            raise UsageError("HR128", table, "is a table of the lake, it has no items by key", next)
         if table not in tables:
             raise UsageError("HR128", table, "there is no such keyed table", meant(table, tables))
         if table not in self._lookups:

@@ -1,0 +1,74 @@
+"""What `sql` prints: all of it into a pipe, what a person can read on a terminal; and what it says of mistakes."""
+
+from __future__ import annotations
+
+import os
+import pty
+import sys
+from pathlib import Path
+
+import pytest
+from cli_project import Command, csv
+
+
+@pytest.fixture
+def loaded(command: Command, project: Path) -> Path:
+    csv(project / "a.csv", *(f"s{n % 2},2025-05-01T00:00:{n:02},{n}" for n in range(60)))
+    assert command("run", "readings", "a.csv").code == 0
+    return project
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("SELECT sensr FROM readings", 'Candidate bindings: "sensor"'),
+        ("SELECT abz(1)", 'Did you mean "abs"?'),
+        ("SELEC 1", 'HR701 query: cannot be read as SQL: Parser Error: syntax error at or near "SELEC"'),
+        ("SELECT 1\n FRM readings x", "(line 2)"),
+        ("EXPORT DATABASE 'x'", "HR703 query: EXPORT is not allowed"),
+        ("", "HR701 query: is empty"),
+        ("-- nothing", "HR701 query: is empty"),
+        ("PIVOT read_csv('/etc/passwd') ON column0", "HR703"),
+        ("PIVOT '/etc/passwd' ON column0", "HR702"),
+    ],
+)
+def test_a_mistake_is_told_in_the_words_of_the_engine(command: Command, loaded: Path, query: str, said: str) -> None:
+    answer = command("sql", query)
+    assert answer.code == 2 and said in answer.err and "\x1b" not in answer.err and answer.err.count("\n") == 1
+
+
+def test_a_pivot_reads(command: Command, loaded: Path) -> None:
+    answer = command("sql", "PIVOT readings ON sensor USING count(*)  GROUP BY note", "--json").json
+    assert answer == [{"note": None, "s0": 30, "s1": 30}]
+
+
+def test_plans_and_intervals_are_printed_as_the_engine_does(command: Command, loaded: Path) -> None:
+    assert "\n" in command("sql", "EXPLAIN SELECT 1").out and "⏎" not in command("sql", "EXPLAIN SELECT 1").out
+    query = "SELECT INTERVAL '14 months 2 days 3 hours' AS i, INTERVAL '-1.5 seconds' AS j"
+    assert command("sql", query, "--json").json == [{"i": "1 year 2 months 2 days 03:00:00", "j": "-00:00:01.500000"}]
+
+
+def test_a_terminal_is_shown_forty_rows_and_short_versions(command: Command, loaded: Path) -> None:
+    query = "SELECT value, _source_version FROM readings ORDER BY value"
+    piped = command("sql", query).out
+    assert len(piped.splitlines()) == 61 and "…" not in piped
+    pid, terminal = pty.fork()
+    if pid == 0:  # pragma: no cover - another process
+        os.chdir(loaded)
+        code = "import sys; from headrace.cli import main; sys.exit(main())"
+        os.execv(sys.executable, [sys.executable, "-c", code, "sql", query])
+    seen = b""
+    try:
+        while data := os.read(terminal, 65536):
+            seen += data
+    except OSError:
+        pass  # Linux says so when the other end closes
+    assert os.waitpid(pid, 0)[1] == 0, seen.decode(errors="replace")
+    lines = seen.decode().splitlines()
+    assert len(lines) == 43 and "60 rows, 40 shown" in lines[-1] and lines[1].endswith("…")
+
+
+def test_get_says_where_a_lake_table_is_asked_and_what_its_options_are(command: Command, loaded: Path) -> None:
+    assert "`headrace sql" in command("get", "readings", "s1").err
+    both = command("get", "by_sensor", "s1", "--at", "2025-05-01", "--from", "2025-05-01")
+    assert both.code == 2 and "HR722" in both.err
