@@ -31,7 +31,7 @@ def test_a_rejected_row_is_exported_edited_and_brought_back(command: Command, pr
     assert command("quarantine", "correct", "readings", "fix.csv", "--dry-run").code == 0
     assert command("sql", "SELECT count(*) n FROM readings", "--json").json == [{"n": 2}]
     said = command("quarantine", "correct", "readings", "fix.csv")
-    assert said.code == 0 and "1 row of 1 object" in said.err
+    assert said.code == 0 and "corrected: 1 of 1 row loaded" in said.err
     assert command("sql", "SELECT sum(value) s FROM readings", "--json").json == [{"s": 4.25}]
     assert command("quarantine", "ls", "--json").json == []
 

@@ -27,6 +27,7 @@ def test_json_has_the_promised_shape_and_a_second_run_is_unchanged(command: Comm
     (load,) = first["loads"]
     assert list(load) == [
         "pipeline", "object", "version", "state", "read", "loaded", "rejected", "duplicate", "filtered", "seconds",
+        "replaced",
     ]  # fmt: skip
     assert (load["object"], load["state"], load["read"], load["loaded"]) == ("raw/readings/a.csv", "standing", 1, 1)
     assert first["totals"] == {"loads": 1, "read": 1, "loaded": 1, "rejected": 0, "duplicate": 0, "filtered": 0}
@@ -168,3 +169,25 @@ def test_a_renamed_pipeline_is_told_so_and_loses_no_file(command: Command, proje
     (project / "pipelines.py").write_text(definition)
     assert command("run", "readings").code == 0
     assert command("sql", "SELECT count(*) AS n FROM readings", "--json").json == [{"n": 1}]
+
+
+def test_a_run_says_which_earlier_version_it_replaced(command: Command, project: Path) -> None:
+    csv(project / "jan" / "data.csv", "s1,2025-01-01T00:00:00,1", "s2,2025-01-01T00:00:00,2")
+    csv(project / "feb" / "data.csv", "s1,2025-02-01T00:00:00,3")
+    assert "replaces" not in command("run", "readings", "jan/data.csv").err
+    said = command("run", "readings", "feb/data.csv")
+    assert "replaces an earlier version of raw/readings/data.csv: 2 rows retired" in said.err
+    csv(project / "feb" / "data.csv", "s1,2025-02-01T00:00:00,4")
+    assert command("run", "readings", "feb/data.csv", "--json").json["loads"][0]["replaced"] == 1
+
+
+def test_rows_that_lose_their_key_are_told_by_check_replay_and_status(command: Command, project: Path) -> None:
+    csv(project / "a.csv", *[f"s1,2025-01-01T00:00:00,{i}" for i in range(10)])
+    said = command("check", "readings", "--against", "a.csv")
+    assert said.code == 1 and "identifies only 1 of 10 rows" in said.out
+    command("run", "readings", "a.csv")
+    said = command("replay", "readings", "--all", "--yes")
+    assert "read 10 = loaded 1 + rejected 0 + duplicate 9 + filtered 0" in said.out
+    assert "9 rows share a key" in said.err and "readings__losers" in said.err
+    assert command("replay", "readings", "--all", "--yes", "--json").json[0]["duplicate"] == 9
+    assert command("status", "--json").json["pipelines"][0]["conflicts"] == 9

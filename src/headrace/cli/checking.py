@@ -87,7 +87,7 @@ def _against(project: Project, arguments: argparse.Namespace, output: Output) ->
         _emit_against(found, output)
     else:
         _tell_against(found, output)
-    return 1 if found.failed or found.rejected else 0
+    return 1 if found.failed or found.rejected or (found.key and found.key.collision) else 0
 
 
 def _emit_against(found: Against, output: Output) -> None:

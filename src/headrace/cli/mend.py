@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections import Counter
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from headrace.cli.loads import exit_after, say_failures, say_replayed, tell_loads
 from headrace.cli.options import command, confirmed, opened, since
 from headrace.cli.output import Output, count
 from headrace.model.errors import UsageError
 
 if TYPE_CHECKING:
-    from headrace.project import LoadResult, Project
+    from headrace.project import Project
 
 
 def register(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -62,23 +61,14 @@ def replay(arguments: argparse.Namespace, output: Output) -> int:
 
         with progress(output, project, [arguments.pipeline]) as on_progress:
             done = project.replay(arguments.pipeline, **wanted, on_progress=on_progress)
-        output.table([{"object": x.object, "state": x.state, "cause": x.cause} for x in done])
+        if output.as_json:
+            output.emit([{**x.public(), "cause": x.cause} for x in done])
+        else:
+            tell_loads(done, output)
+        say_failures(project, arguments.pipeline, done, output)
         say_replayed(done, output)
         output.say(f"next: headrace history {arguments.pipeline}")
-    states = {x.state for x in done}
-    return 3 if states & {"seen", "staged", "decided"} else 4 if "dead" in states else 0
-
-
-def say_replayed(done: Sequence[LoadResult], output: Output) -> None:
-    """How many objects have a new load that stands, and what became of the others."""
-    states = Counter(x.state for x in done)
-    again = states.pop("standing", 0) + states.pop("skipped", 0)
-    output.say(f"{count(again, 'object')} loaded again")
-    if gone := states.pop("gone", 0):
-        is_are, stays = ("is", "stays as it was") if gone == 1 else ("are", "stay as they were")
-        output.say(f"{count(gone, 'object')} {is_are} gone and {stays} loaded")
-    for state, n in sorted(states.items()):
-        output.say(f"{count(n, 'object')} {state}")
+    return exit_after(done)
 
 
 def retract(arguments: argparse.Namespace, output: Output) -> int:

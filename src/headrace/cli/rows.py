@@ -5,16 +5,21 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from headrace.cli.mend import say_replayed
-from headrace.cli.options import add_writes, command, opened
+from headrace.cli.loads import exit_after, say_failures, say_replayed, tell_loads
+from headrace.cli.options import add_writes, command, confirmed, opened
 from headrace.cli.output import Output, count
 from headrace.model.errors import UsageError
 
+if TYPE_CHECKING:
+    from headrace.project.correcting import Corrected
+
 
 def register(commands: Any, common: argparse.ArgumentParser) -> None:
-    parser = command(commands, common, "quarantine", _usage, "rejected rows: ls, show, export, redrive, correct")
+    parser = command(
+        commands, common, "quarantine", _usage, "rejected rows: ls, show, export, redrive, correct, corrections"
+    )
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=type(parser))
     _verb(verbs, common, "ls", quarantine_ls, "how many rows each rule rejected")
     shown = _verb(verbs, common, "show", quarantine_show, "rejected rows with raw text and reason", filtered=True)
@@ -34,6 +39,9 @@ def register(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     corrected = _verb(verbs, common, "correct", quarantine_correct, "bring edited rows of an export back", writes=True)
     corrected.add_argument("edited", metavar="FILE")
+    listed = _verb(verbs, common, "corrections", quarantine_corrections, "corrections in force", writes=True)
+    listed.add_argument("--file", metavar="KEY", help="only this object, or the end of its key")
+    listed.add_argument("--drop", action="store_true", help="forget them, and load their objects as they are")
 
     parser = command(commands, common, "dlq", _usage, "objects that cannot load: ls, show, export, redrive")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=type(parser))
@@ -120,35 +128,87 @@ def quarantine_redrive(arguments: argparse.Namespace, output: Output) -> int:
         rows = project.quarantine(arguments.pipeline, file=arguments.file, rule=arguments.rule)
         keys = sorted({row["_source_file"].partition("!")[0] for row in rows})
         if not arguments.dry_run and keys:
-            say_replayed(project.replay(arguments.pipeline, files=keys), output)
+            done = project.replay(arguments.pipeline, files=keys)
+            if not output.as_json:
+                tell_loads(done, output)
+            say_failures(project, arguments.pipeline, done, output)
+            say_replayed(done, output)
             left = len(project.quarantine(arguments.pipeline, file=arguments.file, rule=arguments.rule))
             output.say(f"rejected rows: {len(rows):,} → {left:,}")
-        output.table([{"object": key} for key in keys])
+        if output.as_json or arguments.dry_run:
+            output.table([{"object": key} for key in keys])
     return 0
 
 
 def quarantine_correct(arguments: argparse.Namespace, output: Output) -> int:
-    from headrace.project.quarantine import correct
+    from headrace.project.correcting import read
 
     with opened(arguments) as project:
         path = Path(arguments.edited)
         if not path.is_file():
             raise UsageError("HR121", str(path), "there is no such file", "check the path")
         if arguments.dry_run:
-            done = correct(project.home(arguments.pipeline), path, dry_run=True)
+            _, done = read(project.home(arguments.pipeline), path)
         else:
             done = project.correct(arguments.pipeline, path)
-        output.table([{"object": key} for key in done.keys])
-        again = all(x.state == "standing" for x in done.loads)
-        words = "would be corrected" if arguments.dry_run else f"corrected{' and loaded again' if again else ''}"
-        output.say(f"{count(done.rows, 'row')} of {count(len(done.keys), 'object')} {words}")
-        if not again:
-            say_replayed(done.loads, output)
+        if output.as_json:
+            output.emit(done.public())
+        elif arguments.dry_run:
+            output.table([{"object": key} for key in done.keys])
+            output.say(f"{count(done.rows, 'row')} of {count(len(done.keys), 'object')} would be corrected")
+        else:
+            _tell_corrected(done, output)
+            say_failures(project, arguments.pipeline, done.loads, output)
+        for line in done.unchanged:
+            output.say(f"nothing changed in line {line} of {path}")
         if done.skipped:
             output.say(f"{count(done.skipped, 'row')} left aside: their version does not stand any more")
         if not arguments.dry_run:
             output.say(f"next: headrace quarantine ls {arguments.pipeline}")
-    return 0
+    if not done.rows or done.outcome.get("rejected"):
+        return 1
+    return exit_after(done.loads)
+
+
+def _tell_corrected(done: Corrected, output: Output) -> None:
+    """What became of the corrected rows, then what became of their objects' other rows."""
+    tell_loads(done.loads, output)
+    o = done.outcome
+    if o:
+        others = [f"{n:,} {name}" for name, n in o.items() if n and name not in ("loaded", "rejected")]
+        again = [f"{o['rejected']:,} rejected again"] if o["rejected"] else []
+        told = "; ".join([f"{o['loaded']:,} of {count(done.rows, 'row')} loaded", *again, *others])
+        output.say(f"corrected: {told}")
+    elif not done.rows:
+        output.say("nothing was corrected")
+    if any(x.state != "standing" for x in done.loads):
+        say_replayed(done.loads, output)
+
+
+def quarantine_corrections(arguments: argparse.Namespace, output: Output) -> int:
+    with opened(arguments) as project:
+        name = arguments.pipeline
+        found = project.corrections(name, file=arguments.file)
+        if not output.as_json or not arguments.drop or arguments.dry_run:
+            told = [{"file": c.file, "record": c.record, "corrected_at": c.at, "cells": dict(c.cells)} for c in found]
+            text = [
+                {**row, "cells": ",".join(v or "" for v in c.cells.values())}
+                for row, c in zip(told, found, strict=True)
+            ]
+            output.table(told if output.as_json else text)
+        if not found:
+            output.say("nothing is corrected")
+            return 0
+        if not arguments.drop or arguments.dry_run:
+            output.say(f"next: headrace quarantine corrections {name} --drop")
+            return 0
+        if not confirmed(arguments, output, f"Forget {count(len(found), 'correction')}?"):
+            return 0
+        done = project.drop_corrections(name, file=arguments.file)
+        tell_loads(done, output)
+        output.say(f"{count(len(found), 'correction')} dropped")
+        say_replayed(done, output)
+    return exit_after(done)
 
 
 def dlq_ls(arguments: argparse.Namespace, output: Output) -> int:

@@ -51,7 +51,8 @@ def status(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def _tell_status(found: Status, output: Output) -> None:
-    columns = ["pipeline", "revision", "standing", "rows", "rejected", "waiting", "dead", "held", "outdated", "stale"]
+    columns = ["pipeline", "revision", "standing", "rows", "rejected", "conflicts",
+               "waiting", "dead", "held", "outdated", "stale"]  # fmt: skip
     output.table([{c: getattr(p, c) for c in columns} for p in found.pipelines], columns)
     running = f"process {found.running} works on it" if found.running is not None else "nobody works on it now"
     disk = ", ".join(f"{name} {size(n)}" for name, n in sorted(found.disk.items(), key=lambda x: -x[1]) if n)

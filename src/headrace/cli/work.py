@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from headrace.cli.loads import say_failures, tell_loads
 from headrace.cli.options import command, opened
 from headrace.cli.output import Output, count
 
 if TYPE_CHECKING:
     from headrace.project import Project, RunResult
-
-SHOWN = 20
-"""Loads that `run` lists as text; `--json` and `history` tell all."""
 
 
 def register(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -44,44 +42,17 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             output.emit(result.public())
         else:
             _tell(project, result, output)
-        _tell_failures(project, arguments.pipeline, result, output, notified)
+        say_failures(project, arguments.pipeline, result.loads, output, notified)
     return result.exit_code
 
 
 def _tell(project: Project, result: RunResult, output: Output) -> None:
-    columns = ["object", "state", "read", "loaded", "rejected", "duplicate", "filtered"]
-    read = [x for x in result.changed if x.state != "dead"]  # those are told with their causes
-    output.table([{c: getattr(x, c) for c in columns} for x in read[:SHOWN]], columns)
-    if len(read) > SHOWN:
-        output.data(f"… and {len(read) - SHOWN:,} more: headrace history")
-    if unchanged := len(result.loads) - len(result.changed):
-        output.say(f"{count(unchanged, 'file')} unchanged: that version stands already")
-    output.data(result.accounting)
+    tell_loads(result.changed, output, unchanged=len(result.loads) - len(result.changed))
     output.say(f"{count(len(result.changed), 'load')} in {result.seconds:.1f} s")
     name = next(iter(result.standing))
     table = project.pipelines[name].sinks[0].table
     if result.standing[name]:
         output.say(f'next: headrace sql "SELECT * FROM {table} LIMIT 10"')
-
-
-def _tell_failures(
-    project: Project, pipeline: str, result: RunResult, output: Output, notified: Container[str]
-) -> None:
-    """What went wrong, once: whom the notifier told of on this screen needs no second line."""
-    dead = [x for x in result.loads if x.state == "dead"]
-    for x in [x for x in dead if f"dead:{x.load}" not in notified][:SHOWN]:
-        output.say(f"dead {x.object}: {x.cause}")
-    if dead:
-        output.say(f"{count(len(dead), 'object')} cannot load as they are: headrace dlq ls {pipeline}")
-    stuck = [x for x in result.loads if x.state in ("seen", "staged", "decided")]
-    if stuck:
-        output.say(f"{count(len(stuck), 'object')} not settled yet: headrace run {pipeline}, or headrace status")
-    if conflicts := sum(x.conflict for x in result.changed):
-        table = project.pipelines[pipeline].sinks[0].table
-        output.say(f"{count(conflicts, 'row')} share a key with another row and differ from it; they are kept:")
-        output.say(f'  headrace sql "SELECT * FROM {table}__losers LIMIT 10"')
-    if result.totals["rejected"]:
-        output.say(f"{count(result.totals['rejected'], 'row')} rejected: headrace quarantine ls {pipeline}")
 
 
 def up(arguments: argparse.Namespace, output: Output) -> int:

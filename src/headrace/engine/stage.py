@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 import duckdb
@@ -292,10 +293,11 @@ class Staging:
         """Messages of `alert` rules, rendered, one per row that fires."""
         found: dict[int, list[dict[str, str]]] = {}
         for rule in (r for r in self._job.contract.rules if r.kind == "alert"):
-            cursor = self._db.execute(f"select * from accepted where {rule.when} order by {', '.join(PLACE)}")
-            names = [d[0] for d in cursor.description or ()]
-            for row in cursor.fetchall():
-                values = dict(zip(names, row, strict=True))
+            named = {name for text in (rule.subject, rule.body) for _, name, _, _ in Formatter().parse(text) if name}
+            columns = ", ".join([*PLACE, *(quoted(name) for name in sorted(named - set(PLACE)))])
+            query = f"select {columns} from accepted where {rule.when} order by {', '.join(PLACE)}"
+            # By way of Arrow: DuckDB's own Python values of a TIMESTAMPTZ need a library that is not ours.
+            for values in self._db.sql(query).to_arrow_table().to_pylist():
                 x = self._job.inputs[values["_item"]]
                 name = f"{rule.name}:{x.key}:{x.version}:{values['_member'] or ''}:{values['_record']}"
                 message = {"subject": rule.subject.format_map(values), "body": rule.body.format_map(values)}

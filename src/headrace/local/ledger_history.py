@@ -43,6 +43,23 @@ class Census:
         return sum(self.states.get(state, 0) for state in ("decided", "standing", "skipped"))
 
 
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """One corrected record: its whole row by header, in place of what the object says."""
+
+    key: str
+    version: str
+    member: str
+    record: int
+    cells: Mapping[str, str | None]
+    at: datetime
+
+    @property
+    def file(self) -> str:
+        """The record's file as its row names it: the key, or key!member."""
+        return f"{self.key}!{self.member}" if self.member else self.key
+
+
 class History:
     """The reading half of a ledger."""
 
@@ -82,6 +99,14 @@ class History:
         marks = ",".join("?" * len(states))
         rows = self._db.connection().execute(
             f"select * from loads where pipeline = ? and state in ({marks}) order by seq", (self.pipeline, *states)
+        )
+        return [load_of(row) for row in rows]
+
+    def retired(self, keys: Iterable[str]) -> list[Load]:
+        """What stood under these keys once and does no more, as far as it is remembered."""
+        rows = self._db.connection().execute(
+            "select * from loads where pipeline = ? and key in (select value from json_each(?)) and state = 'retired'",
+            (self.pipeline, json.dumps(list(keys))),
         )
         return [load_of(row) for row in rows]
 
@@ -258,6 +283,26 @@ class History:
             (self.pipeline, key, version),
         )
         return [(member, record, json.loads(cells)) for member, record, cells in rows]
+
+    def stored_corrections(self, key: str | None = None) -> list[Correction]:
+        """Every correction of the pipeline, or of one key, whichever version it is bound to."""
+        rows = self._db.connection().execute(
+            "select key, version, member, record, cells, at from corrections where pipeline = ?"
+            " and (? is null or key = ?) order by key, version, member, record",
+            (self.pipeline, key, key),
+        )
+        return [
+            Correction(key, version, member, record, json.loads(cells), instant_of(at))
+            for key, version, member, record, cells, at in rows
+        ]
+
+    def drop_corrections(self, corrections: Iterable[Correction]) -> None:
+        """Forget corrections: the object's own record counts again once it is read again."""
+        with self._db.transaction() as db:
+            db.executemany(
+                "delete from corrections where pipeline = ? and key = ? and version = ? and member = ? and record = ?",
+                [(self.pipeline, c.key, c.version, c.member, c.record) for c in corrections],
+            )
 
     def corrections_digest(self, key: str, version: str) -> str:
         """A name for the set of corrections of a version; empty when there are none."""

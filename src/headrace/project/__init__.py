@@ -6,7 +6,16 @@ Thin on purpose: each verb finds its homes and calls the engine; deciding happen
 from __future__ import annotations
 
 from headrace.project.opened import Project, open_project
-from headrace.project.results import Explanation, Listed, LoadResult, PipelineStatus, RunResult, Status, Table
+from headrace.project.results import (
+    Explanation,
+    Listed,
+    LoadResult,
+    PipelineStatus,
+    RunResult,
+    Status,
+    Table,
+    accounting,
+)
 
 __all__ = [
     "Explanation",
@@ -17,5 +26,6 @@ __all__ = [
     "RunResult",
     "Status",
     "Table",
+    "accounting",
     "open_project",
 ]

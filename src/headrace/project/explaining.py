@@ -153,6 +153,7 @@ def _row(home: Home, load: Load, member: str | None, record: int) -> Explanation
         raise UsageError(
             "HR132", f"{load.id}:{record}", "there is no such record", f"the load has {load.counts.read:,}"
         )
+    cells = peeked.cells if peeked else None
     facts = {
         "file": file,
         "version": load.version,
@@ -160,7 +161,8 @@ def _row(home: Home, load: Load, member: str | None, record: int) -> Explanation
         "record": record,
         "line": line,
         "raw": raw,
-        "cells": peeked.cells if peeked else None,
+        "cells": cells,
+        "correction": _correction(home, load, file, record, cells),
         "verdict": verdict,
         "row": row,
         "winner": _winner(home, row) if verdict in ("duplicate", "conflict") and row else None,
@@ -169,9 +171,34 @@ def _row(home: Home, load: Load, member: str | None, record: int) -> Explanation
     return Explanation(f"{load.id}:{record}", "row", facts, _row_lines(facts, load), [f"headrace explain {load.id}"])
 
 
+def _correction(
+    home: Home, load: Load, file: str, record: int, cells: Mapping[str, str | None] | None
+) -> dict[str, Any] | None:
+    """What was put in place of the record: when, and each cell that differs as it was and as it is."""
+    if not load.corrections:
+        return None
+    for c in ledger_of(home).stored_corrections(load.key):
+        if (c.version, c.file, c.record) == (load.version, file, record):
+            changed = {
+                header: {"was": (cells or {}).get(header), "is": text}
+                for header, text in c.cells.items()
+                if (cells or {}).get(header) != text
+            }
+            return {"at": c.at, "cells": changed}
+    return None
+
+
+def _corrected(correction: Mapping[str, Any] | None) -> str:
+    """`, corrected on 2025-05-01 12:00:00Z: kWh '-3' → '3'`"""
+    if correction is None:
+        return ""
+    told = ", ".join(f"{h} {c['was']!r} → {c['is']!r}" for h, c in correction["cells"].items())
+    return f", corrected on {correction['at']:%Y-%m-%d %H:%M:%SZ}: {told}"
+
+
 def _row_lines(facts: Mapping[str, Any], load: Load) -> list[str]:
     lines = [
-        f"record {facts['record']} of {facts['file']}: {facts['verdict']}",
+        f"record {facts['record']} of {facts['file']}: {facts['verdict']}{_corrected(facts['correction'])}",
         f"  version   {facts['version']}",
         f"  load      {load.id} ({load.state})",
         f"  line      {facts['line'] if facts['line'] is not None else 'unknown'}",

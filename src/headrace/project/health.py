@@ -35,6 +35,7 @@ def pipeline_status(home: Home) -> PipelineStatus:
         standing=census.standing,
         rows=totals.loaded,
         rejected=rejected(home, totals),
+        conflicts=totals.conflict,
         waiting=waiting + leased + census.states.get("staged", 0),
         dead=census.states.get("dead", 0),
         held=census.held,

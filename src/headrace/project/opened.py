@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from headrace import config
 from headrace.engine.home import Home
 from headrace.engine.settings import Settings
-from headrace.model.errors import DefinitionError, UsageError
-from headrace.model.loads import Event, Load
+from headrace.model.errors import UsageError
+from headrace.model.loads import Load
 from headrace.model.where import meant
 from headrace.project.results import Explanation, Listed, LoadResult, RunResult, Status, Table
 
@@ -24,10 +23,11 @@ if TYPE_CHECKING:
     from headrace.engine.query import Relation
     from headrace.engine.sandbox import Sandbox
     from headrace.local.keyed_lookup import KeyedLookup
+    from headrace.local.ledger_history import Correction
     from headrace.local.target import LocalTarget
     from headrace.model.pipeline import Pipeline
     from headrace.project.checking import Against, Checked
-    from headrace.project.quarantine import Corrected
+    from headrace.project.correcting import Corrected
 
 Progress = Callable[[Home, int], None]
 """Called with a pipeline's home and how many of its loads were just staged."""
@@ -269,18 +269,27 @@ class Project:
         return rows(self.home(pipeline), file=file, rule=rule, limit=limit)
 
     def correct(self, pipeline: str, path: str | Path, *, on_progress: Progress | None = None) -> Corrected:
-        """Bring edited rows of an export back, and load their objects again with them."""
-        from headrace.project.quarantine import correct
-        from headrace.project.running import replayed
-        from headrace.project.tables import ledger_of
+        """Bring edited rows of an export back, load their objects again with them, and tell what became of each.
 
-        home = self.home(pipeline)
-        before, standing = ledger_of(home).last_seq(), ledger_of(home).standing()
-        corrected = correct(home, Path(path))
-        home.queue.put([Event(home.name, key, "redrive") for key in corrected.keys])
-        self.work([pipeline], on_progress=on_progress)
-        loads = replayed(home, [standing[key] for key in corrected.keys if key in standing], before)
-        return replace(corrected, loads=tuple(loads))
+        Raises UsageError HR127, and stores nothing, where the file asks for what cannot be.
+        """
+        from headrace.project.correcting import correct
+
+        return correct(self, self.home(pipeline), Path(path), on_progress)
+
+    def corrections(self, pipeline: str, *, file: str | None = None) -> list[Correction]:
+        """Corrections in force: those bound to a version that stands."""
+        from headrace.project.correcting import stored
+
+        return stored(self.home(pipeline), file)
+
+    def drop_corrections(
+        self, pipeline: str, *, file: str | None = None, on_progress: Progress | None = None
+    ) -> Listed[LoadResult]:
+        """Forget corrections, and load their objects again as they are."""
+        from headrace.project.correcting import drop
+
+        return Listed(drop(self, self.home(pipeline), file, on_progress), LoadResult.public)
 
     def dlq(self, pipeline: str | None = None) -> list[Load]:
         """Objects that cannot load as they are, with their causes."""
@@ -312,24 +321,10 @@ class Project:
         that the landing folder holds no more cannot be read again; it stays as it stood and its state is `gone`.
         Raises DefinitionError HR240 if they keep a changed definition from coming into force: see `let_go`.
         """
-        from headrace.engine.publish import blocked
-        from headrace.engine.replay import replay
-        from headrace.project.running import replayed, stuck
-        from headrace.project.tables import ledger_of
+        from headrace.project.again import replay, replayable
 
         home = self.home(pipeline)
-        loads = self.replayable(pipeline, since=since, files=files, outdated=outdated)
-        before = ledger_of(home).last_seq()
-        replay(home, loads)
-        try:
-            self.work([pipeline], on_progress=on_progress)
-            error = blocked(home)
-        except DefinitionError as exc:
-            error = exc
-        told = replayed(home, loads, before)
-        if error is not None:
-            raise stuck(home, told, error)
-        return Listed(told, LoadResult.public)
+        return Listed(replay(self, home, replayable(home, since, files, outdated), on_progress), LoadResult.public)
 
     def replayable(
         self,
@@ -340,21 +335,9 @@ class Project:
         outdated: bool = False,
     ) -> list[Load]:
         """Standing loads that `replay` would take. Raises UsageError HR129 for a file that does not stand."""
-        from headrace.project.tables import ledger_of
+        from headrace.project.again import replayable
 
-        home = self.home(pipeline)
-        standing = ledger_of(home).standing()
-        start = home.clock.now() - since if isinstance(since, timedelta) else since
-        for file in files:
-            if file not in standing:
-                raise UsageError("HR129", file, "does not stand", meant(file, standing))
-        return [
-            load
-            for key, load in standing.items()
-            if (not files or key in files)
-            and (start is None or (load.seen_at is not None and load.seen_at >= start))
-            and (not outdated or load.contract != home.contract.digest)
-        ]
+        return replayable(self.home(pipeline), since, files, outdated)
 
     def held(self, pipeline: str) -> list[str]:
         """Keys whose retraction waits for a person."""
@@ -364,22 +347,16 @@ class Project:
 
     def retract(self, pipeline: str, *, on_progress: Progress | None = None) -> int:
         """Confirm the held retractions and carry them out. Returns how many objects stand no more."""
-        from headrace.engine.replay import confirm_retraction
-        from headrace.project.tables import ledger_of
+        from headrace.project.again import retract
 
-        home, held = self.home(pipeline), self.held(pipeline)
-        confirm_retraction(home)
-        home.queue.put([Event(home.name, key, "retract") for key in held])  # so that whoever holds the root looks
-        self.work([pipeline], on_progress=on_progress)
-        standing = ledger_of(home).standing()
-        return sum(key not in standing for key in held)
+        return retract(self, self.home(pipeline), on_progress)
 
     def gone(self, pipeline: str, *, files: Sequence[str] = ()) -> list[str]:
         """Standing objects that cannot be read again; with `files` those, if they are not in the landing folder.
 
         Raises UsageError HR129 for a file that does not stand, HR141 for one that is still there.
         """
-        from headrace.project.running import gone
+        from headrace.project.again import gone
 
         return gone(self.home(pipeline), files)
 
@@ -388,18 +365,9 @@ class Project:
 
         The others leave in the revision that brings a changed definition into force, as soon as a replay allows it.
         """
-        from headrace.engine.replay import let_go
-        from headrace.project.tables import ledger_of
+        from headrace.project.again import let_go
 
-        home, asked = self.home(pipeline), list(keys)
-        let_go(home, asked)
-        try:
-            self.work([pipeline], on_progress=on_progress)
-        except DefinitionError as exc:
-            if exc.code != "HR240":
-                raise
-        live = ledger_of(home).standing()
-        return sum(key not in live for key in asked)
+        return let_go(self, self.home(pipeline), keys, on_progress)
 
     def rebuild(self, sink: str) -> str:
         """Fill a sink again from the staged base, without parsing; returns the pipeline's name.

@@ -32,6 +32,7 @@ class Peeked:
     line: int
     raw: str
     cells: dict[str, str | None]
+    headers: tuple[str, ...] = ()
 
 
 def peek(home: Home, file: str, version: str, records: Sequence[int]) -> dict[int, Peeked]:
@@ -59,7 +60,10 @@ def peek(home: Home, file: str, version: str, records: Sequence[int]) -> dict[in
         }
         with Sandbox(home.settings, writable=[Path(scratch)], preload=[]) as child:
             answer = child.call(f"{__name__}:handle", payload, home.settings.child_timeout)
-    return {found["record"]: Peeked(found["line"], found["raw"], found["cells"]) for found in answer["records"]}
+    return {
+        found["record"]: Peeked(found["line"], found["raw"], found["cells"], tuple(found["headers"]))
+        for found in answer["records"]
+    }
 
 
 def _fetched(home: Home, key: str, version: str, into: Path) -> bool:
@@ -78,7 +82,7 @@ def _fetched(home: Home, key: str, version: str, into: Path) -> bool:
 
 
 def handle(payload: dict[str, Any]) -> dict[str, Any]:
-    """In the child: the asked records of one local copy, as {"records": [{record, line, raw, cells}]}."""
+    """In the child: the asked records of one local copy, as {"records": [{record, line, raw, cells, headers}]}."""
     from headrace.engine.sql import engine_connection
     from headrace.formats.dialect import Dialect
     from headrace.formats.open import open_input
@@ -114,8 +118,15 @@ def _read(
         db.execute(f"SELECT count(*) FROM {rows.relation}").fetchall()
     rows.finish()
     dialect = pinned_for(0, member, rows.dialects)
+    headers = list(rows.headers)
     return [
-        {"record": r, "line": line, "raw": raw, "cells": cells.get(r) or _split(raw, rows.headers, dialect)}
+        {
+            "record": r,
+            "line": line,
+            "raw": raw,
+            "cells": cells.get(r) or _split(raw, headers, dialect),
+            "headers": headers,
+        }
         for (_, _, r), (line, raw) in rows.raw({(0, member): list(records)}).items()
     ]
 

@@ -121,10 +121,26 @@ class LoadResult:
     load: str = ""
     cause: str = ""
     conflict: int = 0  # rows that share a key with another row and differ from it, counted above as well
+    replaced: int | None = (
+        None  # rows of an earlier version of the object that went for this load; None: there was none
+    )
 
     def public(self) -> dict[str, Any]:
         """The fields that `--json` promises."""
         return {k: v for k, v in asdict(self).items() if k not in ("load", "cause", "conflict")}
+
+
+def totals(loads: Iterable[LoadResult]) -> dict[str, int]:
+    """The rows of these loads: read, and what became of them."""
+    told = tuple(loads)
+    return {n: sum(getattr(x, n) for x in told) for n in ("read", "loaded", "rejected", "duplicate", "filtered")}
+
+
+def accounting(loads: Iterable[LoadResult]) -> str:
+    """`read 18,143 = loaded 18,143 + rejected 0 + duplicate 0 + filtered 0`"""
+    t = totals(loads)
+    parts = " + ".join(f"{n} {t[n]:,}" for n in ("loaded", "rejected", "duplicate", "filtered"))
+    return f"read {t['read']:,} = {parts}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,15 +158,11 @@ class RunResult:
 
     @property
     def totals(self) -> dict[str, int]:
-        names = ("read", "loaded", "rejected", "duplicate", "filtered")
-        return {"loads": len(self.changed)} | {n: sum(getattr(x, n) for x in self.changed) for n in names}
+        return {"loads": len(self.changed)} | totals(self.changed)
 
     @property
     def accounting(self) -> str:
-        """`read 18,143 = loaded 18,143 + rejected 0 + duplicate 0 + filtered 0`"""
-        t = self.totals
-        parts = " + ".join(f"{n} {t[n]:,}" for n in ("loaded", "rejected", "duplicate", "filtered"))
-        return f"read {t['read']:,} = {parts}"
+        return accounting(self.changed)
 
     def public(self) -> dict[str, Any]:
         return {"loads": [x.public() for x in self.loads], "totals": self.totals}
@@ -172,6 +184,7 @@ class PipelineStatus:
     standing: int
     rows: int
     rejected: int
+    conflicts: int  # rows of those that lost their key to a row that differs
     waiting: int
     dead: int
     held: int

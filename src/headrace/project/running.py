@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING
 from headrace.engine.home import Home
 from headrace.engine.retain import refuse_strangers, sweep, sweep_spool
 from headrace.local.lock import LockHeld, exclusive
-from headrace.model.errors import DefinitionError, UsageError
-from headrace.model.loads import Event, Load, LoadState
-from headrace.model.where import meant
-from headrace.project.arriving import exit_code, keys_for, result_of
+from headrace.model.loads import Event, LoadState
+from headrace.project.arriving import exit_code, keys_for, replaced_rows, result_of
 from headrace.project.results import LoadResult, RunResult
 from headrace.project.tables import ledger_of
 from headrace.project.waiting import wait
@@ -91,74 +89,12 @@ def tidy(project: Project, *, strays: bool = True) -> None:
         sweep_spool(folder)
 
 
-def replayed(home: Home, asked: Sequence[Load], before: int) -> list[LoadResult]:
-    """What came of each load that was asked for again: its key's new load, `gone` from the landing folder and left as
-    it stood, or `retired` with its object.
-    """
-    newest = {load.key: load for load in ledger_of(home).history(after=before)}
-    standing = ledger_of(home).standing()
-    found = []
-    for old in asked:
-        if old.key in newest:
-            found.append(result_of(newest[old.key], home.pipeline))
-        elif old.key not in standing:
-            found.append(result_of(old, home.pipeline, str(LoadState.RETIRED)))
-        else:
-            state = "gone" if home.store.stat(old.key) is None else "unchanged"
-            found.append(replace(result_of(old, home.pipeline, "unchanged"), state=state))
-    return found
-
-
-def gone(home: Home, files: Sequence[str] = ()) -> list[str]:
-    """Keys that stand and whose objects cannot be read again: not in the landing folder, nor archived.
-
-    With `files` those, archived or not. Raises UsageError HR129 for one that does not stand, HR141 for one whose object
-    is there: it would be loaded again at the next look.
-    """
-    standing = ledger_of(home).standing()
-    for file in files:
-        if file not in standing:
-            raise UsageError("HR129", file, "does not stand", meant(file, standing))
-        if home.store.stat(file) is not None:
-            raise UsageError("HR141", file, "it is in the landing folder and would be loaded again", "delete it first")
-    if files:
-        return list(dict.fromkeys(files))
-    there = {stat.key for stat in home.store.list(home.pipeline.source.prefix)}
-    archives = home.pipeline.source.after == "archive"
-    return [
-        key
-        for key, load in standing.items()
-        if key not in there and not (archives and home.store.has_archived(key, load.version))
-    ]
-
-
-def stuck(home: Home, told: Sequence[LoadResult], error: DefinitionError) -> DefinitionError:
-    """HR240 after a replay of everything, with what keeps the rest from being brought over."""
-    gone = [x.object for x in told if x.state == "gone"]
-    dead = [x.object for x in told if x.state == str(LoadState.DEAD)]
-    if error.code != "HR240" or not (gone or dead):
-        return error
-    found, next = [error.found], []
-    if gone:
-        found.append(f"{_some(gone)} cannot be read again, being gone from the landing folder")
-        next.append(f"put back what is gone, or let it go with `headrace retract {home.name} --gone`")
-    if dead:
-        found.append(f"{_some(dead)} cannot load under the new one")
-        next.append(f"see `headrace dlq ls {home.name}`")
-    return DefinitionError("HR240", error.which, "; ".join(found), "; ".join(next))
-
-
-def _some(keys: Sequence[str]) -> str:
-    """`2 objects (a.csv, b.csv)`, no more than three by name."""
-    names = ", ".join(keys[:3]) + (", …" if len(keys) > 3 else "")
-    return f"{len(keys):,} object{'' if len(keys) == 1 else 's'} ({names})"
-
-
 def _results(home: Home, keys: Sequence[str], before: int) -> list[LoadResult]:
     """Loads that began in this call, and for each given key without one what it is: unchanged, or dead as before."""
     ledger = ledger_of(home)
     newest = {load.key: load for load in ledger.history(after=before)}
-    found = [result_of(load, home.pipeline) for load in newest.values()]
+    replaced = replaced_rows(home, newest.values())
+    found = [replace(result_of(x, home.pipeline), replaced=replaced.get(x.id)) for x in newest.values()]
     for loads in home.ledger.live([key for key in keys if key not in newest]).values():
         dead = next((x for x in loads if x.state is LoadState.DEAD), None)
         standing = next((x for x in loads if x.state in STANDING), None)

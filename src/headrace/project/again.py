@@ -1,0 +1,156 @@
+"""Objects that stand, read again or let go at a person's word: replay, correction, retraction, and what came of each.
+
+Each asks through the queue like everybody else; the work is done by whoever holds the root. Called by `Project`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from headrace.engine.home import Home
+from headrace.model.errors import DefinitionError, UsageError
+from headrace.model.loads import Event, Load, LoadState
+from headrace.model.where import meant
+from headrace.project.arriving import result_of
+from headrace.project.results import LoadResult
+from headrace.project.tables import ledger_of
+
+if TYPE_CHECKING:
+    from headrace.project.opened import Progress, Project
+
+
+def replay(project: Project, home: Home, loads: Sequence[Load], on_progress: Progress | None) -> list[LoadResult]:
+    """Load these again under the present definition. Raises DefinitionError HR240 where that did not bring it over."""
+    from headrace.engine.publish import blocked
+    from headrace.engine.replay import replay
+
+    before = ledger_of(home).last_seq()
+    replay(home, loads)
+    try:
+        project.work([home.name], on_progress=on_progress)
+        error = blocked(home)
+    except DefinitionError as exc:
+        error = exc
+    told = replayed(home, loads, before)
+    if error is not None:
+        raise stuck(home, told, error)
+    return told
+
+
+def replayable(
+    home: Home, since: datetime | timedelta | None = None, files: Sequence[str] = (), outdated: bool = False
+) -> list[Load]:
+    """Standing loads that are chosen. Raises UsageError HR129 for a file that does not stand."""
+    standing = ledger_of(home).standing()
+    start = home.clock.now() - since if isinstance(since, timedelta) else since
+    for file in files:
+        if file not in standing:
+            raise UsageError("HR129", file, "does not stand", meant(file, standing))
+    return [
+        load
+        for key, load in standing.items()
+        if (not files or key in files)
+        and (start is None or (load.seen_at is not None and load.seen_at >= start))
+        and (not outdated or load.contract != home.contract.digest)
+    ]
+
+
+def again(project: Project, home: Home, loads: Sequence[Load], on_progress: Progress | None) -> list[LoadResult]:
+    """Have objects read again whose corrections changed."""
+    before = ledger_of(home).last_seq()
+    home.queue.put([Event(home.name, load.key, "redrive") for load in loads])
+    project.work([home.name], on_progress=on_progress)
+    return replayed(home, loads, before)
+
+
+def retract(project: Project, home: Home, on_progress: Progress | None) -> int:
+    """Confirm what is held; returns how many objects stand no more."""
+    from headrace.engine.replay import confirm_retraction
+
+    held = ledger_of(home).held()
+    confirm_retraction(home)
+    home.queue.put([Event(home.name, key, "retract") for key in held])  # so that whoever holds the root looks
+    project.work([home.name], on_progress=on_progress)
+    standing = ledger_of(home).standing()
+    return sum(key not in standing for key in held)
+
+
+def let_go(project: Project, home: Home, keys: Iterable[str], on_progress: Progress | None) -> int:
+    """Let the rows of these go; returns how many objects stand no more."""
+    from headrace.engine.replay import let_go
+
+    asked = list(keys)
+    let_go(home, asked)
+    try:
+        project.work([home.name], on_progress=on_progress)
+    except DefinitionError as exc:
+        if exc.code != "HR240":
+            raise
+    live = ledger_of(home).standing()
+    return sum(key not in live for key in asked)
+
+
+def replayed(home: Home, asked: Sequence[Load], before: int) -> list[LoadResult]:
+    """What came of each load that was asked for again: its key's new load, `gone` from the landing folder and left as
+    it stood, or `retired` with its object.
+    """
+    newest = {load.key: load for load in ledger_of(home).history(after=before)}
+    standing = ledger_of(home).standing()
+    found = []
+    for old in asked:
+        if old.key in newest:
+            found.append(result_of(newest[old.key], home.pipeline))
+        elif old.key not in standing:
+            found.append(result_of(old, home.pipeline, str(LoadState.RETIRED)))
+        else:
+            state = "gone" if home.store.stat(old.key) is None else "unchanged"
+            found.append(replace(result_of(old, home.pipeline, "unchanged"), state=state))
+    return found
+
+
+def gone(home: Home, files: Sequence[str] = ()) -> list[str]:
+    """Keys that stand and whose objects cannot be read again: not in the landing folder, nor archived.
+
+    With `files` those, archived or not. Raises UsageError HR129 for one that does not stand, HR141 for one whose object
+    is there: it would be loaded again at the next look.
+    """
+    standing = ledger_of(home).standing()
+    for file in files:
+        if file not in standing:
+            raise UsageError("HR129", file, "does not stand", meant(file, standing))
+        if home.store.stat(file) is not None:
+            raise UsageError("HR141", file, "it is in the landing folder and would be loaded again", "delete it first")
+    if files:
+        return list(dict.fromkeys(files))
+    there = {stat.key for stat in home.store.list(home.pipeline.source.prefix)}
+    archives = home.pipeline.source.after == "archive"
+    return [
+        key
+        for key, load in standing.items()
+        if key not in there and not (archives and home.store.has_archived(key, load.version))
+    ]
+
+
+def stuck(home: Home, told: Sequence[LoadResult], error: DefinitionError) -> DefinitionError:
+    """HR240 after a replay of everything, with what keeps the rest from being brought over."""
+    gone = [x.object for x in told if x.state == "gone"]
+    dead = [x.object for x in told if x.state == str(LoadState.DEAD)]
+    if error.code != "HR240" or not (gone or dead):
+        return error
+    found, next = [error.found], []
+    if gone:
+        found.append(f"{_some(gone)} cannot be read again, being gone from the landing folder")
+        next.append(f"put back what is gone, or let it go with `headrace retract {home.name} --gone`")
+    if dead:
+        found.append(f"{_some(dead)} cannot load under the new one")
+        next.append(f"see `headrace dlq ls {home.name}`")
+    return DefinitionError("HR240", error.which, "; ".join(found), "; ".join(next))
+
+
+def _some(keys: Sequence[str]) -> str:
+    """`2 objects (a.csv, b.csv)`, no more than three by name."""
+    names = ", ".join(keys[:3]) + (", …" if len(keys) > 3 else "")
+    return f"{len(keys):,} object{'' if len(keys) == 1 else 's'} ({names})"
