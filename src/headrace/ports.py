@@ -249,6 +249,10 @@ class Ledger(Protocol):
         """Raises UsageError HR130 if there is none."""
         ...
 
+    def wanted(self, loads: Iterable[str]) -> set[str]:
+        """Those of the loads, given by id, that stand or may come to stand without being read again."""
+        ...
+
     def in_state(self, *states: str) -> list[Load]:
         """Loads in any of the live states, oldest first."""
         ...

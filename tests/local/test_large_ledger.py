@@ -6,6 +6,7 @@ Told by SQLite's own steps, in a ledger where nearly everything is history: a mi
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from headrace.local.clock import ManualClock
 from headrace.local.database import Database
 from headrace.local.ledger import SCHEMA, SqliteLedger
 from headrace.local.queue import SqliteQueue
+from headrace.model.loads import Alert, Settlement
 
 LOADS = 10_000
 FILL = """
@@ -89,3 +91,15 @@ def test_whether_anything_is_in_work_is_answered_without_a_walk(database: Databa
     assert ledger.any_in_state("standing", "staged")
     assert steps(database, lambda: ledger.any_in_state("seen", "staged", "decided")) < 10
     assert steps(database, lambda: ledger.any_in_state("standing", "staged")) < 10
+
+
+def test_releasing_a_message_and_telling_which_of_some_loads_stand_walks_through_no_others(
+    database: Database, ledger: SqliteLedger
+) -> None:
+    alert = Alert("late", "p.4", "subject", "body")
+    ledger.settle(Settlement(alerts=(alert, replace(alert, name="gone", load="p.5"))))
+    assert steps(database, lambda: ledger.stand(0)) < 10
+    assert [m["name"] for m in ledger.messages()] == ["late"]
+    assert ledger.messages("waiting") == []  # what was to be said of a load that retired is dropped
+    assert steps(database, lambda: ledger.standing_among(["p.4", "p.5"])) < 10
+    assert ledger.standing_among(["p.4", "p.5", "nothing"]) == {"p.4"}

@@ -17,6 +17,7 @@ import duckdb
 
 from headrace.engine.faults import point
 from headrace.model.contract import LINEAGE, Contract
+from headrace.model.errors import BaseLost
 from headrace.model.loads import DataFile, FileKind
 
 PARQUET = "format parquet, compression snappy, row_group_size 122880, return_stats true"
@@ -36,6 +37,22 @@ def literal(text: str) -> str:
 def file_list(root: Path, paths: Iterable[str]) -> str:
     """A list literal of absolute paths, for `read_parquet`."""
     return "[" + ", ".join(literal(str(root / p)) for p in paths) + "]"
+
+
+def lost(root: Path, files: Iterable[DataFile]) -> list[DataFile]:
+    """Those of the files that are not there, though the ledger names them."""
+    return [f for f in files if not (root / f.path).exists()]
+
+
+def base_lost(pipeline: str, files: Sequence[DataFile]) -> BaseLost:
+    """What to say of lost files: HR532."""
+    loads = len({load for file in files for load in file.loads})
+    return BaseLost(
+        "HR532",
+        f"pipeline {pipeline!r}",
+        f"{len(files):,} files of the base, with rows of {loads:,} loads, are missing: {files[0].path}",
+        f"load them again with `headrace replay {pipeline} --all`",
+    )
 
 
 def key_columns(contract: Contract, columns: Sequence[str]) -> tuple[str, ...]:

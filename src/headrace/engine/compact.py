@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace.engine import telling
-from headrace.engine.base import BaseWriter, file_list, quoted
+from headrace.engine.base import BaseWriter, base_lost, file_list, lost, quoted
 from headrace.engine.faults import point
 from headrace.engine.home import Home
 from headrace.engine.recover import recover
@@ -47,6 +47,8 @@ def compact(home: Home, least: int = 2) -> int:
             )
             for kind in kinds:
                 small = _crowded(home.ledger.files(kind), least)
+                if missing := lost(home.root, small):
+                    raise base_lost(home.name, missing)
                 if small:
                     removed += small
                     fresh += writer.write(kind, _sorted_rows(home, shape, kind, small))

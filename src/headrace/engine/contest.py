@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import duckdb
 import pyarrow as pa
 
-from headrace.engine.base import BaseWriter, file_list, key_columns, quoted
+from headrace.engine.base import BaseWriter, base_lost, file_list, key_columns, lost, quoted
 from headrace.engine.home import Home
 from headrace.engine.sql import engine_connection, scalar
 from headrace.model.contract import LINEAGE
@@ -37,12 +38,14 @@ def resolve(home: Home, number: int, shape: Shape, coming: Sequence[Load], going
     """Resolve a change of the standing loads into files to add and remove, and counts.
 
     `shape.columns` are the columns of every row from now on; files of older loads may lack some (null).
+    Raises BaseLost if a file that must be read is not there. A file whose loads all go has nothing to carry over.
     """
     files = Change(home, shape, coming, going)
     result = Resolution(counts={x.id: x.counts for x in coming})
     if not files.needs_query:
         files.settle(result, rewritten=())
         return result
+    files.require()
     with engine_connection(
         home.settings.engine_memory, home.settings.threads, [home.root], home.root / "spool"
     ) as connection:
@@ -53,13 +56,16 @@ def resolve(home: Home, number: int, shape: Shape, coming: Sequence[Load], going
 
 
 class Change:
-    """The files that a change of loads concerns, found in the ledger alone."""
+    """The files that a change of loads concerns, as the ledger says; `lost` are those that leave and are not there."""
 
     def __init__(self, home: Home, shape: Shape, coming: Sequence[Load], going: Sequence[Load]) -> None:
         self.coming = {x.id for x in coming}
         self.going = {x.id for x in going}
         self.staged = home.ledger.files_of(self.coming, staged=True)
         self.leaving = home.ledger.files_of(self.going, staged=False)
+        self.lost = {f.path for f in lost(home.root, self.leaving)}
+        self._home = home
+        self._staged = {f.path for f in self.staged}
         self.key = key_columns(home.contract, [n for n, _ in shape.columns])
         old = home.ledger.shape()
         self.reshaped = old is not None and not old.admits(shape)  # then everything goes, and had other keys
@@ -92,9 +98,9 @@ class Change:
             return False
         if any(load in self.going for load in file.loads):
             return not self.going.issuperset(file.loads)
-        return file in self.staged and not self.coming.issuperset(file.loads)
+        return file.path in self._staged and not self.coming.issuperset(file.loads)
 
-    @property
+    @cached_property
     def dirty(self) -> list[DataFile]:
         return [f for f in [*self.staged, *self.leaving] if self._dirty(f)]
 
@@ -105,6 +111,13 @@ class Change:
             return True
         return bool(self.key) and len(self.coming) > 1
 
+    def require(self) -> None:
+        """Raise BaseLost unless every standing file that has to be read is there."""
+        missing = [f for f in self.dirty if f.path in self.lost]
+        missing += lost(self._home.root, [*self.data, *self.losers])
+        if missing:
+            raise base_lost(self._home.name, list({f.path: f for f in missing}.values()))
+
     def excluded(self) -> set[str]:
         """Loads whose rows may be in files at hand but must not stand."""
         return self.going | {load for f in self.staged for load in f.loads if load not in self.coming}
@@ -112,11 +125,16 @@ class Change:
     def settle(self, result: Resolution, rewritten: Iterable[str]) -> None:
         """Say what becomes of every file that was not written anew."""
         gone = set(rewritten)
-        staged = {f.path for f in self.staged}
-        result.doomed = sorted(staged & gone)
-        result.adopted = sorted(staged - gone)
-        whole = {f.path for f in self.leaving if self.going.issuperset(f.loads)}
-        result.removed = sorted((gone - staged) | whole)
+        result.doomed = sorted(self._staged & gone)
+        result.adopted = sorted(self._staged - gone)
+        result.removed = sorted((gone - self._staged) | {f.path for f in self.leaving if self._useless(f)})
+
+    def _useless(self, file: DataFile) -> bool:
+        """Whether none of the loads in a leaving file stands, or may come to stand, after this change."""
+        others = [load for load in file.loads if load not in self.going]
+        if file.kind == "rejected":  # never written anew: it holds what left earlier, too
+            return not self._home.ledger.wanted(others)
+        return not others
 
 
 class Contest:
@@ -147,12 +165,15 @@ class Contest:
         staged_losers = self._scan([f for f in self._files.staged if f.kind == "losers"], losers=True)
         data, losers = self._scan(self._files.data), self._scan(self._files.losers, losers=True)
         left = [f for f in self._files.leaving if f.kind == "data" and not self._files.reshaped]
-        going = self._scan(left, kept=False)
+        going = self._scan([f for f in left if f.path not in self._files.lost], kept=False)
+        freed = self._semi("a", f"(from ({staged}) union all by name ({going}))")
+        if any(f.path in self._files.lost for f in left):
+            freed = ""  # nobody can tell which keys they had: every loser may win now
         self._db.execute(
             f"create temp table contested as"
             f" select {key} from ({staged}) group by {key} having count(*) > 1"
             f" union select {key} from (select distinct {key} from ({staged})) a {self._semi('a', f'({data})')}"
-            f" union select {key} from ({losers}) a {self._semi('a', f'(from ({staged}) union all by name ({going}))')}"
+            f" union select {key} from ({losers}) a {freed}"
         )
         if not scalar(self._db, "select count(*) from contested"):
             return False

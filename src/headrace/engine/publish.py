@@ -22,7 +22,7 @@ from headrace.engine.reconcile import archive
 from headrace.engine.recover import recover, release
 from headrace.engine.sql import mechanics
 from headrace.engine.verdict import Verdict, judge
-from headrace.model.errors import DefinitionError
+from headrace.model.errors import BaseLost, DefinitionError
 from headrace.model.loads import Decision, Event, Load, LoadState, Settlement, Shape
 
 STOOD = (LoadState.DECIDED, LoadState.STANDING)
@@ -70,7 +70,12 @@ def decide(home: Home) -> tuple[Decision | None, list[Event]]:
     point("publish.judged")
 
     going = [*verdict.retire, *(x for x in verdict.skip if x.state in STOOD)]
-    resolution = resolve(home, number, shape, verdict.stand, going)
+    try:
+        resolution = resolve(home, number, shape, verdict.stand, going)
+    except BaseLost:
+        if home.queue.depth(home.name) != (0, 0):
+            return None, verdict.again  # a replay may be under way that replaces what is lost, all at once
+        raise
     point("publish.resolved")
     reason = "reshape" if _reshapes(home, shape) else verdict.reason
     decision = Decision(

@@ -7,9 +7,10 @@ that was right already.
 from __future__ import annotations
 
 from headrace.engine import log
+from headrace.engine.base import base_lost, lost
 from headrace.engine.faults import point
 from headrace.engine.home import Home
-from headrace.model.errors import HeadraceError, SinkAhead
+from headrace.model.errors import HeadraceError, InfrastructureError, SinkAhead
 from headrace.ports import Writer
 
 
@@ -83,7 +84,12 @@ def fill(home: Home, writer: Writer, number: int) -> None:
     files = home.ledger.files("data", number)
     told = {"pipeline": home.name, "sink": writer.name, "revision": number, "files": len(files)}
     with log.timed("sink.filled", **told, rows=sum(file.rows for file in files)):
-        writer.rebuild(number, files, shape.columns)
+        try:
+            writer.rebuild(number, files, shape.columns)
+        except InfrastructureError as exc:
+            if missing := lost(home.root, files):
+                raise base_lost(home.name, missing) from exc
+            raise
 
 
 def deliver(home: Home) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from headrace.engine import log
+from headrace.engine.base import base_lost, lost
 from headrace.engine.home import Home
 from headrace.engine.recover import fill, recover
 from headrace.engine.retain import refuse_strangers
@@ -54,6 +55,8 @@ def rebuild(home: Home, sink: str) -> None:
     refuse_strangers(home)
     with home.lock(), mechanics(sink):
         head = home.ledger.head()
+        if missing := lost(home.root, home.ledger.files("data")):
+            raise base_lost(home.name, missing)  # the lake adopts files unread and would not notice
         fill(home, home.writers[sink], head)
         home.ledger.mark(sink, head)
         recover(home)

@@ -118,8 +118,9 @@ class KeyedWriter:
         db.execute("BEGIN IMMEDIATE")
         try:
             layout, rows = self._evolved(db, revision.columns)
-            between = (self.root, revision.added, revision.removed, layout.columns)
-            deleted = self._delete(db, layout, gone(*between)) if revision.removed else 0
+            deleted, removed = self._delete_lost(db, revision)
+            between = (self.root, revision.added, removed, layout.columns)
+            deleted += self._delete(db, layout, gone(*between)) if removed else 0
             coming = sum(f.rows for f in revision.added)
             inserted = self._insert(db, layout, come(*between), coming) if coming else 0
             expected = coming - sum(f.rows for f in revision.removed)
@@ -135,6 +136,21 @@ class KeyedWriter:
                 db.execute("ROLLBACK")
             raise
         point("keyed.after-commit")
+
+    def _delete_lost(self, db: sqlite3.Connection, revision: Revision) -> tuple[int, Sequence[DataFile]]:
+        """Delete the rows of removed files that are not there to be read, load by load; and the removed files that are.
+
+        A load in such a file must retire as a whole in this revision, as the publisher sees to.
+        """
+        missing = [f for f in revision.removed if not (self.root / f.path).exists()]
+        loads = {load for f in missing for load in f.loads}
+        if not missing:
+            return 0, revision.removed
+        if not loads.issubset(revision.retired):
+            raise self._fault("HR518", f"{missing[0].path} is missing", f"run `headrace rebuild {self.table}`")
+        query = "DELETE FROM items WHERE _source IN (SELECT id FROM headrace_sources WHERE _load_id = ?)"
+        deleted = db.executemany(query, [(load,) for load in sorted(loads)]).rowcount
+        return deleted, [f for f in revision.removed if f not in missing]
 
     def _evolved(self, db: sqlite3.Connection, columns: Sequence[tuple[str, str]]) -> tuple[Layout, int]:
         """The table's shape with new columns added at the end, and its number of rows."""

@@ -375,7 +375,10 @@ class SqliteLedger(History):
             db.execute("delete from sinks where pipeline = ? and sink = ?", (self.pipeline, sink))
 
     def stand(self, number: int) -> None:
-        """Every sink is at `number` or beyond: its loads stand, and messages about them may go out."""
+        """Every sink is at `number` or beyond: its loads stand, and messages about them may go out.
+
+        What was to be said of a load that never came to stand, or does so no more, is dropped.
+        """
         with self._db.transaction() as db:
             db.execute(
                 # the plus: look among the few that are decided, not through every revision so far
@@ -383,8 +386,13 @@ class SqliteLedger(History):
                 (self.pipeline, number),
             )
             db.execute(
-                "update outbox set state = 'ready' where pipeline = ? and state = 'waiting' and"
-                " (load is null or load in (select id from loads where state in ('standing', 'dead')))",
+                "delete from outbox where pipeline = ? and state = 'waiting' and exists"
+                " (select 1 from loads l where l.id = outbox.load and l.state in ('abandoned', 'retired'))",
+                (self.pipeline,),
+            )
+            db.execute(
+                "update outbox set state = 'ready' where pipeline = ? and state = 'waiting' and (load is null or exists"
+                " (select 1 from loads l where l.id = outbox.load and l.state in ('standing', 'dead')))",
                 (self.pipeline,),
             )
 

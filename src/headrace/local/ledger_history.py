@@ -119,6 +119,25 @@ class History:
         query = "select count(*) from loads where pipeline = ? and state in ('decided', 'standing', 'skipped')"
         return int(self._db.connection().execute(query, (self.pipeline,)).fetchone()[0])
 
+    def wanted(self, loads: Iterable[str]) -> set[str]:
+        """Those of the loads, given by id, that stand or may come to stand without being read again."""
+        return self._among(loads, "seen", "staged", "decided", "standing")
+
+    def standing_among(self, loads: Iterable[str]) -> set[str]:
+        """Those of the loads, given by id, that stand."""
+        return self._among(loads, "decided", "standing")
+
+    def _among(self, loads: Iterable[str], *states: str) -> set[str]:
+        ids = json.dumps(list(loads))
+        if ids == "[]":
+            return set()
+        rows = self._db.connection().execute(
+            "select id from loads where id in (select value from json_each(?))"
+            " and state in (select value from json_each(?))",
+            (ids, json.dumps(states)),
+        )
+        return {id for (id,) in rows}
+
     def dead(self) -> list[Load]:
         """Objects that cannot load as they are."""
         return self.in_state("dead")

@@ -232,6 +232,11 @@ CODES: dict[str, str] = {
         "DuckDB or the disk refused work on Headrace's own files, for want of space or memory perhaps. Nothing was"
         " decided; it is tried again."
     ),
+    "HR532": (
+        "Files of the base, which hold the rows that stand, were deleted from outside. `headrace replay PIPELINE "
+        "--all` reads their objects again and replaces what is lost; objects that are gone from the landing folder "
+        "must be put back first, or let go with `headrace retract PIPELINE --gone`."
+    ),
     "HR601": "The confined child was killed from outside, perhaps by the system for want of memory. It is tried again.",
     "HR602": (
         "The confined child needed more memory than it may use. Raise memory_limit if the input is that large by right."

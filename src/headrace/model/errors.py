@@ -72,6 +72,10 @@ class SinkAhead(InfrastructureError):
     """A sink carries a revision that the ledger never recorded: a backup was restored on one side only."""
 
 
+class BaseLost(InfrastructureError):
+    """Files of the base that the ledger names are not there. Loading their objects again brings the rows back."""
+
+
 class BadObject(HeadraceError):
     """This object can never load as it is: the load becomes `dead`, with this as its cause. Never retried."""
 

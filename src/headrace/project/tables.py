@@ -35,11 +35,11 @@ def relations(home: Home) -> dict[str, Relation]:
     partitions = tuple((n, _type_of(e)) for n, e in shape.partitions if n not in names)
     whole = (*columns, *LINEAGE, *partitions)
 
-    stands = {load.id for load in ledger.in_state("decided", "standing")}
-
     def relation(kind: str, columns: tuple[tuple[str, str], ...]) -> Relation:
         files = ledger.files(kind)
-        gone = {load for file in files for load in file.loads if load not in stands} if kind == "rejected" else ()
+        # The other kinds are written anew when a load of theirs leaves.
+        named = {load for file in files for load in file.loads} if kind == "rejected" else set()
+        gone = named - ledger.standing_among(named)
         return Relation(columns, tuple(home.root / file.path for file in files), tuple(sorted(gone)))
 
     three = {
