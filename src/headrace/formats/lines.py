@@ -43,18 +43,15 @@ class LineIndex:
         if slot != self._slot:
             self._file.seek(slot * STEP)
             self._slot, self._data = slot, self._file.read(STEP * 2)
-        start = 0
-        for _ in range(number - 1 - self._before[slot]):
-            start = self._find(start) + 1
-        stop = self._find(start)
-        return self._data[start:] if stop < 0 else self._data[start:stop]
+        before = number - 1 - self._before[slot]
+        lines = self._data.split(self._end, before + 1)
+        while len(lines) < before + 2 and self._grow():
+            lines = self._data.split(self._end, before + 1)
+        return lines[before]
 
-    def _find(self, start: int) -> int:
-        """The next line end in the data at hand, which grows as far as it needs to; -1 at the end of the file."""
-        while (at := self._data.find(self._end, start)) < 0:
-            self._file.seek(self._slot * STEP + len(self._data))
-            more = self._file.read(STEP)
-            if not more:
-                return -1
-            self._data += more
-        return at
+    def _grow(self) -> bool:
+        """Read on behind the data at hand, twice as far; False at the end of the file."""
+        self._file.seek(self._slot * STEP + len(self._data))
+        more = self._file.read(len(self._data))
+        self._data += more
+        return more != b""
