@@ -22,7 +22,7 @@ from headrace.engine.corrections import corrected
 from headrace.engine.faults import point
 from headrace.engine.job import Job
 from headrace.engine.rejects import COLUMNS, gather_rejected
-from headrace.engine.sql import engine_connection, scalar
+from headrace.engine.sql import engine_connection
 from headrace.engine.steps import run_steps
 from headrace.formats.dialect import Dialect
 from headrace.formats.open import blame, open_input
@@ -212,11 +212,11 @@ class Staging:
         names = ", ".join(map(quoted, self._key))
         last = self._job.contract.key and self._job.contract.on_conflict == "last"
         at = "_record" if self._flat else "{'member': coalesce(_member, ''), 'record': _record}"
-        self._db.execute(
+        contested = self._db.execute(
             f"create temp table contested as select _item, {names}, {'max' if last else 'min'}({at}) as _keep"
             " from accepted group by all having count(*) > 1"
-        )
-        if not scalar(self._db, "select count(*) from contested"):
+        ).fetchone()
+        if contested is None or not contested[0]:
             return False
         same = " and ".join(f"a.{quoted(n)} is not distinct from c.{quoted(n)}" for n in self._key)
         self._db.execute(

@@ -227,6 +227,8 @@ def _rejected(connection: duckdb.DuckDBPyConnection, table: str, single: bool) -
     # A record's position may be that of blank lines before it. With one column those are records of their own, so take
     # the position of the cell at fault instead.
     position = "min(e.byte_position)" if single else "e.line_byte_position"
+    if connection.execute(f"select 1 from {table} limit 1").fetchone() is None:
+        return {}  # nearly always: planning the query below takes longer than reading a small file
     rows = connection.execute(
         f"select s.file_path, {position} - 1, list(e.error_type::varchar order by e.byte_position),"
         f" list(e.error_message order by e.byte_position) from {table} e"
