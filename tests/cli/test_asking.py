@@ -148,4 +148,4 @@ def test_doctor_tells_a_state_file_of_a_version_that_is_not_known(command: Comma
             db.execute("pragma user_version = 99")
     findings = {x["what"]: x for x in command("doctor", "--json").json}
     for name in ("ledger.db", "by_sensor.db"):
-        assert not findings[name]["ok"] and "state version 99" in findings[name]["found"]
+        assert not findings[name]["ok"] and "newer Headrace (state version 99" in findings[name]["found"]

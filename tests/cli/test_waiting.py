@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -84,3 +85,30 @@ def test_a_definition_that_waits_for_a_replay_ends_the_wait(command: Command, pr
     assert command("run", "readings", "b.csv").code == 2
     with open_project(project) as opened, exclusive(opened.lock_file), pytest.raises(DefinitionError, match="HR240"):
         wait(opened.lock_file, [opened.home("readings")], patience=0.2)
+
+
+def test_up_ends_only_when_its_threads_have(command: Command, project: Path) -> None:
+    left: list[str] = []
+    with open_project(project) as opened:
+        stop = threading.Event()
+
+        def serve() -> None:
+            opened.up(stop)
+            left.extend(t.name for t in threading.enumerate())
+
+        server = threading.Thread(target=serve)
+        server.start()
+        until(lambda: {"watcher", "alarms"} <= {t.name for t in threading.enumerate()})
+        stop.set()
+        server.join(30)
+        assert left and not {"watcher", "alarms"} & set(left)
+
+
+def test_up_says_nothing_after_it_stopped(command: Command, project: Path) -> None:
+    process = subprocess.Popen([*HEADRACE, "up"], cwd=project, stderr=subprocess.PIPE, text=True)
+    until(lambda: command("status", "--json").json["running"] == process.pid)
+    csv(project / ".headrace/landing/raw/readings/a.csv", "s1,2025-05-01T00:00:00,1.5")
+    until(lambda: command("status", "--json").json["pipelines"][0]["standing"] == 1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert said.splitlines()[-1] == "stopped; what was committed stands"

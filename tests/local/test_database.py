@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -96,3 +97,55 @@ def test_a_version_that_no_step_leads_from_is_refused(tmp_path: Path) -> None:
         pass
     with pytest.raises(InfrastructureError, match="HR502 .*its state version is -1"):
         Database(path, SCHEMA)
+
+
+def test_what_sqlite_cannot_do_is_a_fault_whoever_asks(tmp_path: Path) -> None:
+    database = Database(tmp_path / "ledger.db", SCHEMA)
+    clock = ManualClock()
+    queue = SqliteQueue(database, clock)
+    ledger = SqliteLedger(database, queue, "p", clock)
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as other:
+        other.executescript("alter table revisions rename to r2; alter table queue_events rename to q2")
+    for ask in (ledger.head, lambda: queue.depth("p"), lambda: ledger.mark("sink", 1) or ledger.revisions()):
+        with pytest.raises(InfrastructureError, match=r"HR501 ledger\.db: .*no such table.*headrace doctor"):
+            ask()
+    with pytest.raises(InfrastructureError, match="HR501"), database.transaction() as db:
+        db.execute("insert into meta values ('kept', 'no')")
+        db.execute("nonsense")
+    assert not look(tmp_path / "ledger.db", "select 1 from meta where key = 'kept'")
+
+
+def test_damage_that_shows_while_rows_are_read_is_a_fault_that_running_again_does_not_mend(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    database = Database(path, "create table if not exists t (x text)")
+    with database.transaction() as db:
+        db.executemany("insert into t values (?)", [("x" * 1000,)] * 1000)
+    database.close()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("pragma wal_checkpoint(truncate)")
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        file.write(b"\xff" * 65536)
+    database = Database(path, "create table if not exists t (x text)")
+    for read in (list, lambda rows: rows.fetchall()):
+        with pytest.raises(InfrastructureError, match="HR501 .*malformed; .*restore a backup"):
+            read(database.connection().execute("select * from t"))
+
+
+def test_a_file_that_is_no_database_is_told_to_be_restored(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").write_bytes(b"not a database at all" * 1000)
+    with pytest.raises(InfrastructureError, match=r"HR501 ledger\.db: .*not a database; .*restore a backup"):
+        Database(tmp_path / "ledger.db", SCHEMA)
+
+
+def test_connections_of_threads_that_have_ended_are_closed(tmp_path: Path) -> None:
+    database = Database(tmp_path / "ledger.db", SCHEMA)
+    found = []
+    for _ in range(5):
+        thread = threading.Thread(target=lambda: found.append(database.connection()))
+        thread.start()
+        thread.join()
+    for connection in found[:-1]:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.cursor()
+    assert database.connection().execute("select 1").fetchone()[0] == 1

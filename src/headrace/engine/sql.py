@@ -7,6 +7,7 @@ job gets a cursor of its own, whose temporary tables go with it.
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ import duckdb
 
 from headrace.model.errors import InfrastructureError
 
-_instances: dict[tuple[object, ...], duckdb.DuckDBPyConnection] = {}
+_instances: dict[tuple[str, int, tuple[str, ...], str], duckdb.DuckDBPyConnection] = {}
 _guard = threading.Lock()
 
 
@@ -34,6 +35,17 @@ def engine_connection(
         yield cursor
     finally:
         cursor.close()
+
+
+@atexit.register
+def close_instances(below: Path | None = None) -> None:
+    """Close the instances that may work below a folder, or all: at a target's end, and before the interpreter's.
+
+    Who still has a cursor keeps it; the next connection opens another instance.
+    """
+    with _guard:
+        for key in [k for k in _instances if below is None or str(below) in k[2]]:
+            _instances.pop(key).close()
 
 
 def _open(memory_limit: str, threads: int, folders: Sequence[Path], scratch: Path) -> duckdb.DuckDBPyConnection:

@@ -182,7 +182,10 @@ CODES: dict[str, str] = {
         'Two headers of this file fit one column by letters and digits. Name the wanted one exactly with column("…").'
     ),
     "HR453": 'The file has headers that no column wants, and the Record says extra="reject".',
-    "HR501": "A state file (SQLite) could not be used. Check the disk, then run again.",
+    "HR501": (
+        "A state file (SQLite) could not be used. The error says whether space, a permission or a lock was missing; "
+        "where the file itself is damaged, restore a backup of the whole root. `headrace doctor` looks at the disk."
+    ),
     "HR502": (
         "A state file has a version that this Headrace does not know: it was written by a newer one, or by nobody that "
         "we know. It was left as it is. Upgrade, or restore a backup."

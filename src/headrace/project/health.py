@@ -134,10 +134,18 @@ def _state(root: Path) -> list[Finding]:
         except sqlite3.Error as exc:
             findings.append(Finding(path.name, False, str(exc), "restore a backup of the whole root"))
             continue
-        ledger = path.parent == root
-        known = version <= database.STATE_VERSION if ledger else version == keyed_layout.STATE_VERSION
+        newest = database.STATE_VERSION if path.parent == root else keyed_layout.STATE_VERSION
         found = f"{'sound' if sound == 'ok' else sound}, state version {version}"
-        findings.append(Finding(path.name, sound == "ok" and known, found, "restore a backup, or upgrade Headrace"))
+        next = "restore a backup of the whole root"
+        if version > newest:
+            found, next = (
+                f"written by a newer Headrace (state version {version}, this one knows {newest})",
+                "upgrade it",
+            )
+        elif version < newest and path.parent != root:
+            next = f"refill it with `headrace rebuild {path.stem}`"
+        known = version == newest or (version < newest and path.parent == root)
+        findings.append(Finding(path.name, sound == "ok" and known, found, next))
     return findings
 
 

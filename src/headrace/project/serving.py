@@ -33,15 +33,20 @@ def serve_root(project: Project, stop: threading.Event, on_progress: Progress | 
             _prepare(project, home)
         log.event("up.started", landing=str(project.landing), pipelines=[home.name for home in homes])
         done = threading.Event()
+        threads: list[threading.Thread] = []
 
         def start(loop: Loop) -> None:
-            threading.Thread(target=_watching, args=(project, loop, done), name="watcher", daemon=True).start()
-            threading.Thread(target=sending, args=(homes, loop, done), name="alarms", daemon=True).start()
+            threads.append(threading.Thread(target=_watching, args=(project, loop, done), name="watcher", daemon=True))
+            threads.append(threading.Thread(target=sending, args=(homes, loop, done), name="alarms", daemon=True))
+            for thread in threads:
+                thread.start()
 
         try:
             serve(homes, project.children, stop, on_start=start, on_progress=on_progress)
         finally:
             done.set()
+            for thread in threads:
+                thread.join()  # they use what is closed next
 
 
 def _prepare(project: Project, home: Home) -> None:
