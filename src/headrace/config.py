@@ -52,7 +52,7 @@ class Config:
             raise UsageError("HR105", FILE, f"there is no target {name!r}", _suggest(name, self.targets, known))
         found = self.targets[name]
         if found.kind != "local":
-            raise UsageError("HR106", f"{FILE} targets.{name}", f"kind {found.kind!r} cannot be used", 'use "local"')
+            raise UsageError("HR106", f"{FILE} [targets.{name}]", f"kind {found.kind!r} cannot be used", 'use "local"')
         return found
 
 

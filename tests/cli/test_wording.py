@@ -61,3 +61,56 @@ def test_each_file_that_cannot_load_is_told_once(command: Command, project: Path
 def test_a_folder_that_is_not_there_is_called_missing(command: Command) -> None:
     said = command("status", "--project", "/no/where")
     assert said.code == 2 and "HR101 /no/where: there is no such folder" in said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("sttus",), "there is no command 'sttus'; did you mean 'status'?"),
+        (("quarantine", "lst"), "there is no verb 'lst'; did you mean 'ls'?"),
+        (("run",), "required: PIPELINE;"),
+        (("rebuild",), "required: SINK;"),
+        (("history", "--since", "5 fortnights"), "(ms, s, min, hours, days and weeks)"),
+        (("explain", ""), "HR132 ''"),
+        (("explain", "readings"), "it is a pipeline: `headrace show readings`"),
+        (("explain", "by_sensor"), "it is a table of readings"),
+        (("rebuild", "other", "by_sensor"), "it is no sink of 'other'"),
+    ],
+)
+def test_words_that_mean_nothing_are_told_with_what_they_may_have_meant(
+    command: Command, project: Path, words: tuple[str, ...], said: str
+) -> None:
+    answer = command(*words)
+    assert answer.code == 2 and said in answer.err.replace("known here", "")
+
+
+def test_help_is_a_command_too(command: Command) -> None:
+    assert command("help").out == command("--help").out
+    assert command("help", "run").out == command("run", "--help").out
+
+
+def test_nothing_to_show_says_what_there_is(command: Command, project: Path) -> None:
+    csv(project / "a.csv", "s1,2025-05-01T00:00:00,x", "s2,2025-05-01T00:00:00,1")
+    command("run", "readings", "a.csv")
+    assert "rules with rows are cast" in command("quarantine", "show", "readings", "--rule", "nope").err
+    assert "raw/readings/a.csv" in command("quarantine", "show", "readings", "--file", "nope").err
+    assert "nothing is outdated" in command("replay", "readings", "--outdated").err
+
+
+def test_a_dry_run_tells_what_is_new_unchanged_or_replaces(command: Command, project: Path) -> None:
+    a, b = csv(project / "a.csv", "s1,2025-05-01T00:00:00,1"), csv(project / "b.csv", "s2,2025-05-01T00:00:00,1")
+    dry = ("run", "readings", "a.csv", "b.csv", "c.csv", "--dry-run", "--json")
+    csv(project / "c.csv", "s3,2025-05-01T00:00:00,1")
+    assert [x["state"] for x in command(*dry).json] == ["new", "new", "new"]
+    assert not (project / ".headrace/ledger.db").exists()
+    command("run", "readings", str(a), str(b))
+    csv(b, "s2,2025-05-01T00:00:00,2")
+    assert [x["state"] for x in command(*dry).json] == ["unchanged", "replaces", "new"]
+
+
+def test_settings_take_spans_and_name_the_units(command: Command, project: Path) -> None:
+    toml = '[project]\nmodule = "pipelines"\n[targets.local]\nkind = "local"\nroot = ".headrace"\n'
+    (project / "headrace.toml").write_text(toml + 'scan_every = "5 min"\n')
+    assert command("status").code == 0
+    (project / "headrace.toml").write_text(toml + 'scan_every = "5 moons"\n')
+    assert "units are" in command("status").err or "min, hours" in command("status").err

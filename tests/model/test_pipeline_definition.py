@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from headrace import Csv, DefinitionError, Pipeline, Record, alert, files, flag, keyed, lake, reject, sql
-from headrace.model.pipeline import interval_seconds
+from headrace.model.words import span_seconds
 
 
 class Row(Record, key=("a", "t"), zone="UTC"):
@@ -46,7 +46,7 @@ def test_files_are_declared_as_the_engine_reads_them() -> None:
         (lambda: pipeline(record=dict), "HR213", "a class that inherits from Record"),
         (lambda: pipeline(record=Record), "HR213", "Record has no columns"),
         (lambda: pipeline(tolerate=2), "HR213", "a share from 0 to 1"),
-        (lambda: pipeline(expect_every="soon"), "HR213", "no duration"),
+        (lambda: pipeline(expect_every="soon"), "HR213", "no span of time"),
         (lambda: pipeline(sinks=[]), "HR209", "no sinks"),
         (lambda: pipeline(sinks=["t"]), "HR209", "'t' is no sink"),
         (lambda: pipeline(sinks=[lake("t"), keyed("t")]), "HR209", "table 't' is named twice"),
@@ -94,6 +94,9 @@ def test_messages_of_alerts_may_ask_for_any_column_flag_and_lineage() -> None:
     assert pipeline(rules=rules, steps=[sql("SELECT * FROM input")]).rules == tuple(rules)
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("2 hours", 7200), ("15 min", 900), ("90s", 90), ("1.5 days", 129_600)])
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("2 hours", 7200), ("15 min", 900), ("90s", 90), ("5 sec", 5), ("1 week", 604_800), ("1.5 days", 129_600)],
+)
 def test_durations(text: str, seconds: float) -> None:
-    assert interval_seconds(text) == seconds
+    assert span_seconds(text) == seconds

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -15,6 +16,7 @@ from typing import Any, NoReturn
 from headrace.cli import ask, checking, mend, rows, start, state, work
 from headrace.cli.output import Output
 from headrace.model.errors import HeadraceError
+from headrace.model.where import meant
 
 GROUPS = (start, checking, work, ask, state, rows, mend)
 
@@ -39,6 +41,12 @@ class Parser(argparse.ArgumentParser):
             self._mixing = False
 
     def error(self, message: str) -> NoReturn:
+        if match := re.fullmatch(r"argument (\w+): invalid choice: '(.*?)' \(choose from (.*)\)", message, re.DOTALL):
+            what, word, possible = match[1].lower(), match[2], re.findall(r"[\w-]+", match[3])
+            message = f"there is no {what} {word!r}; {meant(word, possible)}"
+        message = re.sub(r"(required: PIPELINE), FILE\b", r"\1", message)  # files may be none
+        if message.startswith("unrecognized arguments") and " check" in f" {' '.join(sys.argv[1:2])}":
+            message += "; files are given behind --against"
         sys.stderr.write(f"HR100 {self.prog}: {message}; see `{self.prog} --help`\n")
         raise SystemExit(2)
 
@@ -71,7 +79,10 @@ def _common() -> argparse.ArgumentParser:
 def run(argv: Sequence[str] | None) -> int:
     top = parser()
     given = argparse.Namespace(project=".", target="local", json=False)
-    arguments = top.parse_args(argv, given)
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
+    arguments = top.parse_args(words, given)
     output = Output(as_json=arguments.json)
     if arguments.version:
         from importlib.metadata import version

@@ -119,7 +119,7 @@ def _tell_against(found: Against, output: Output) -> None:
     for column, headers in found.bindings.items():
         told = [f"{h!r}" if h else "absent" for h in headers]
         several = len(headers) > 1
-        told = [f"{t} in {n:,} files" for t, n in zip(told, headers.values(), strict=True)] if several else told
+        told = [f"{t} in {count(n, 'file')}" for t, n in zip(told, headers.values(), strict=True)] if several else told
         output.data(f"  {column} ← {', '.join(told) or 'no file could be read'}")
     for header, n in found.extra.items():
         output.data(f"  header {header!r} feeds no column ({count(n, 'file')})")

@@ -44,7 +44,9 @@ def _load_and_ask(folder: Path, files: list[Path], started: float, output: Outpu
         output.table(answer.rows()[:5], answer.columns, plain=True)
         asset = next(iter(project.sql("SELECT asset_id FROM lv_data LIMIT 1")))["asset_id"]
         root = project.root
-    output.say(f"\n{result.totals['loaded']:,} rows loaded in {time.perf_counter() - started:.1f} s. Where things are:")
+    output.say(
+        f"\n{count(result.totals['loaded'], 'row')} loaded in {time.perf_counter() - started:.1f} s. Where things are:"
+    )
     output.say(f"  {folder / 'pipelines.py'}: the definition")
     output.say(f"  {root / 'lake' / 'lv_data'}: Parquet under an Iceberg table")
     output.say(f"  {root / 'landing'}: where files arrive")

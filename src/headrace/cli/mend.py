@@ -35,7 +35,8 @@ def register(commands: Any, common: argparse.ArgumentParser) -> None:
     chosen.add_argument("--gone", action="store_true", help="let every object go that cannot be read again")
 
     parser = command(commands, common, "rebuild", rebuild, "fill a sink again from the staged base", writes=True)
-    parser.add_argument("sink", nargs="+", metavar="[PIPELINE] SINK", help="the sink's table")
+    parser.add_argument("pipeline", metavar="PIPELINE", nargs="?", help="whose sink it is (no need: names are unique)")
+    parser.add_argument("sink", metavar="SINK", help="the sink's table")
 
     parser = command(commands, common, "compact", compact, "merge small files into large ones", writes=True)
     parser.add_argument("pipeline", nargs="?", metavar="PIPELINE", help="default: every pipeline")
@@ -53,6 +54,9 @@ def replay(arguments: argparse.Namespace, output: Output) -> int:
         keys = [load.key for load in project.replayable(arguments.pipeline, **wanted)]
         if arguments.dry_run or not keys:
             output.table([{"object": key} for key in keys])
+            if not keys:
+                output.say("nothing is outdated" if arguments.outdated else "no load that stands is meant")
+                return 0
             output.say(f"{count(len(keys), 'object')} would be loaded again")
             return 0
         if arguments.all and not confirmed(arguments, output, f"Load {count(len(keys), 'object')} again?"):
@@ -111,13 +115,15 @@ def _let_go(project: Project, arguments: argparse.Namespace, output: Output) -> 
 
 
 def rebuild(arguments: argparse.Namespace, output: Output) -> int:
-    sink = arguments.sink[-1]
+    sink = arguments.sink
     with opened(arguments) as project:
         owners = {s.table: p.name for p in project.pipelines.values() for s in p.sinks}
         if sink not in owners:
             from headrace.model.where import meant
 
             raise UsageError("HR128", sink, "there is no such sink", meant(sink, owners))
+        if arguments.pipeline not in (None, owners[sink]):
+            raise UsageError("HR128", sink, f"it is no sink of {arguments.pipeline!r}", f"it is {owners[sink]!r}'s")
         if arguments.dry_run:
             output.say(f"would fill {sink} again from the base of {owners[sink]}")
             return 0

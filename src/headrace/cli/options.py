@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from headrace.cli.output import Output
 from headrace.model.errors import UsageError
+from headrace.model.times import since_of
 
 if TYPE_CHECKING:
     from headrace.project import Project
@@ -66,12 +66,7 @@ def confirmed(arguments: argparse.Namespace, output: Output, question: str) -> b
 
 def since(text: str) -> datetime | timedelta:
     """`2025-05-01`, `2025-05-01T12:00`, or a span back from now: `2 hours`, `1d`. For argparse."""
-    match = re.fullmatch(r"\s*(\d+)\s*(m|min|minutes?|h|hours?|d|days?|w|weeks?)\s*(ago)?\s*", text)
-    if match:
-        seconds = {"m": 60, "h": 3600, "d": 86400, "w": 604800}[match[2][0]]
-        return timedelta(seconds=int(match[1]) * seconds)
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: write 2025-05-01, or '2 hours'") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return since_of(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from None

@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from headrace.model.errors import HeadraceError
+from headrace.model.words import count
 
 
 class Output:
@@ -97,11 +98,6 @@ def _cell(value: Any, plain: bool) -> str:
             return str(value).replace("\n", "⏎")
 
 
-def count(n: int, noun: str) -> str:
-    """`1 file`, `1,200 files`."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
-
-
 def size(n: int) -> str:
     """Bytes for people: `512 B`, `1.4 MB`."""
     value = float(n)
@@ -110,3 +106,6 @@ def size(n: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} TB"
+
+
+__all__ = ["Output", "aligned", "count", "size", "to_json"]

@@ -13,6 +13,7 @@ from headrace.cli.output import Output, count
 from headrace.model.errors import UsageError
 
 if TYPE_CHECKING:
+    from headrace.project import Project
     from headrace.project.correcting import Corrected
 
 
@@ -97,11 +98,24 @@ def quarantine_show(arguments: argparse.Namespace, output: Output) -> int:
         rows = project.quarantine(arguments.pipeline, file=arguments.file, rule=arguments.rule, limit=arguments.limit)
         columns = ["_source_file", "_source_row", "_source_line", "rule", "column", "value", "reason", "raw"]
         output.table(rows, columns, plain=True)
-        if rows:
+        if not rows:
+            output.say(_nothing(project, arguments))
+        else:
             first = rows[0]
             output.say(f"next: headrace explain {first['_load_id']}:{first['_source_row']}")
             output.say(f"      headrace quarantine export {arguments.pipeline} --out rejected.csv")
     return 0
+
+
+def _nothing(project: Project, arguments: argparse.Namespace) -> str:
+    """Why there is nothing to show, and what there is."""
+    rows = project.quarantine(arguments.pipeline)
+    if not rows:
+        return "nothing is rejected"
+    rules = sorted({row["rule"] for row in rows})
+    files = sorted({row["_source_file"] for row in rows})
+    told = f"{', '.join(files[:5])}{', …' if len(files) > 5 else ''}"
+    return f"no such row is rejected; rules with rows are {', '.join(rules)}; files {told}"
 
 
 def quarantine_export(arguments: argparse.Namespace, output: Output) -> int:

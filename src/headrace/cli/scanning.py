@@ -51,7 +51,7 @@ def draft_from(given: Sequence[str], name: str | None, output: Output) -> str:
     columns = [Evidence(**c) for c in found["columns"]]
     if not columns:
         raise UsageError("HR139", ", ".join(given), "no table was found", "give files with a header and rows")
-    output.say(f"{found['rows']:,} rows, {count(len(columns), 'column')}")
+    output.say(f"{count(found['rows'], 'row')}, {count(len(columns), 'column')}")
     if found["misfits"]:
         output.say(f"{count(found['misfits'], 'record')} fit no header: a run rejects them, with their reasons")
     return render(

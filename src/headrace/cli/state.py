@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.cli.options import command, opened, since
-from headrace.cli.output import Output, size, to_json
+from headrace.cli.output import Output, count, size, to_json
 
 if TYPE_CHECKING:
     from headrace.project import Status
@@ -64,9 +64,8 @@ def _tell_status(found: Status, output: Output) -> None:
         for alarm in p.alarms:
             output.data(f"ALARM {p.pipeline}: {alarm}")
         if p.outdated:
-            output.say(
-                f"{p.pipeline}: {p.outdated:,} loads of an older definition: headrace replay {p.pipeline} --outdated"
-            )
+            outdated = f"{p.pipeline}: {count(p.outdated, 'load')} of an older definition"
+            output.say(f"{outdated}: headrace replay {p.pipeline} --outdated")
 
 
 def history(arguments: argparse.Namespace, output: Output) -> int:

@@ -24,8 +24,9 @@ def register(commands: Any, common: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> int:
     with opened(arguments) as project:
         if arguments.dry_run:
-            keys = project.plan(arguments.pipeline, arguments.files) if arguments.files else {}
-            output.table([{"object": key, "file": str(path)} for key, path in keys.items()])
+            from headrace.project.planning import foretold
+
+            output.table(foretold(project, arguments.pipeline, arguments.files) if arguments.files else [])
             return 0
         from headrace.cli.progress import progress
         from headrace.engine import log

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from headrace.model.errors import DefinitionError
+from headrace.model.words import UNITS, span_seconds
 
 PLACES = frozenset({"kind", "root"})
 """Keys of `[targets.NAME]` that say where, not how much: read by the project, passed over here."""
@@ -21,8 +22,6 @@ OWN_MEMORY = 220 * 10**6
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
-_SPANS = {"ms": 0.001, "second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0, "week": 604800.0}
-_SPANS |= {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def _setting(default: Any, kind: str, low: float = 0) -> Any:
@@ -33,8 +32,8 @@ def _setting(default: Any, kind: str, low: float = 0) -> Any:
 class Settings:
     """Limits of one target. Sizes are bytes, spans seconds; `from_mapping` also takes "64 MB" and "2 hours".
 
-    `memory_limit` is DuckDB's, for one child. The default keeps worker and child together within 1.6 GB of resident
-    memory: DuckDB overshoots its limit by about a tenth, and the worker itself needs about 150 MB.
+    `memory_limit` covers one worker and its child together: DuckDB gets what is left of it beside `OWN_MEMORY`, and
+    spills to disk beyond that; it overshoots its own share by about a tenth.
     """
 
     memory_limit: str = _setting("1.3GB", "memory", 64 * 10**6)
@@ -109,20 +108,6 @@ def parse_size(text: str | int) -> int:
     return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
-def parse_span(text: str | float) -> float:
-    """Seconds of "2 hours", "1 day", "500 ms" or a plain number. Raises ValueError."""
-    if isinstance(text, bool):
-        raise ValueError(text)
-    if isinstance(text, int | float):
-        return float(text)
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text)
-    unit = match[2] if match else ""
-    unit = unit if unit in _SPANS else unit.removesuffix("s")
-    if match is None or unit not in _SPANS:
-        raise ValueError(text)
-    return float(match[1]) * _SPANS[unit]
-
-
 def _unknown(which: str, name: str, known: Mapping[str, Any]) -> DefinitionError:
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"settings are {', '.join(sorted(known))}"
@@ -132,7 +117,7 @@ def _unknown(which: str, name: str, known: Mapping[str, Any]) -> DefinitionError
 _EXPECTED = {
     "memory": 'a size such as "1.3GB"',
     "size": 'a number of bytes or a size such as "64 MB"',
-    "span": 'a number of seconds or a span such as "2 hours"',
+    "span": f'a number of seconds or a span such as "2 hours" ({UNITS})',
     "count": "a whole number",
 }
 
@@ -154,10 +139,14 @@ def _parsed(value: Any, kind: str) -> int | float:
         case "memory" | "size":
             return parse_size(value)
         case "span":
-            return parse_span(value)
+            return span_seconds(value) if isinstance(value, str) else float(_number(value))
         case "count":
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise ValueError(value)
-            return value
+            return _number(value, whole=True)
         case _:
             raise AssertionError(kind)
+
+
+def _number(value: Any, whole: bool = False) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+        raise ValueError(value)
+    return value

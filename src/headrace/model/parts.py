@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from headrace.model.contract import LINEAGE
 from headrace.model.errors import DefinitionError, raise_all
-from headrace.model.pipeline import Files, Keyed, Lake, Rule, SqlStep, interval_seconds
+from headrace.model.pipeline import Files, Keyed, Lake, Rule, SqlStep
 from headrace.model.record import Record
 from headrace.model.where import meant
+from headrace.model.words import span_seconds
 
 if TYPE_CHECKING:
     from headrace.model.pipeline import Pipeline
@@ -53,7 +54,8 @@ def _check_own(pipeline: Pipeline) -> Iterator[DefinitionError]:
         yield _wrong(pipeline, "HR213", f"tolerate={pipeline.tolerate!r}", "give a share from 0 to 1")
     if pipeline.expect_every is not None:
         try:
-            interval_seconds(pipeline.expect_every)
+            if span_seconds(pipeline.expect_every) <= 0:
+                raise ValueError(f"{pipeline.expect_every!r} is no time at all")
         except (ValueError, AttributeError) as exc:
             yield _wrong(pipeline, "HR213", f"expect_every: {exc}", "write e.g. '2 hours'")
 

@@ -215,13 +215,3 @@ class Pipeline:
             value = getattr(self, name)
             object.__setattr__(self, name, tuple(value) if isinstance(value, list | tuple) else (value,))
         check_pipeline(self)
-
-
-def interval_seconds(text: str) -> float:
-    """Seconds of "2 hours", "90 s", "1 day". Raises ValueError."""
-    units = {"s": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600, "d": 86400, "day": 86400}
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+?)s?\s*", text.lower())
-    unit = units.get(match.group(2)) if match else (units["s"] if text.strip().isdigit() else None)
-    if match is None or unit is None or float(match.group(1)) <= 0:
-        raise ValueError(f"{text!r} is no duration like '2 hours', '15 minutes' or '1 day'")
-    return float(match.group(1)) * unit

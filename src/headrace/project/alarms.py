@@ -15,7 +15,7 @@ from headrace.engine.home import Home
 from headrace.engine.loop import Loop
 from headrace.model.errors import InfrastructureError
 from headrace.model.loads import Alert, Counts, Settlement
-from headrace.model.pipeline import interval_seconds
+from headrace.model.words import count, span_seconds
 from headrace.project.tables import ledger_of
 
 
@@ -46,7 +46,7 @@ def _rejects(home: Home, totals: Counts) -> Alarm | None:
         return None
     return Alarm(
         f"rejects:{home.name}:{home.clock.now().date()}",
-        f"{n:,} rows rejected ({n / read:.2%} of what stands)",
+        f"{count(n, 'row')} rejected ({n / read:.2%} of what stands)",
         f"headrace quarantine ls {home.name}",
     )
 
@@ -58,7 +58,7 @@ def _silence(home: Home) -> Alarm | None:
         return None
     last = ledger_of(home).last_arrival()
     since = last or ledger_of(home).known_since()
-    if since is None or home.clock.now() - since <= timedelta(seconds=interval_seconds(every)):
+    if since is None or home.clock.now() - since <= timedelta(seconds=span_seconds(every)):
         return None
     found = "nothing arrived since" if last else "nothing ever arrived since it was first opened at"
     return Alarm(

@@ -26,6 +26,7 @@ from headrace.engine.sandbox import Sandbox
 from headrace.engine.settings import Settings
 from headrace.model.contract import LINEAGE, Column, Contract
 from headrace.model.errors import BadObject, DefinitionError
+from headrace.model.words import count
 from headrace.project.arriving import keys_for
 
 if TYPE_CHECKING:
@@ -65,8 +66,8 @@ class KeyEvidence:
     def __str__(self) -> str:
         key = f"key ({', '.join(self.columns)})"
         if self.distinct == self.rows:
-            return f"{key} identifies all {self.rows:,} rows"
-        return f"{key} identifies only {self.distinct:,} of {self.rows:,} rows"
+            return f"{key} identifies {'the one row' if self.rows == 1 else f'all {self.rows:,} rows'}"
+        return f"{key} identifies only {self.distinct:,} of {count(self.rows, 'row')}"
 
 
 @dataclass(slots=True)
@@ -176,9 +177,9 @@ def _bind(
     }
     for headers in child.call(f"{__name__}:read_headers", payload, settings.child_timeout)["headers"]:
         bound = bind_headers(contract, headers)
-        for name, count in found.bindings.items():
+        for name, seen in found.bindings.items():
             header = headers[bound[name]] if name in bound else ""
-            count[header] = count.get(header, 0) + 1
+            seen[header] = seen.get(header, 0) + 1
         for index in extra_headers(headers, bound):
             found.extra[headers[index]] = found.extra.get(headers[index], 0) + 1
 

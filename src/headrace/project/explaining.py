@@ -42,9 +42,20 @@ def explain(homes: Mapping[str, Home], what: str) -> Explanation:
         if (match := _FILE_ROW.fullmatch(what)) and (key := _known_key(home, match["file"].partition("!")[0])):
             load = _best(ledger_of(home).history(key))
             return _row(home, load, match["file"].partition("!")[2] or None, int(match["record"]))
-    raise UsageError(
-        "HR132", what, "is no code, load, row or object known here", "give HR203, lv.42, lv.42:17 or an object's key"
-    )
+    raise UsageError("HR132", what or "''", "is no code, load, row or object known here", _instead(homes, what))
+
+
+def _instead(homes: Mapping[str, Home], what: str) -> str:
+    """What to type for a pipeline, a table, or the bare name of a file."""
+    if what in homes:
+        return f"it is a pipeline: `headrace show {what}`, or `headrace history {what}`"
+    for home in homes.values():
+        if what in (sink.table for sink in home.pipeline.sinks):
+            return f'it is a table of {home.name}: `headrace sql "SELECT * FROM {what} LIMIT 10"`'
+    ends = [key for home in homes.values() for key in ledger_of(home).standing() if what and key.endswith(f"/{what}")]
+    if ends:
+        return f"did you mean {', '.join(repr(key) for key in ends[:3])}?"
+    return "give HR203, lv.42, lv.42:17 or an object's key"
 
 
 def _load(homes: Mapping[str, Home], id: str) -> tuple[Home, Load]:

@@ -19,6 +19,7 @@ from headrace.engine.publish import blocked
 from headrace.engine.settings import Settings
 from headrace.model.errors import HeadraceError
 from headrace.model.loads import Counts
+from headrace.model.words import count
 from headrace.project.alarms import alarms, rejected
 from headrace.project.results import PipelineStatus
 from headrace.project.tables import ledger_of
@@ -52,11 +53,13 @@ def pipeline_status(home: Home) -> PipelineStatus:
 def _alarms(home: Home, s: PipelineStatus, totals: Counts) -> list[str]:
     found = []
     if s.dead:
-        found.append(f"{s.dead:,} objects cannot load: headrace dlq ls {home.name}")
+        found.append(f"{count(s.dead, 'object')} cannot load: headrace dlq ls {home.name}")
     if s.held:
-        found.append(f"{s.held:,} retractions wait for a person: headrace retract {home.name} --confirm")
+        found.append(f"{count(s.held, 'retraction')} to be confirmed: headrace retract {home.name} --confirm")
     if s.stale:
-        found.append(f"{s.stale:,} objects stand in an older version than the store holds: headrace dlq ls {home.name}")
+        found.append(
+            f"{count(s.stale, 'object')} in an older version than the store holds: headrace dlq ls {home.name}"
+        )
     return found + [f"{alarm.found}: {alarm.next}" for alarm in alarms(home, totals)]
 
 
