@@ -17,7 +17,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from headrace.model.errors import HeadraceError, UsageError
+from headrace.model.errors import HeadraceError, InfrastructureError, UsageError
 
 SAFE_TABLE_FUNCTIONS = frozenset({"range", "generate_series", "generateseries", "unnest", "generate_subscripts"})
 """Functions that may stand where a table does: they read nothing."""
@@ -193,6 +193,10 @@ def _locked(tables: Mapping[str, Relation], limits: Limits) -> Iterator[duckdb.D
         connection.execute("SET lock_configuration = true")
         yield connection
     except duckdb.Error as exc:
+        for name, relation in tables.items():
+            if missing := [path for path in relation.files if not path.exists()]:
+                found = f"{len(missing):,} of its files are missing, such as {missing[0]}"
+                raise InfrastructureError("HR532", f"table {name!r}", found, "see `headrace status`") from exc
         raise _explained(exc) from exc
     finally:
         connection.close()

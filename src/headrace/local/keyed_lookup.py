@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -22,11 +22,20 @@ from headrace.sinks.keyed import AFTER, escaped, quoted
 _TIMES = ("TIMESTAMP", "TIMESTAMPTZ")
 
 
-class KeyedLookup:
-    """Reads `path`. Each thread gets a connection of its own, opened on first use."""
+def missing_table(table: str, number: int) -> InfrastructureError:
+    """HR533: a keyed table that the ledger knows at `number` holds nothing at all."""
+    found = f"is missing or empty, while the ledger is at revision {number}"
+    return InfrastructureError("HR533", f"keyed table {table!r}", found, f"headrace rebuild {table}")
 
-    def __init__(self, path: Path, table: str) -> None:
-        self.path, self.table = path, table
+
+class KeyedLookup:
+    """Reads `path`. Each thread gets a connection of its own, opened on first use.
+
+    `expected` tells the number that the ledger knows of the table: where the file has none, 0 is the only right one.
+    """
+
+    def __init__(self, path: Path, table: str, expected: Callable[[], int] = lambda: 0) -> None:
+        self.path, self.table, self._expected = path, table, expected
         self._local = threading.local()
         self._opened: list[sqlite3.Connection] = []
 
@@ -84,8 +93,10 @@ class KeyedLookup:
 
     @contextmanager
     def _snapshot(self) -> Iterator[tuple[sqlite3.Connection, Layout] | None]:
-        """One revision to read from, with its shape; None before the first."""
+        """One revision to read from, with its shape; None before the first. Raises HR533 if it held rows once."""
         if not self.path.exists():
+            self._local = threading.local()  # what is open was deleted: not to be read when the table is there again
+            self._refuse_lost()
             yield None
             return
         try:
@@ -93,6 +104,8 @@ class KeyedLookup:
             connection.execute("BEGIN")
             try:
                 layout = _layout(connection)
+                if layout is None:
+                    self._refuse_lost()
                 yield (connection, layout) if layout else None
             finally:
                 connection.execute("COMMIT")
@@ -100,6 +113,10 @@ class KeyedLookup:
             raise InfrastructureError(
                 "HR519", f"keyed {self.table!r}", f"its file cannot be read: {exc}", "run `headrace doctor`"
             ) from exc
+
+    def _refuse_lost(self) -> None:
+        if at := self._expected():
+            raise missing_table(self.table, at)
 
     def _connection(self) -> sqlite3.Connection:
         found: sqlite3.Connection | None = getattr(self._local, "connection", None)

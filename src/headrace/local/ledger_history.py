@@ -230,6 +230,13 @@ class History:
             values = (self.pipeline, kind, at, at)
         return [file_of(row) for row in self._db.connection().execute(files_query(where), values)]
 
+    def standing_paths(self) -> list[str]:
+        """Where the files are that stand now, of every kind."""
+        rows = self._db.connection().execute(
+            "select path from files where pipeline = ? and added is not null and removed is null", (self.pipeline,)
+        )
+        return [path for (path,) in rows]
+
     def overlapping(self, kind: str, lo: Any, hi: Any) -> list[DataFile]:
         """Standing files whose first key column may hold a value in [lo, hi], or of unknown range."""
         where = (

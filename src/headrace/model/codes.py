@@ -240,6 +240,10 @@ CODES: dict[str, str] = {
         "--all` reads their objects again and replaces what is lost; objects that are gone from the landing folder "
         "must be put back first, or let go with `headrace retract PIPELINE --gone`."
     ),
+    "HR533": (
+        "A keyed table that held rows is missing or empty. `headrace rebuild TABLE` fills it from the base; until then "
+        "a lookup has no answer."
+    ),
     "HR601": "The confined child was killed from outside, perhaps by the system for want of memory. It is tried again.",
     "HR602": (
         "The confined child needed more memory than it may use. Raise memory_limit if the input is that large by right."

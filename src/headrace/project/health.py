@@ -14,11 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from headrace.engine.base import base_lost, lost
 from headrace.engine.home import Home
 from headrace.engine.publish import blocked
 from headrace.engine.settings import Settings
+from headrace.local.keyed_lookup import missing_table
 from headrace.model.errors import HeadraceError
-from headrace.model.loads import Counts
+from headrace.model.loads import Counts, FileKind
+from headrace.model.pipeline import Keyed
 from headrace.model.words import count
 from headrace.project.alarms import alarms, rejected
 from headrace.project.results import PipelineStatus
@@ -71,6 +74,14 @@ def _faults(home: Home, s: PipelineStatus) -> list[str]:
         found.append(str(exc))
     if (error := blocked(home)) is not None:
         found.append(str(error))
+    if any(not (home.root / path).exists() for path in ledger_of(home).standing_paths()):
+        kinds: tuple[FileKind, ...] = ("data", "losers", "rejected")
+        missing = lost(home.root, [file for kind in kinds for file in ledger_of(home).files(kind)])
+        found += [str(base_lost(home.name, missing))] if missing else []
+    for sink in home.pipeline.sinks:
+        at = s.sinks.get(sink.table, 0)
+        if isinstance(sink, Keyed) and at and not home.writers[sink.table].number():
+            found.append(str(missing_table(sink.table, at)))
     late = {name: n for name, n in s.sinks.items() if n < s.revision}
     found += [f"sink {name} is at revision {n} of {s.revision}: headrace run {home.name}" for name, n in late.items()]
     return found
@@ -149,7 +160,19 @@ def _state(root: Path) -> list[Finding]:
             next = f"refill it with `headrace rebuild {path.stem}`"
         known = version == newest or (version < newest and path.parent == root)
         findings.append(Finding(path.name, sound == "ok" and known, found, next))
+        if path == root / "ledger.db" and sound == "ok" and version == newest:
+            findings.append(_base(root, path))
     return findings
+
+
+def _base(root: Path, ledger: Path) -> Finding:
+    """Whether every file is there that the ledger says stands."""
+    query = "select path from files where added is not null and removed is null"
+    with closing(sqlite3.connect(f"{ledger.as_uri()}?mode=rw", uri=True, timeout=60)) as db:
+        paths = [root / path for (path,) in db.execute(query)]
+    missing = [path for path in paths if not path.exists()]
+    found = f"{len(paths):,} files" + (f", {len(missing):,} of them missing, such as {missing[0]}" if missing else "")
+    return Finding("base files", not missing, found, "headrace status, then headrace replay PIPELINE --all")
 
 
 _MEASURES = {

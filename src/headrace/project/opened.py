@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -221,8 +221,17 @@ class Project:
         if table not in tables:
             raise UsageError("HR128", table, "there is no such keyed table", meant(table, tables))
         if table not in self._lookups:
-            self._lookups[table] = KeyedLookup(self.root / "keyed" / f"{table}.db", table)
+            expected = partial(self._sink_number, table)
+            self._lookups[table] = KeyedLookup(self.root / "keyed" / f"{table}.db", table, expected)
         return self._lookups[table]
+
+    def _sink_number(self, table: str) -> int:
+        """The revision that the ledger knows a sink to be at; 0 without a ledger."""
+        from headrace.project.tables import ledger_of
+
+        if not (self.root / "ledger.db").exists():
+            return 0
+        return ledger_of(self._home_of_sink(table)).sinks().get(table, 0)
 
     def history(
         self,
