@@ -15,7 +15,7 @@ from headrace.local.clock import ManualClock
 from headrace.local.target import LocalTarget
 from headrace.model.loads import Counts
 
-from .check import base_rows, rows_in
+from .check import LOSERS, REJECTED, base_rows, rows_in
 from .coming import put
 from .oracle import Stands
 from .world import World
@@ -56,11 +56,10 @@ def _compare(world: World, clean: Home) -> None:
     ours = world.home
     for name in ours.writers:
         assert sorted(rows_in(ours, name), key=str) == sorted(rows_in(clean, name), key=str), f"{name} is not clean"
-    for kind, columns in (
-        ("losers", "k, v, w, _source_file, _source_row, _verdict"),
-        ("rejected", '_source_file, _source_row, _source_line, rule, "column", value, reason, raw'),
-    ):
-        assert sorted(base_rows(ours, kind, columns), key=str) == sorted(base_rows(clean, kind, columns), key=str), kind
+    for kind, columns in (("losers", LOSERS), ("rejected", REJECTED)):
+        assert sorted(base_rows(ours, kind, *columns), key=str) == sorted(base_rows(clean, kind, *columns), key=str), (
+            kind
+        )
     counts = [_counts(ours), _counts(clean)]
     assert counts[0] == counts[1], f"counts are {counts[0]}, a clean run has {counts[1]}"
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -104,6 +105,7 @@ class Policies:
         lakes = (("items",), ("items", "by_key"))
         return lakes if self.partition else (*lakes, ("by_key",))
 
+    @cache  # noqa: B019  # a few hundred at most; making record classes takes a tenth of a history
     def pipeline(self, definition: Definition) -> Pipeline:
         sinks = {"items": lake("items", partition_by=self.partition), "by_key": keyed("by_key")}
         if self.identity != "key":

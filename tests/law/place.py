@@ -101,7 +101,7 @@ class Place:
 
     def losers(self) -> list[tuple[int, int, str, str]]:
         """(k, v, file, verdict) of accepted rows that another row with their key keeps away."""
-        found = base_rows(self.home, "losers", "k, v, _source_file, _verdict")
+        found = base_rows(self.home, "losers", "k", "v", "_source_file", "_verdict")
         return sorted((k, v, file.removeprefix("in/"), verdict) for k, v, file, verdict in found)
 
     def load(self, name: str) -> Load:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import multiprocessing
 import shutil
-import time
 from collections.abc import Iterator
 from functools import cache
 from multiprocessing.context import ForkServerContext
@@ -75,11 +74,17 @@ def server() -> ForkServerContext:
 @pytest.fixture
 def root(tmp_path: Path) -> Iterator[Path]:
     """A root where 200 files lie."""
-    target = LocalTarget(tmp_path / "root", driver.SETTINGS)
-    driver.arrive(target, driver.FILES)
-    target.close()
+    begin(tmp_path / "root")
     yield tmp_path / "root"
     shutil.rmtree(tmp_path / "root", ignore_errors=True)
+
+
+def begin(root: Path) -> None:
+    """Nothing but 200 files, whatever was there before."""
+    shutil.rmtree(root, ignore_errors=True)
+    target = LocalTarget(root, driver.SETTINGS)
+    driver.arrive(target, driver.FILES)
+    target.close()
 
 
 @cache
@@ -148,16 +153,17 @@ def test_killed_at_a_fault_point_it_ends_the_same(server: ForkServerContext, roo
 def kill_at_random(server: ForkServerContext, root: Path, seed: int) -> None:
     """Kill the process again and again while it works, then let it finish."""
     random = Random(seed)
-    longest, killed = 4.0, 0
+    longest, killed = 0.6, 0  # a run takes about a second: some are killed early, some in what others left
     while killed < IN_A_ROW:
         process = start(server, root)
-        time.sleep(random.uniform(0.1, longest))
+        process.join(random.uniform(0.05, longest))
         process.kill()
         process.join()
         assert process.exitcode in (0, -9), "it failed by itself"
         killed += process.exitcode == -9
-        if process.exitcode == 0:  # it was done before: be quicker
-            longest *= 0.7
+        if process.exitcode == 0:  # it was done before: there is nothing left to be killed in
+            begin(root)
+            longest *= 0.8
     finish(server, root)
 
 
