@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"model", "ports", "contract", "engine"},
     "project": {"model", "ports", "contract", "formats", "sinks", "engine", "config", "local", "aws", "spark"},
     "server": {"model", "ports", "project"},
-    "cli": {"", "model", "ports", "contract", "formats", "engine", "config", "project", "server"},
+    "cli": {"", "model", "config", "project", "server", "engine.home", "engine.settings", "engine.log"},
     "": {"model", "project"},  # headrace/__init__.py: the user's vocabulary
     "__main__": {"cli"},
 }

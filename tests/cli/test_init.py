@@ -11,7 +11,7 @@ import pytest
 from cli_project import Command, csv
 
 from headrace.cli.draft import column_name, identifier, render
-from headrace.cli.evidence import Evidence
+from headrace.project.evidence import Evidence
 
 REAL = Path(os.environ.get("HEADRACE_REAL_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 

@@ -9,7 +9,7 @@ import keyword
 import re
 from collections.abc import Sequence
 
-from headrace.cli.evidence import Evidence
+from headrace.project.evidence import Evidence
 
 _TYPES = {"uuid": "UUID"}
 _TAKEN = {"str", "int", "float", "bool", "date", "datetime", "UUID", "key", "column", "derived"}

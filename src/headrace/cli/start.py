@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from headrace.cli.options import command
-from headrace.cli.output import Output
+from headrace.cli.output import Output, count
 from headrace.model.errors import UsageError
 
 TOML = """# Places, never logic: what rows look like stands in pipelines.py.
@@ -65,9 +66,7 @@ def init(arguments: argparse.Namespace, output: Output) -> int:
     if not (arguments.only_print or arguments.dry_run):
         _refuse_existing(folder)
     if arguments.files:
-        from headrace.cli.scanning import draft_from
-
-        files["pipelines.py"] = draft_from(arguments.files, arguments.name, output)
+        files["pipelines.py"] = _draft_from(arguments.files, arguments.name, output)
     if arguments.only_print:
         output.data(files["pipelines.py"].rstrip("\n"))
         return 0
@@ -110,3 +109,32 @@ def demo(arguments: argparse.Namespace, output: Output) -> int:
     from headrace.cli.demonstration import run_demo
 
     return run_demo(arguments, output)
+
+
+def _draft_from(given: Sequence[str], name: str | None, output: Output) -> str:
+    """The source of a definition drafted from all rows of these files and folders.
+
+    Raises UsageError HR121 for a file that is not there, HR139 where the files hold no table; BadObject for one that
+    cannot be read.
+    """
+    from headrace.cli.draft import identifier, render
+    from headrace.project.scanning import files_of, name_of, scan_whole, suffixes_of
+
+    files = files_of(given)
+    pipeline = identifier(name or name_of(files))
+    output.say(f"scanning {count(len(files), 'file')} whole")
+    found = scan_whole(files)
+    if not found.columns:
+        raise UsageError("HR139", ", ".join(given), "no table was found", "give files with a header and rows")
+    output.say(f"{count(found.rows, 'row')}, {count(len(found.columns), 'column')}")
+    if found.misfits:
+        output.say(f"{count(found.misfits, 'record')} fit no header: a run rejects them, with their reasons")
+    return render(
+        pipeline,
+        suffixes_of(files),
+        found.columns,
+        found.key,
+        optional=found.optional,
+        repeated=found.repeated,
+        scanned=files[0].name if len(files) == 1 else f"{len(files):,} files, {files[0].name} the first",
+    )

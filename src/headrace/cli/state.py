@@ -114,11 +114,11 @@ def show(arguments: argparse.Namespace, output: Output) -> int:
 
 def logs(arguments: argparse.Namespace, output: Output) -> int:
     from headrace import config
-    from headrace.engine import log
+    from headrace.engine.log import NAME, read
 
     folder = config.read(Path(arguments.project)).target(arguments.target).root / "logs"
-    last = deque(log.read(folder), maxlen=arguments.lines)
-    follow = _followed(folder / log.NAME) if arguments.follow else iter(())  # before printing, so as to miss nothing
+    last = deque(read(folder), maxlen=arguments.lines)
+    follow = _followed(folder / NAME) if arguments.follow else iter(())  # before printing, so as to miss nothing
     for record in last:
         output.data(_line(record, output.as_json))
     if not last:

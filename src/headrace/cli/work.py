@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             output.table(foretold(project, arguments.pipeline, arguments.files) if arguments.files else [])
             return 0
         from headrace.cli.progress import progress
-        from headrace.engine import log
+        from headrace.engine.log import listening
 
         notified: set[str] = set()
 
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             if event == "notified":
                 notified.add(str(fields.get("name")))
 
-        with progress(output, project, [arguments.pipeline]) as on_progress, log.listening(hear):
+        with progress(output, project, [arguments.pipeline]) as on_progress, listening(hear):
             result = project.run(arguments.pipeline, arguments.files, on_progress=on_progress)
         if output.as_json:
             output.emit(result.public())
@@ -60,7 +60,7 @@ def up(arguments: argparse.Namespace, output: Output) -> int:
     import signal
     import threading
 
-    from headrace.engine import log
+    from headrace.engine.log import listening
 
     stop = threading.Event()
     received: list[int] = []
@@ -71,7 +71,7 @@ def up(arguments: argparse.Namespace, output: Output) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, ask_to_stop)
-    with opened(arguments) as project, log.listening(lambda what, told: _tell_event(project, what, told, output)):
+    with opened(arguments) as project, listening(lambda what, told: _tell_event(project, what, told, output)):
         project.up(stop)
     output.say("stopped; what was committed stands")
     return 130 if signal.SIGINT in received else 0

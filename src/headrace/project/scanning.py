@@ -1,6 +1,6 @@
 """The whole content of files as evidence, gathered in the confined child: the bytes are foreign until they are loaded.
 
-Called by `headrace init --from`. The answer is a definition module as text.
+Called by `headrace init --from`, which drafts a definition from the answer.
 """
 
 from __future__ import annotations
@@ -9,14 +9,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headrace.cli.draft import identifier, render
-from headrace.cli.evidence import Evidence, gather, propose_key, quote, repeated_rows
-from headrace.cli.output import Output, count
 from headrace.model.errors import UsageError
+from headrace.project.evidence import Evidence, gather, propose_key, quote, repeated_rows
 
 if TYPE_CHECKING:
     import duckdb
@@ -27,18 +25,23 @@ PACKED = (".gz", ".zst")
 MEMORY, TIMEOUT = "2GB", 3600.0
 
 
-def draft_from(given: Sequence[str], name: str | None, output: Output) -> str:
-    """The source of a definition drafted from all rows of these files and folders.
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What all rows of some files are like. `optional` columns are not in every file; `misfits` fit no header."""
 
-    Raises UsageError HR121 for a file that is not there, HR139 where the files hold no table; BadObject for one that
-    cannot be read.
-    """
+    rows: int
+    misfits: int
+    columns: Sequence[Evidence]
+    optional: frozenset[str]
+    key: tuple[str, ...] | None
+    repeated: int
+
+
+def scan_whole(files: Sequence[Path]) -> Scan:
+    """Look at every row of the files, in a confined child. Raises BadObject for a file that cannot be read."""
     from headrace.engine.sandbox import Sandbox
     from headrace.engine.settings import Settings
 
-    files = _files(given)
-    pipeline = identifier(name or _name_of(files))
-    output.say(f"scanning {count(len(files), 'file')} whole")
     with tempfile.TemporaryDirectory(prefix="headrace-init-") as folder:
         scratch = Path(folder).resolve()
         copies = [(path.name, str(scratch / f"{i}-{path.name}")) for i, path in enumerate(files)]
@@ -48,24 +51,21 @@ def draft_from(given: Sequence[str], name: str | None, output: Output) -> str:
         settings = Settings(memory_limit=MEMORY)
         with Sandbox(settings, writable=[scratch], preload=[]) as child:
             found = child.call(f"{__name__}:handle", payload, TIMEOUT)
-    columns = [Evidence(**c) for c in found["columns"]]
-    if not columns:
-        raise UsageError("HR139", ", ".join(given), "no table was found", "give files with a header and rows")
-    output.say(f"{count(found['rows'], 'row')}, {count(len(columns), 'column')}")
-    if found["misfits"]:
-        output.say(f"{count(found['misfits'], 'record')} fit no header: a run rejects them, with their reasons")
-    return render(
-        pipeline,
-        _suffixes(files),
-        columns,
+    return Scan(
+        found["rows"],
+        found["misfits"],
+        [Evidence(**c) for c in found["columns"]],
+        frozenset(found["optional"]),
         tuple(found["key"]) if found["key"] else None,
-        optional=frozenset(found["optional"]),
-        repeated=found["repeated"],
-        scanned=_scanned(files),
+        found["repeated"],
     )
 
 
-def _files(given: Sequence[str]) -> list[Path]:
+def files_of(given: Sequence[str]) -> list[Path]:
+    """The files given, and those in given folders, that hold anything.
+
+    Raises UsageError HR121 for one that is not there, HR139 where nothing is left.
+    """
     found: list[Path] = []
     for text in given:
         path = Path(text)
@@ -83,21 +83,18 @@ def _files(given: Sequence[str]) -> list[Path]:
     return found
 
 
-def _name_of(files: Sequence[Path]) -> str:
+def name_of(files: Sequence[Path]) -> str:
     """The one file's name without suffixes, or that of the files' common folder."""
     if len(files) == 1:
         return files[0].name.split(".")[0]
     return Path(os.path.commonpath([f.absolute().parent for f in files])).name
 
 
-def _suffixes(files: Sequence[Path]) -> list[str]:
+def suffixes_of(files: Sequence[Path]) -> list[str]:
+    """Their suffixes, without those of packing."""
     names = (f.name.lower() for f in files)
     plain = (next((n.removesuffix(p) for p in PACKED if n.endswith(p)), n) for n in names)
     return sorted({Path(n).suffix for n in plain})
-
-
-def _scanned(files: Sequence[Path]) -> str:
-    return files[0].name if len(files) == 1 else f"{len(files):,} files, {files[0].name} the first"
 
 
 def handle(payload: dict[str, Any]) -> dict[str, Any]:
