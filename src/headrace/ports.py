@@ -19,6 +19,7 @@ from headrace.model.loads import (
     Hint,
     Lease,
     Load,
+    Outline,
     Revision,
     Settlement,
     Shape,
@@ -259,6 +260,14 @@ class Ledger(Protocol):
 
     def standing(self) -> dict[str, Load]:
         """What stands under each key, skipped twins included."""
+        ...
+
+    def outline(self) -> Iterator[Outline]:
+        """Every load that is not history yet, in the order of keys and oldest first, without holding them all."""
+        ...
+
+    def corrected(self) -> set[tuple[str, str]]:
+        """Key and version of everything that people corrected."""
         ...
 
     def count_standing(self) -> int:

@@ -9,13 +9,14 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from headrace.local.clock import ManualClock
-from headrace.local.store import SENTINEL, FolderStore, _copy
+from headrace.local.disk import copy
+from headrace.local.store import SENTINEL, FolderStore
 from headrace.model.errors import BadObject, HeadraceError, InfrastructureError, ObjectMoving, StoreUnavailable
 
 as_root = os.geteuid() == 0
@@ -279,7 +280,7 @@ def test_a_full_disk_is_a_fault_and_leaves_nothing_half_written(mounted: Path, s
     assert keys(full) == [] and [p.name for p in full.root.iterdir()] == [SENTINEL]
     (mounted / "spool").mkdir()
     (store.root / "big.csv").write_bytes(spool.read_bytes())
-    with pytest.raises(InfrastructureError, match=r"HR304 big\.csv: no space"):
+    with pytest.raises(InfrastructureError, match=r"HR304 big\.csv: No space"):
         store.fetch("big.csv", mounted / "spool/copy")
 
 
@@ -320,7 +321,7 @@ def test_a_copy_is_no_longer_than_the_file_was_when_it_was_opened(store: FolderS
     source = os.open(path, os.O_RDONLY)
     size = os.fstat(source).st_size
     path.write_text("x" * 9_000_000)
-    version = _copy(source, spool, size)
+    version = copy(source, spool, size)
     os.close(source)
     assert spool.stat().st_size == 3_000_000
     assert version == hashlib.sha256(spool.read_bytes()).hexdigest()
@@ -381,13 +382,34 @@ def test_a_put_that_fails_leaves_nothing_behind(store: FolderStore, tmp_path: Pa
     assert list(store.root.iterdir()) == [store.root / SENTINEL]
 
 
-def test_an_object_is_archived_if_it_still_is_that_version(store: FolderStore, spool: Path) -> None:
-    drop(store, "a/b.csv", "one")
-    _, version = store.fetch("a/b.csv", spool)
-    store.archive("a/b.csv", version)
-    assert store.stat("a/b.csv") is None
-    assert (store.archived / version[:16] / "a/b.csv").read_text() == "one"
-    drop(store, "a/b.csv", "two")
-    with pytest.raises(ObjectMoving, match="HR302"):
-        store.archive("a/b.csv", version)
-    assert keys(store) == ["a/b.csv"]
+def test_what_was_fresh_when_it_was_looked_at_is_so_however_long_it_takes_to_read(tmp_path: Path, spool: Path) -> None:
+    """What is written while it is read may leave the fingerprint as it is."""
+
+    class Slow:
+        """Ten seconds go by between two looks at it."""
+
+        def __init__(self) -> None:
+            self._now = datetime.now(UTC) - timedelta(seconds=10)
+
+        def now(self) -> datetime:
+            self._now += timedelta(seconds=10)
+            return self._now
+
+    FolderStore.create(tmp_path / "landing")
+    for read in (lambda store: store.fetch("a.csv", spool), lambda store: store.digest("a.csv")):
+        store = FolderStore(tmp_path / "landing", Slow())
+        drop(store, "a.csv")
+        assert read(store)[0].fresh
+
+
+def test_what_is_listed_is_in_the_order_of_its_keys_whatever_the_bytes_of_its_name(store: FolderStore) -> None:
+    for name in (b"a\xff.csv", b"a\xff/b.csv", b"a.csv", b"a/b.csv", b"a^.csv", b"ab.csv", "a\u00e9.csv".encode()):
+        path = os.fsencode(store.root) + b"/" + name
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        try:
+            with open(path, "w") as file:
+                file.write("x")
+        except OSError:
+            pytest.skip("this file system takes no such name")
+    assert keys(store) == sorted(keys(store))
+    assert all(store.stat(key) is not None for key in keys(store))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,7 @@ from headrace.local.database import Database
 from headrace.local.ledger_rows import file_of, files_query, load_of
 from headrace.model.contract import Contract
 from headrace.model.errors import InfrastructureError, UsageError
-from headrace.model.loads import Counts, DataFile, Load
+from headrace.model.loads import Counts, DataFile, Load, LoadState, Outline
 from headrace.model.times import instant_of, text_of
 
 _PIPELINES = """
@@ -109,6 +109,16 @@ class History:
             (self.pipeline, json.dumps(list(keys))),
         )
         return [load_of(row) for row in rows]
+
+    def outline(self) -> Iterator[Outline]:
+        """Every load that is not history yet, in the order of keys and oldest first, without holding them all."""
+        rows = self._db.connection().execute(
+            "select key, id, version, contract, corrections, state, fingerprint, stale from loads where pipeline = ?"
+            " and state in ('seen', 'staged', 'dead', 'decided', 'standing', 'skipped') order by key, seq",
+            (self.pipeline,),
+        )
+        for key, id, version, contract, corrections, state, fingerprint, stale in rows:
+            yield Outline(key, id, version, contract, corrections, LoadState(state), fingerprint, bool(stale))
 
     def standing(self) -> dict[str, Load]:
         """What stands under each key, skipped twins included."""
@@ -329,6 +339,13 @@ class History:
                 "delete from corrections where pipeline = ? and key = ? and version = ? and member = ? and record = ?",
                 [(self.pipeline, c.key, c.version, c.member, c.record) for c in corrections],
             )
+
+    def corrected(self) -> set[tuple[str, str]]:
+        """Key and version of everything that people corrected."""
+        rows = self._db.connection().execute(
+            "select distinct key, version from corrections where pipeline = ?", (self.pipeline,)
+        )
+        return {(key, version) for key, version in rows}
 
     def corrections_digest(self, key: str, version: str) -> str:
         """A name for the set of corrections of a version; empty when there are none."""

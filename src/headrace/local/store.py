@@ -18,9 +18,7 @@ names that begin with a dot, and names that end in `.part` or `.tmp`. Write unde
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
-import secrets
 import stat as modes
 import sys
 import threading
@@ -30,7 +28,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from headrace.local.archive import Archive
 from headrace.local.clock import SystemClock
+from headrace.local.disk import copy, fingerprint, make_folders, sync, unfinished, writing
 from headrace.model.errors import BadObject, HeadraceError, InfrastructureError, ObjectMoving, StoreUnavailable
 from headrace.model.loads import Stat
 from headrace.ports import Clock
@@ -41,7 +41,6 @@ SENTINEL = ".headrace-landing"
 UNFINISHED = (".part", ".tmp")
 MOST_BYTES = 1024  # of a key: S3's limit, so that a definition can move there
 MOST_SEGMENT = 255  # bytes of one name in any common file system
-CHUNK = 1 << 20
 SYNCS = 8  # at a time: measured 2,900 a second one by one, 7,000 with eight, 8,100 with 32
 FRESH = 2_000_000_000  # ns: the coarsest tick of a file system in use (FAT's); a write within it may leave no trace
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -63,6 +62,7 @@ class FolderStore:
     def __init__(self, root: Path, clock: Clock | None = None, archive: Path | None = None) -> None:
         self.root = root
         self.archived = archive or root.with_name("archive")
+        self._archive = Archive(self.archived)
         self._clock: Clock = clock or SystemClock()
         self._real = ""  # where `root` really is, asked once
         self._last = 0  # creation time of the newest put, in ns
@@ -77,12 +77,12 @@ class FolderStore:
         """
         made = root.with_name(f".{root.name}-made")
         if not made.exists():
-            with _writing(str(root)):
-                _make_folders(root)
+            with writing(str(root)):
+                make_folders(root)
                 (root / SENTINEL).write_text("Headrace watches this folder. Do not delete this file.\n")
-                _sync(root)
+                sync(root)
                 made.touch()
-                _sync(root.parent)
+                sync(root.parent)
         return FolderStore(root, clock)
 
     def make_prefix(self, prefix: str) -> None:
@@ -90,8 +90,8 @@ class FolderStore:
         self.check()
         folder, _, _ = prefix.rpartition("/")
         if folder:
-            with _writing(folder):
-                _make_folders(self._path(folder))
+            with writing(folder):
+                make_folders(self._path(folder))
 
     def stat(self, key: str) -> Stat | None:
         path = self._name(key)
@@ -129,19 +129,21 @@ class FolderStore:
         grows later, that is another version with an event of its own, which replaces this one whole. A rename onto the
         key meanwhile is found by looking at the path again, and raises ObjectMoving too.
         """
+        asked = self._now()
         with self._opened(key) as (source, before):
-            version = _copy(source, into, before.st_size)
+            version = copy(source, into, before.st_size, which=key)
             after = os.fstat(source)
         self._still(key, before, after)
-        return self._stat(key, before), version
+        return self._stat(key, before, asked), version
 
     def digest(self, key: str) -> tuple[Stat, str]:
         """Like `fetch`, without a copy: for telling whether a changed fingerprint is a changed object."""
+        asked = self._now()
         with self._opened(key) as (source, before):
-            version = _copy(source, None, before.st_size)
+            version = copy(source, None, before.st_size)
             after = os.fstat(source)
         self._still(key, before, after)
-        return self._stat(key, before), version
+        return self._stat(key, before, asked), version
 
     def put(self, key: str, source: Path) -> Stat:
         """Store a copy durably, whole or not at all. Creation times of one store's puts strictly increase."""
@@ -158,21 +160,21 @@ class FolderStore:
         try:
             for key, source in items:
                 path = self._free(key, folders)
-                with _writing(key):
-                    ready.append((key, path.with_name(f".{secrets.token_hex(8)}.part"), path))
-                    self._copied(source, ready[-1][1])
-            with ThreadPoolExecutor(min(SYNCS, len(ready) or 1)) as pool, _writing("landing"):
-                list(pool.map(_sync, [temporary for _, temporary, _ in ready]))
+                with writing(key):
+                    ready.append((key, unfinished(path), path))
+                    self._copied(key, source, ready[-1][1])
+            with ThreadPoolExecutor(min(SYNCS, len(ready) or 1)) as pool, writing("landing"):
+                list(pool.map(sync, [temporary for _, temporary, _ in ready]))
             for key, temporary, path in ready:
-                with _writing(key):
+                with writing(key):
                     os.replace(temporary, path)
         except BaseException:
             for _, temporary, _ in ready:
                 temporary.unlink(missing_ok=True)
             raise
-        with _writing("landing"):
+        with writing("landing"):
             for folder in folders:
-                _sync(folder)
+                sync(folder)
             return [self._stat(key, os.stat(path)) for key, _, path in ready]  # renaming moves ctime, so only now
 
     def _free(self, key: str, folders: set[Path]) -> Path:
@@ -186,46 +188,33 @@ class FolderStore:
         if path.parent not in folders:
             if not self._inside(os.path.realpath(path.parent)):
                 raise BadObject("HR311", key, "its folder is a link out of the landing folder", "choose another key")
-            with _writing(key):
-                _make_folders(path.parent)
+            with writing(key):
+                make_folders(path.parent)
             folders.add(path.parent)
         return path
 
     def archive(self, key: str, version: str) -> None:
         """Move the object to `archive/<first 16 of version>/<key>` if it still is that version; else ObjectMoving."""
-        target = self._archived(key, version)
-        before, found = self.digest(key)
-        if found != version:
+        found, now = self.digest(key)
+        if now != version:
             raise ObjectMoving("HR302", key, "it is another version by now", "nothing was moved")
-        with _writing(str(target)):
-            _make_folders(target.parent)
-            os.replace(self._path(key), target)
-            _sync(target.parent)
-            _sync(self._path(key).parent)
-        moved = os.stat(target)
-        if not self._stat(key, moved).fingerprint.startswith(before.fingerprint.rpartition(":")[0]):
-            os.link(target, self._path(key))  # refuses to overwrite a third version
-            raise ObjectMoving("HR302", key, "it was replaced while it was archived", "it was put back")
+        source = self._path(key)
+        self._archive.keep(source, key, version, lambda into: self.fetch(key, into)[1])
+        self._archive.take(source, key, version, found.fingerprint)
 
     def has_archived(self, key: str, version: str) -> bool:
         """Whether `fetch_archived` would find something; it is not read."""
-        return self._archived(key, version).is_file()
+        self._name(key)
+        return self._archive.has(key, version)
 
     def fetch_archived(self, key: str, version: str, into: Path) -> bool:
         """Copy what `archive` moved away to `into`; False if it is not there any more, or not what it was."""
-        try:
-            source = os.open(self._archived(key, version), os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        with _writing(str(into)):
-            try:
-                return _copy(source, into, os.fstat(source).st_size) == version
-            finally:
-                os.close(source)
+        self._name(key)
+        return self._archive.fetch(key, version, into)
 
     def remove(self, key: str) -> None:
         """Delete the object; harmless if it is gone. Only tests and the demo need this."""
-        with _writing(key):
+        with writing(key):
             self._path(key).unlink(missing_ok=True)
 
     def check(self) -> None:
@@ -259,9 +248,6 @@ class FolderStore:
             found = f"the longest part has {max(sizes)} bytes, all {sum(sizes) + len(parts) - 1}"
             raise BadObject("HR312", key[:80] + "…", found, f"a folder holds {MOST_SEGMENT} and {MOST_BYTES}")
         return f"{self.root}/{key}"
-
-    def _archived(self, key: str, version: str) -> Path:
-        return self.archived / version[:16] / self._path(key).relative_to(self.root)
 
     def _inside(self, path: str) -> bool:
         self._real = self._real or os.path.realpath(self.root) + os.sep
@@ -308,8 +294,6 @@ class FolderStore:
         except HeadraceError:
             raise
         except OSError as exc:
-            if exc.errno == errno.ENOSPC:
-                raise InfrastructureError("HR304", key, "no space for its copy", "free space on the disk") from exc
             self.check()
             raise InfrastructureError("HR303", key, exc.strerror or str(exc), "make it readable") from exc
         finally:
@@ -317,29 +301,29 @@ class FolderStore:
 
     def _still(self, key: str, before: os.stat_result, after: os.stat_result) -> None:
         now = self.stat(key)
-        first = _fingerprint(before)
-        if now is None or _fingerprint(after) != first or now.fingerprint != first:
+        first = fingerprint(before)
+        if now is None or fingerprint(after) != first or now.fingerprint != first:
             raise ObjectMoving("HR302", key, "it changed while it was read", "its next event reads it again")
 
-    def _copied(self, source: Path, temporary: Path) -> None:
+    def _copied(self, key: str, source: Path, temporary: Path) -> None:
         with open(source, "rb", buffering=0) as reading:
-            _copy(reading.fileno(), temporary, os.fstat(reading.fileno()).st_size, hashed=False)
+            copy(reading.fileno(), temporary, os.fstat(reading.fileno()).st_size, hashed=False, which=key)
         with self._lock:
-            now = (self._clock.now() - EPOCH) // timedelta(microseconds=1) * 1000
-            self._last = max(now, self._last + 1000)
+            self._last = max(self._now(), self._last + 1000)
             os.utime(temporary, ns=(self._last, self._last))
 
     def _walk(self, below: str, start: str) -> Iterator[Stat]:
         try:
             with os.scandir(self.root / below) as entries:
                 # a folder sorts as "name/", so that keys come in their own order
-                names = sorted((e.name + "/" * e.is_dir(follow_symlinks=False), e) for e in entries)
+                folders = ((e.name + "/" * e.is_dir(follow_symlinks=False), e) for e in entries)
+                names = sorted((_shown(name), name, entry) for name, entry in folders)
         except (FileNotFoundError, NotADirectoryError):
             return  # went meanwhile, or never was: `list` checks the root before and after
         except OSError as exc:
             place, why = str(self.root / below), exc.strerror or str(exc)
             raise StoreUnavailable("HR301", place, why, "make the folder readable") from exc
-        for name, entry in names:
+        for _, name, entry in names:
             if ignored(entry.name) or not name.startswith(start):
                 continue
             if name[-1] == "/":
@@ -349,10 +333,14 @@ class FolderStore:
             if found is not None:
                 yield found
 
-    def _stat(self, key: str, found: os.stat_result) -> Stat:
+    def _stat(self, key: str, found: os.stat_result, asked: int | None = None) -> Stat:
+        """`asked`: when it was looked at, if reading it took a while. What was fresh then may have changed since."""
         created = EPOCH + timedelta(microseconds=found.st_mtime_ns // 1000)
-        age = (self._clock.now() - EPOCH) // timedelta(microseconds=1) * 1000 - found.st_ctime_ns
-        return Stat(key, found.st_size, created, _fingerprint(found), fresh=age < FRESH)
+        age = (self._now() if asked is None else asked) - found.st_ctime_ns
+        return Stat(key, found.st_size, created, fingerprint(found), fresh=age < FRESH)
+
+    def _now(self) -> int:
+        return (self._clock.now() - EPOCH) // timedelta(microseconds=1) * 1000
 
     def _entry(self, key: str, entry: os.DirEntry[str]) -> Stat | None:
         try:
@@ -371,33 +359,12 @@ class FolderStore:
             found = target if modes.S_ISREG(target.st_mode) else found  # a linked folder is refused when it is read
         if not (modes.S_ISREG(found.st_mode) or modes.S_ISLNK(found.st_mode)):
             return None
-        return self._stat(key.encode(errors="surrogateescape").decode(errors="backslashreplace"), found)
+        return self._stat(_shown(key), found)
 
 
-def _fingerprint(found: os.stat_result) -> str:
-    """What changes whenever a file is written or replaced, but for writes within one tick of the clock."""
-    return f"{found.st_dev}:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}"
-
-
-def _copy(source: int, into: Path | None, size: int, hashed: bool = True) -> str:
-    """Hash the first `size` bytes of `source`, writing the same bytes to `into`; stops early where the file ends.
-
-    Bounded, because a file that somebody appends to faster than we copy would otherwise fill the disk.
-    """
-    hasher = hashlib.sha256()
-    target = -1 if into is None else os.open(into, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        while size > 0 and (chunk := os.read(source, min(CHUNK, size))):
-            size -= len(chunk)
-            if hashed:
-                hasher.update(chunk)
-            written = 0 if target >= 0 else len(chunk)
-            while written < len(chunk):
-                written += os.write(target, chunk[written:] if written else chunk)
-    finally:
-        if target >= 0:
-            os.close(target)
-    return hasher.hexdigest()
+def _shown(name: str) -> str:
+    """A name as keys have it: bytes that are not UTF-8 are escaped, so that they can be told."""
+    return name if name.isascii() else name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def _raw(root: Path, key: str) -> bytes | None:
@@ -417,28 +384,3 @@ def _path_of(descriptor: int) -> str:
 
         return fcntl.fcntl(descriptor, F_GETPATH, b"\0" * 1024).rstrip(b"\0").decode(errors="surrogateescape")
     return os.readlink(f"/proc/self/fd/{descriptor}")
-
-
-def _make_folders(folder: Path) -> None:
-    """Make a folder and its parents, each durable in its own parent."""
-    if folder.is_dir():
-        return
-    _make_folders(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _sync(folder.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _writing(which: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        raise InfrastructureError("HR304", which, exc.strerror or str(exc), "free or grant space, then retry") from exc

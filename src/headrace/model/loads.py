@@ -124,6 +124,19 @@ class Load:
     seconds: float = 0.0
 
 
+class Outline(NamedTuple):
+    """As much of a load as tells whether its key is settled: a scan passes by every load there is."""
+
+    key: str
+    id: str
+    version: str
+    contract: str
+    corrections: str
+    state: LoadState
+    fingerprint: str
+    stale: bool
+
+
 UNREAD = "unread"
 """The version of an object of which nothing could be read."""
 
