@@ -45,14 +45,22 @@ def connect() -> duckdb.DuckDBPyConnection:
 def stage(
     contract: Contract, headers: Sequence[str], cells: Sequence[Sequence[str | None]], *, plain: bool = False
 ) -> Staged:
-    """Stage rows of text under these headers."""
+    """Stage rows of text under these headers, by the query for few rows and by the one for many."""
+    few, many = (_stage(contract, headers, cells, plain, brief) for brief in (True, False))
+    assert repr(few) == repr(many)  # as text: a NaN is not equal to itself
+    return many
+
+
+def _stage(
+    contract: Contract, headers: Sequence[str], cells: Sequence[Sequence[str | None]], plain: bool, brief: bool
+) -> Staged:
     with connect() as connection:
         columns = ", ".join(f"{quoted(h)} VARCHAR" for h in headers)
         connection.execute(f"CREATE TABLE text (_n INTEGER, {columns})")
         if cells:
             marks = ", ".join("?" for _ in range(len(headers) + 1))
             connection.executemany(f"INSERT INTO text VALUES ({marks})", [[i, *row] for i, row in enumerate(cells)])
-        query = stage_query(contract, headers, "text", ["_n"], plain=plain)
+        query = stage_query(contract, headers, "text", ["_n"], plain=plain, brief=brief)
         connection.execute(f"CREATE TEMP TABLE staged AS {query.select}")
         names = [name for name, _ in query.columns]
         shown = ", ".join(f"{quoted(n)}{_readable(kind)}" for n, kind in query.columns)

@@ -85,13 +85,20 @@ def lineage_read(contract: Contract) -> tuple[str, ...]:
 
 
 def stage_query(
-    contract: Contract, headers: Sequence[str], relation: str, passthrough: Sequence[str], *, plain: bool = False
+    contract: Contract,
+    headers: Sequence[str],
+    relation: str,
+    passthrough: Sequence[str],
+    *,
+    plain: bool = False,
+    brief: bool = False,
 ) -> StageQuery:
     """The query for a file with these headers; `relation` goes behind FROM and has a VARCHAR column per header.
 
     `passthrough` are other columns of the relation, handed on unchanged and visible to expressions; so are the lineage
-    columns that expressions read. `plain` is what `formats.rows.Rows` says of the cells. Raises BadObject (HR451 to
-    HR453) where the headers do not fit the contract.
+    columns that expressions read. `plain` is what `formats.rows.Rows` says of the cells; `brief` is for few rows: a
+    query that is planned sooner and runs longer. Raises BadObject (HR451 to HR453) where the headers do not fit the
+    contract.
     """
     build = _Build(contract, headers, bind_headers(contract, headers), plain)
     _cells(build, passthrough)
@@ -102,7 +109,7 @@ def stage_query(
     _limits(build)
     columns = columns_of(contract)
     sql = f"SELECT {', '.join(build.base)} FROM {relation}"
-    for level in [*build.levels, *build.mask.levels()]:
+    for level in [*build.levels, *build.mask.levels(brief)]:
         if level:
             sql = f"SELECT *, {', '.join(level)} FROM ({sql})"
     output = [quoted(name) for name in passthrough]

@@ -33,6 +33,9 @@ from headrace.model.loads import Counts, DataFile
 UNREADABLE = (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.IOException)
 """What DuckDB raises about bytes; anything else is a fault of ours or of the machine: no reason to call a file bad."""
 
+SMALL = 1 << 20
+"""Bytes of a file below which planning its query takes longer than running it."""
+
 PLACE = ("_item", "_member", "_record")
 
 
@@ -79,6 +82,7 @@ class Staging:
         ranges = {n: kinds[n] for n in job.contract.key}
         self._writer = BaseWriter(db, job.root, job.base, job.attempt, job.partitions, ranges)
         self._single = len(job.inputs) == 1
+        self._small = self._single and Path(job.inputs[0].path).stat().st_size < SMALL
         self._flat = False
         self._items = [Item(i, x.key, Path(x.path)) for i, x in enumerate(job.inputs)]
 
@@ -140,7 +144,9 @@ class Staging:
             rows = corrected(self._db, n, rows, wanted)  # numbers the records while it is at it
         passthrough = PLACE if rows.numbered else ()
         try:
-            query = stage_query(contract, rows.headers, self._with_lineage(rows), passthrough, plain=rows.plain)
+            query = stage_query(
+                contract, rows.headers, self._with_lineage(rows), passthrough, plain=rows.plain, brief=self._small
+            )
         except BadObject as exc:
             faults = Blame()
             for item in rows.dialects:  # whoever is in this group has these headers
