@@ -39,7 +39,7 @@ def engine_connection(
 
 @atexit.register
 def close_instances(below: Path | None = None) -> None:
-    """Close the instances that may work below a folder, or all: at a target's end, and before the interpreter's.
+    """Close the instances that may work below a folder, or all: at a project's end, and before the interpreter's.
 
     Who still has a cursor keeps it; the next connection opens another instance.
     """

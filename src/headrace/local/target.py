@@ -15,7 +15,6 @@ from pathlib import Path
 from headrace.contract.compile import compile_contract, partitions
 from headrace.engine.home import Home
 from headrace.engine.settings import Settings
-from headrace.engine.sql import close_instances
 from headrace.local.clock import SystemClock
 from headrace.local.database import Database
 from headrace.local.keyed import KeyedWriter
@@ -97,7 +96,6 @@ class LocalTarget:
             for writer in home.writers.values():
                 writer.close()
         self._homes.clear()
-        close_instances(self.root)
         self.database.close()
 
 

@@ -103,6 +103,7 @@ class Project:
     def close(self) -> None:
         """Close what was opened. The project can be used again."""
         from headrace.engine import log
+        from headrace.engine.sql import close_instances
 
         for lookup in self._lookups.values():
             lookup.close()
@@ -111,6 +112,7 @@ class Project:
         target: LocalTarget | None = self.__dict__.pop("target", None)
         if target is not None:
             target.close()
+            close_instances(target.root)
         if self._logging is not None:
             log.stop(self._logging)
             self._logging = None
