@@ -84,6 +84,17 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
     assert not wrong, f"{page.relative_to(ROOT)} leads nowhere: {', '.join(wrong)}"
 
 
+def test_the_reference_names_every_setting_with_its_default_and_every_suffix() -> None:
+    from headrace.engine.settings import Settings
+    from headrace.formats.archive import KNOWN
+
+    text = (ROOT / "docs/reference/definition.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| `(\w+)` \| `\"?([^`\"]+)\"?` \|", text.partition("## headrace.toml")[2], re.MULTILINE))
+    raw = {name: int(value) if value.isdigit() else value for name, value in told.items()}
+    assert Settings.from_mapping(raw) == Settings() and set(raw) == set(Settings.__dataclass_fields__)
+    assert not [suffix for suffix in KNOWN if f"`{suffix}`" not in text]
+
+
 def test_expected_output_is_compared_line_by_line() -> None:
     assert matches("read ... rows", "read 18,143 rows\n")
     assert matches("a\n...\nz", "a\nb\nc\nz")

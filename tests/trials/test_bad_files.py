@@ -162,13 +162,13 @@ def test_good_files_of_the_same_run_are_loaded_whole(project: Project, result: R
 
 @pytest.mark.parametrize("key", ESCAPES)
 def test_a_key_cannot_leave_the_landing_folder(project: Project, result: RunResult, key: str) -> None:
-    (load,) = project.history("rows", key=key)
+    (load,) = project.history("rows", file=key)
     assert (load.state, load.counts.read) == ("dead", 0)
     assert load.cause.startswith("HR311")
 
 
 def test_a_key_too_long_for_any_folder_is_dead(project: Project, result: RunResult) -> None:
-    (load,) = project.history("rows", key=LONG + "z.csv")
+    (load,) = project.history("rows", file=LONG + "z.csv")
     assert load.cause.startswith("HR312")
 
 

@@ -96,7 +96,7 @@ def test_a_file_still_being_written_ends_as_it_ended(folder: Path) -> None:
         assert project.sql("SELECT count(*) AS n, count(DISTINCT id) AS d FROM rows").rows() == [
             {"n": written + 100, "d": written + 100}
         ]
-        *earlier, last = project.history("rows", key="in/growing.csv")
+        *earlier, last = project.history("rows", file="in/growing.csv")
         assert (str(last.state), last.counts.loaded) == ("standing", written)
         assert {str(load.state) for load in earlier} <= {"retired", "abandoned"}
         assert project.get("by_id", 1_000_000 + written - 1)[0]["text"] == "later"

@@ -125,7 +125,7 @@ def starts(raw: bytes, line: int) -> bytes:
 @pytest.mark.parametrize("name", WRITERS)
 def test_every_row_leads_to_the_record_with_its_token(project: Project, name: str) -> None:
     rows = tried(project, name)
-    (load,) = project.history("tokens", key=f"in/{name}")
+    (load,) = project.history("tokens", file=f"in/{name}")
     assert {row["_load_id"] for row in rows} == {load.id}
     home, file = project.home("tokens"), str(rows[0]["_source_file"])
     found = peek(home, file, load.version, [int(str(row["_source_row"])) for row in rows])

@@ -60,7 +60,7 @@ class Trial:
         temporary.rename(self.project.landing / PREFIX / name)
 
     def states(self, name: str) -> list[str]:
-        return [str(load.state) for load in self.project.history("retail", key=PREFIX + name)]
+        return [str(load.state) for load in self.project.history("retail", file=PREFIX + name)]
 
     def check(self, *names: str) -> None:
         """Raise AssertionError unless lake and keyed hold of these files, or all, what a clean run of them holds."""
@@ -198,7 +198,7 @@ def test_files_that_are_renamed_deleted_or_broken_keep_their_rows(trial: Trial, 
     trial.drop(BROKEN, broken)
     result = project.run("retail")
     assert (result.exit_code, [x.state for x in result.changed]) == (4, ["dead"])
-    stood, dead = project.history("retail", key=PREFIX + BROKEN)
+    stood, dead = project.history("retail", file=PREFIX + BROKEN)
     assert (stood.state, stood.stale, dead.state) == ("standing", True, "dead")
     assert "HR451" in dead.cause
     assert project.status().exit_code == 1

@@ -73,7 +73,7 @@ def history(arguments: argparse.Namespace, output: Output) -> int:
 
     with opened(arguments) as project:
         loads = project.history(
-            arguments.pipeline, key=arguments.file, since=arguments.since, limit=arguments.limit or None
+            arguments.pipeline, file=arguments.file, since=arguments.since, limit=arguments.limit or None
         )
         facts = [load_facts(x) for x in loads]
         columns = ["load", "seen_at", "object", "state", "read", "loaded", "rejected", "duplicate", "filtered", "cause"]

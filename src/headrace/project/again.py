@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from headrace.engine.home import Home
@@ -15,6 +14,7 @@ from headrace.model.errors import DefinitionError, UsageError
 from headrace.model.loads import Event, Load, LoadState
 from headrace.model.where import meant
 from headrace.project.arriving import result_of
+from headrace.project.given import Since, instant
 from headrace.project.results import LoadResult
 from headrace.project.tables import ledger_of
 
@@ -40,12 +40,10 @@ def replay(project: Project, home: Home, loads: Sequence[Load], on_progress: Pro
     return told
 
 
-def replayable(
-    home: Home, since: datetime | timedelta | None = None, files: Sequence[str] = (), outdated: bool = False
-) -> list[Load]:
+def replayable(home: Home, since: Since = None, files: Sequence[str] = (), outdated: bool = False) -> list[Load]:
     """Standing loads that are chosen. Raises UsageError HR129 for a file that does not stand."""
     standing = ledger_of(home).standing()
-    start = home.clock.now() - since if isinstance(since, timedelta) else since
+    start = instant(home, since)
     for file in files:
         if file not in standing:
             raise UsageError("HR129", file, "does not stand", meant(file, standing))

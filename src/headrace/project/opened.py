@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +16,7 @@ from headrace.engine.settings import Settings
 from headrace.model.errors import UsageError
 from headrace.model.loads import Load
 from headrace.model.where import meant
+from headrace.project.given import Paths, Since, instant, listed
 from headrace.project.results import Explanation, Listed, LoadResult, RunResult, Status, Table
 
 if TYPE_CHECKING:
@@ -131,11 +131,11 @@ class Project:
 
         return check(self.pipelines)
 
-    def check_against(self, pipeline: str, files: Sequence[str | Path]) -> Against:
+    def check_against(self, pipeline: str, files: Paths) -> Against:
         """What a run of these files would do; nothing is kept."""
         from headrace.project.checking import check_against
 
-        return check_against(self.pipeline(pipeline), files, self.settings, str(self.directory))
+        return check_against(self.pipeline(pipeline), listed(files), self.settings, str(self.directory))
 
     def children(self) -> Sandbox:
         """A confined child for one worker: it may write to the pipelines' bases and the spool, and nowhere else.
@@ -151,20 +151,20 @@ class Project:
 
     # -- running -------------------------------------------------------------------------------------------------
 
-    def run(self, pipeline: str, files: Sequence[str | Path] = (), *, on_progress: Progress | None = None) -> RunResult:
+    def run(self, pipeline: str, files: Paths = (), *, on_progress: Progress | None = None) -> RunResult:
         """Put local files into the landing prefix and work until idle; without files, take what lies there.
 
         While another process holds the root (`headrace up`), that one does the work and this one waits.
         """
         from headrace.project.running import run
 
-        return run(self, self.home(pipeline), files, on_progress)
+        return run(self, self.home(pipeline), listed(files), on_progress)
 
-    def plan(self, pipeline: str, files: Sequence[str | Path]) -> dict[str, Path]:
+    def plan(self, pipeline: str, files: Paths) -> dict[str, Path]:
         """The key that each file would get. Opens nothing."""
         from headrace.project.arriving import keys_for
 
-        return keys_for(self.pipeline(pipeline).source, files)
+        return keys_for(self.pipeline(pipeline).source, listed(files))
 
     def up(self, stop: threading.Event | None = None, *, on_progress: Progress | None = None) -> None:
         """Watch the landing folder and work until `stop` is set. Raises LockHeld (HR521) if another process does."""
@@ -239,19 +239,18 @@ class Project:
         self,
         pipeline: str | None = None,
         *,
-        key: str | None = None,
-        since: datetime | timedelta | None = None,
+        file: str | None = None,
+        since: Since = None,
         limit: int | None = None,
     ) -> Listed[Load]:
-        """Loads as they were first seen, newest last."""
+        """Loads as they were first seen, newest last; `file` is an object's key."""
         from headrace.project.explaining import load_facts
         from headrace.project.tables import ledger_of
 
         homes = [self.home(pipeline)] if pipeline else list(self.homes.values())
         found: list[Load] = []
         for home in homes:
-            start = home.clock.now() - since if isinstance(since, timedelta) else since
-            found += ledger_of(home).history(key, start, limit)
+            found += ledger_of(home).history(file, instant(home, since), limit)
         found.sort(key=lambda x: (x.seen_at is not None, x.seen_at))
         return Listed(found[-limit:] if limit else found, load_facts)
 
@@ -273,11 +272,11 @@ class Project:
 
     def quarantine(
         self, pipeline: str, *, file: str | None = None, rule: str | None = None, limit: int | None = None
-    ) -> list[dict[str, Any]]:
+    ) -> Listed[dict[str, Any]]:
         """Rejected rows, with raw text, rule, column, value, file and record."""
         from headrace.project.quarantine import rows
 
-        return rows(self.home(pipeline), file=file, rule=rule, limit=limit)
+        return Listed(rows(self.home(pipeline), file=file, rule=rule, limit=limit), dict)
 
     def correct(self, pipeline: str, path: str | Path, *, on_progress: Progress | None = None) -> Corrected:
         """Bring edited rows of an export back, load their objects again with them, and tell what became of each.
@@ -302,18 +301,19 @@ class Project:
 
         return Listed(drop(self, self.home(pipeline), file, on_progress), LoadResult.public)
 
-    def dlq(self, pipeline: str | None = None) -> list[Load]:
+    def dlq(self, pipeline: str | None = None) -> Listed[Load]:
         """Objects that cannot load as they are, with their causes."""
+        from headrace.project.explaining import load_facts
         from headrace.project.tables import ledger_of
 
         homes = [self.home(pipeline)] if pipeline else self.homes.values()
-        return [load for home in homes for load in ledger_of(home).dead()]
+        return Listed([load for home in homes for load in ledger_of(home).dead()], load_facts)
 
-    def redrive(self, pipeline: str, keys: Iterable[str], *, on_progress: Progress | None = None) -> int:
+    def redrive(self, pipeline: str, keys: str | Iterable[str], *, on_progress: Progress | None = None) -> int:
         """Try objects again, now. Returns how many were asked for."""
         from headrace.engine.replay import redrive
 
-        asked = redrive(self.home(pipeline), keys)
+        asked = redrive(self.home(pipeline), listed(keys))
         self.work([pipeline], on_progress=on_progress)
         return asked
 
@@ -321,8 +321,8 @@ class Project:
         self,
         pipeline: str,
         *,
-        since: datetime | timedelta | None = None,
-        files: Sequence[str] = (),
+        since: Since = None,
+        files: str | Iterable[str] = (),
         outdated: bool = False,
         on_progress: Progress | None = None,
     ) -> Listed[LoadResult]:
@@ -335,20 +335,22 @@ class Project:
         from headrace.project.again import replay, replayable
 
         home = self.home(pipeline)
-        return Listed(replay(self, home, replayable(home, since, files, outdated), on_progress), LoadResult.public)
+        return Listed(
+            replay(self, home, replayable(home, since, listed(files), outdated), on_progress), LoadResult.public
+        )
 
     def replayable(
         self,
         pipeline: str,
         *,
-        since: datetime | timedelta | None = None,
-        files: Sequence[str] = (),
+        since: Since = None,
+        files: str | Iterable[str] = (),
         outdated: bool = False,
     ) -> list[Load]:
         """Standing loads that `replay` would take. Raises UsageError HR129 for a file that does not stand."""
         from headrace.project.again import replayable
 
-        return replayable(self.home(pipeline), since, files, outdated)
+        return replayable(self.home(pipeline), since, listed(files), outdated)
 
     def held(self, pipeline: str) -> list[str]:
         """Keys whose retraction waits for a person."""
@@ -362,23 +364,23 @@ class Project:
 
         return retract(self, self.home(pipeline), on_progress)
 
-    def gone(self, pipeline: str, *, files: Sequence[str] = ()) -> list[str]:
+    def gone(self, pipeline: str, *, files: str | Iterable[str] = ()) -> list[str]:
         """Standing objects that cannot be read again; with `files` those, if they are not in the landing folder.
 
         Raises UsageError HR129 for a file that does not stand, HR141 for one that is still there.
         """
         from headrace.project.again import gone
 
-        return gone(self.home(pipeline), files)
+        return gone(self.home(pipeline), listed(files))
 
-    def let_go(self, pipeline: str, keys: Iterable[str], *, on_progress: Progress | None = None) -> int:
+    def let_go(self, pipeline: str, keys: str | Iterable[str], *, on_progress: Progress | None = None) -> int:
         """Take the rows of objects away that are gone. Returns how many stand no more.
 
         The others leave in the revision that brings a changed definition into force, as soon as a replay allows it.
         """
         from headrace.project.again import let_go
 
-        return let_go(self, self.home(pipeline), keys, on_progress)
+        return let_go(self, self.home(pipeline), listed(keys), on_progress)
 
     def rebuild(self, sink: str) -> str:
         """Fill a sink again from the staged base, without parsing; returns the pipeline's name.
@@ -393,17 +395,17 @@ class Project:
             rebuild(home, sink)
         return home.name
 
-    def compact(self, pipeline: str) -> Any:
-        """Merge small files of the base into large ones: a revision like any other.
+    def compact(self, pipeline: str | None = None) -> int:
+        """Merge small files of the base, or of all, into large ones: a revision like any other. Returns how many went.
 
         Raises LockHeld (HR521) while another process works on the root; `up` compacts by itself.
         """
         from headrace.engine.compact import compact
         from headrace.project.running import holding
 
-        home = self.home(pipeline)
+        homes = [self.home(pipeline)] if pipeline else list(self.homes.values())
         with holding(self):
-            return compact(home)
+            return sum(compact(home) for home in homes)
 
     def _home_of_sink(self, table: str) -> Home:
         owners = {s.table: p.name for p in self.pipelines.values() for s in p.sinks}

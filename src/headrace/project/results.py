@@ -97,6 +97,9 @@ class Listed(list[T]):
     def pandas(self) -> pandas.DataFrame:
         return self.table().pandas()
 
+    def __repr__(self) -> str:
+        return repr(self.table()) if self else "nothing"
+
     def _repr_html_(self) -> str:
         return self.table()._repr_html_()
 
@@ -215,6 +218,19 @@ class Status:
     def public(self) -> dict[str, Any]:
         words = {0: "healthy", 1: "alarm", 3: "fault"}
         return {"state": words[self.exit_code], **asdict(self)}
+
+    def _figures(self) -> Listed[dict[str, Any]]:
+        aside = ("last_arrival", "sinks", "alarms", "faults")
+        return Listed([{k: v for k, v in asdict(p).items() if k not in aside} for p in self.pipelines], dict)
+
+    def _words(self) -> list[str]:
+        return [self.public()["state"], *(word for p in self.pipelines for word in (*p.faults, *p.alarms))]
+
+    def __str__(self) -> str:
+        return "\n".join([repr(self._figures()), *self._words()])
+
+    def _repr_html_(self) -> str:
+        return self._figures()._repr_html_() + "".join(f"<p>{html.escape(word)}</p>" for word in self._words())
 
 
 @dataclass(frozen=True, slots=True)
