@@ -16,6 +16,7 @@ from headrace.local.database import STATE_VERSION, UPGRADES, Database
 from headrace.local.ledger import SCHEMA, SqliteLedger
 from headrace.local.queue import SqliteQueue
 from headrace.model.errors import InfrastructureError
+from headrace.model.loads import Settlement
 
 FIRST = Path(__file__).with_name("ledger_1.sql").read_text()
 """The tables and indexes of state version 1, as they were."""
@@ -47,11 +48,15 @@ def test_a_ledger_of_the_first_version_is_upgraded_with_what_it_holds(tmp_path: 
     path = tmp_path / "ledger.db"
     with planted(path, 1, FIRST) as db:
         db.execute(LOAD)
+        db.execute("insert into hints (pipeline, key, held) values ('p', 'b', '2025-01-02T00:00:00.000000Z')")
     database = Database(path, SCHEMA)
     clock = ManualClock()
     ledger = SqliteLedger(database, SqliteQueue(database, clock), "p", clock)
     assert [x.key for x in ledger.standing().values()] == ["a"]
     assert ledger.last_arrival() == datetime(2025, 1, 2, tzinfo=UTC)
+    assert (list(ledger.hints()), ledger.held()) == (["b"], ["b"])
+    ledger.settle(Settlement(forgotten={key: hint.asked for key, hint in ledger.hints().items()}))
+    assert ledger.hints() == {}
     database.close()
     fresh = tmp_path / "fresh.db"
     Database(fresh, SCHEMA).close()

@@ -14,7 +14,7 @@ from datetime import datetime
 from importlib.resources import files as package_files
 
 from headrace.local.database import Database
-from headrace.local.ledger_history import History
+from headrace.local.ledger_hints import Hints
 from headrace.local.ledger_rows import COUNTS, counts_values, file_of, files_query, load_of, shape_of, shape_text
 from headrace.local.queue import SqliteQueue
 from headrace.model.accounts import check_files, check_load, check_staged
@@ -27,7 +27,6 @@ from headrace.model.loads import (
     DataFile,
     Decision,
     FileKind,
-    Hint,
     Lease,
     Load,
     LoadState,
@@ -44,13 +43,12 @@ STANDS = (LoadState.DECIDED, LoadState.STANDING, LoadState.SKIPPED)
 PENDING = (LoadState.SEEN, LoadState.STAGED)
 
 
-class SqliteLedger(History):
+class SqliteLedger(Hints):
     """ports.Ledger for one pipeline."""
 
     def __init__(self, database: Database, queue: SqliteQueue, pipeline: str, clock: Clock) -> None:
-        super().__init__(database, pipeline)
+        super().__init__(database, pipeline, clock)
         self._queue = queue
-        self._clock = clock
 
     # -- arriving ------------------------------------------------------------------------------------------------
 
@@ -238,13 +236,6 @@ class SqliteLedger(History):
             self._hint(db, keys)
             self._acknowledge(db, leases)
 
-    def _hint(self, db: sqlite3.Connection, keys: Iterable[str]) -> None:
-        db.executemany(
-            "insert into hints (pipeline, key, asked) values (?, ?, random())"
-            " on conflict (pipeline, key) do update set asked = excluded.asked",
-            [(self.pipeline, key) for key in keys],
-        )
-
     def _acknowledge(self, db: sqlite3.Connection, leases: Sequence[Lease]) -> None:
         try:
             self._queue.acknowledge_in(db, leases)
@@ -275,56 +266,6 @@ class SqliteLedger(History):
             ):
                 found.setdefault(row["key"], []).append(load_of(row))
         return found
-
-    def hints(self) -> dict[str, Hint]:
-        """Keys to look at. What is asked for meanwhile is another hint, which settling this one leaves."""
-        rows = self._db.connection().execute(
-            "select key, held is not null, confirmed, asked from hints where pipeline = ?", (self.pipeline,)
-        )
-        return {key: Hint(bool(held), bool(confirmed), asked) for key, held, confirmed, asked in rows}
-
-    def hold(self, keys: Iterable[str]) -> None:
-        """Keep retractions waiting for a person."""
-        now = text_of(self._clock.now())
-        with self._db.transaction() as db:
-            db.executemany(
-                "insert into hints (pipeline, key, held) values (?, ?, ?)"
-                " on conflict (pipeline, key) do update set held = coalesce(held, excluded.held)",
-                [(self.pipeline, key, now) for key in keys],
-            )
-
-    def confirm(self) -> int:
-        """A person says that the held retractions are meant."""
-        with self._db.transaction() as db:
-            return db.execute(
-                "update hints set confirmed = 1, asked = random() where pipeline = ? and held is not null",
-                (self.pipeline,),
-            ).rowcount
-
-    def let_go(self, keys: Iterable[str]) -> None:
-        """A person says of these keys that what stands shall do so no more, if their objects are gone."""
-        now = text_of(self._clock.now())
-        with self._db.transaction() as db:
-            db.executemany(
-                "insert into hints (pipeline, key, held, confirmed, asked) values (?, ?, ?, 1, random())"
-                " on conflict (pipeline, key) do update set held = coalesce(held, excluded.held), confirmed = 1,"
-                " asked = excluded.asked",
-                [(self.pipeline, key, now) for key in keys],
-            )
-
-    def retracted_since(self, instant: datetime) -> int:
-        """How many loads were retracted since then, without a person's word, and have not come back."""
-        (n,) = (
-            self._db.connection()
-            .execute(
-                "select count(*) from loads l join revisions r on r.pipeline = l.pipeline and r.number = l.retired"
-                " where l.pipeline = ? and r.at >= ? and r.reason = 'retract' and not exists (select 1 from loads o"
-                " where o.pipeline = l.pipeline and o.key = l.key and o.seq > l.seq)",
-                (self.pipeline, text_of(instant)),
-            )
-            .fetchone()
-        )
-        return int(n)
 
     def record(self, decision: Decision) -> None:
         d, n, now = decision, decision.number, self._clock.now()
@@ -357,10 +298,7 @@ class SqliteLedger(History):
         self._move(db, s.skipped, LoadState.SKIPPED, "stale = 0")
         db.executemany("update loads set stale = 1 where id = ?", [(x,) for x in s.stale])
         db.executemany("update loads set stale = 0 where id = ?", [(x,) for x in s.recovered])
-        db.executemany(  # one that was asked for again meanwhile stays: what it told of may be newer than the look
-            "delete from hints where pipeline = ? and key = ? and asked = ?",
-            [(self.pipeline, key, asked) for key, asked in s.forgotten.items()],
-        )
+        self._forget(db, s.forgotten)
         self._insert_alerts(db, s.alerts, revision)
 
     def mark(self, sink: str, number: int) -> None:

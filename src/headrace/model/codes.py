@@ -134,7 +134,10 @@ CODES: dict[str, str] = {
     "HR303": (
         "One object cannot be read: its permissions, or a bad disk. It is tried again, and called dead if that lasts."
     ),
-    "HR304": "An object cannot be written into the landing folder: the disk is full, or its permissions forbid it.",
+    "HR304": (
+        "A file cannot be written: an object in the landing folder or the archive, or the copy that is to be read. The "
+        "disk is full, or permissions forbid it."
+    ),
     "HR306": (
         "The system has no file watch left (fs.inotify.max_user_watches), or refused one. The reconciling scan "
         "goes on and finds new files later."
