@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from headrace.project.evidence import Evidence
 
@@ -52,10 +53,12 @@ def render(
     optional: frozenset[str] = frozenset(),
     repeated: int = 0,
     scanned: str = "",
+    left_out: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """The source of a definition module with one Record and one Pipeline over `columns`.
 
-    `key` names headers. Columns of it that may be empty cannot be a key yet: the comment says how to make one.
+    `left_out` are headers that no column can have, each with the one it collides with, or "". `key` names headers.
+    Columns of it that may be empty cannot be a key yet: the comment says how to make one.
     """
     names = _names(columns)
     usable = bool(key) and not any(c.header in (key or ()) and (c.empty or c.header in optional) for c in columns)
@@ -69,7 +72,12 @@ def render(
     if class_zone:
         words.append('zone="UTC"')
     head = f"class {class_name(name)}(Record{''.join(', ' + w for w in words)}):"
-    body = [_field(names[c.header], c, c.header in optional, c.zoned and not class_zone) for c in columns]
+    shared = frozenset(left_out.values())
+    body = [
+        _field(names[c.header], c, c.header in optional, c.zoned and not class_zone, c.header in shared)
+        for c in columns
+    ]
+    body += [f"# left out: {_left_out(header, other)}" for header, other in left_out.items()]
     lines = [_docstring(scanned), "", *_imports(columns, " ".join(body), usable), "", "", head]
     lines += [f"    # {line}" for line in _key_words(usable, ordered, names, columns, optional, repeated)]
     lines += [f"    {line}" for line in body]
@@ -105,9 +113,15 @@ def _imports(columns: Sequence[Evidence], body: str, usable: bool) -> list[str]:
     return [*lines, *([""] if lines else []), f"from headrace import {', '.join(words)}"]
 
 
-def _field(name: str, c: Evidence, optional: bool, zone: bool) -> str:
+def _left_out(header: str, other: str) -> str:
+    if not other:
+        return f"{_text(header)} holds no letter or digit to be matched by"
+    return f"{_text(header)} is the same as {_text(other)} by letters and digits: rename one in the file to have both"
+
+
+def _field(name: str, c: Evidence, optional: bool, zone: bool, exact: bool = False) -> str:
     kind = _TYPES.get(c.kind, c.kind) + (" | None" if c.empty or optional else "")
-    words = [] if squash(name) == squash(c.header) else [_text(c.header)]
+    words = [_text(c.header)] if exact or squash(name) != squash(c.header) else []
     if optional:
         words.append("default=None")
     if c.format:

@@ -9,7 +9,7 @@ from typing import Any
 
 from headrace.cli.options import command
 from headrace.cli.output import Output, count
-from headrace.model.errors import UsageError
+from headrace.model.errors import DefinitionError, HeadraceError, UsageError
 
 TOML = """# Places, never logic: what rows look like stands in pipelines.py.
 [project]
@@ -114,13 +114,15 @@ def demo(arguments: argparse.Namespace, output: Output) -> int:
 def _draft_from(given: Sequence[str], name: str | None, output: Output) -> str:
     """The source of a definition drafted from all rows of these files and folders.
 
-    Raises UsageError HR121 for a file that is not there, HR139 where the files hold no table; BadObject for one that
+    Raises UsageError HR121 for a file that is not there, HR139 where the files hold no table, HR4xx for one that
     cannot be read.
     """
     from headrace.cli.draft import identifier, render
     from headrace.project.scanning import files_of, name_of, scan_whole, suffixes_of
 
-    files = files_of(given)
+    files, foreign = files_of(given)
+    if foreign:
+        output.say(f"{count(len(foreign), 'file')} of no known format skipped, such as {foreign[0]}")
     pipeline = identifier(name or name_of(files))
     output.say(f"scanning {count(len(files), 'file')} whole")
     found = scan_whole(files)
@@ -129,7 +131,9 @@ def _draft_from(given: Sequence[str], name: str | None, output: Output) -> str:
     output.say(f"{count(found.rows, 'row')}, {count(len(found.columns), 'column')}")
     if found.misfits:
         output.say(f"{count(found.misfits, 'record')} fit no header: a run rejects them, with their reasons")
-    return render(
+    for header in found.left_out:
+        output.say(f"header {header!r} is left out: the draft says why")
+    source = render(
         pipeline,
         suffixes_of(files),
         found.columns,
@@ -137,4 +141,22 @@ def _draft_from(given: Sequence[str], name: str | None, output: Output) -> str:
         optional=found.optional,
         repeated=found.repeated,
         scanned=files[0].name if len(files) == 1 else f"{len(files):,} files, {files[0].name} the first",
+        left_out=found.left_out,
     )
+    _bind(source, pipeline, output)
+    return source
+
+
+def _bind(source: str, pipeline: str, output: Output) -> None:
+    """Try the draft as `check` will, and say what it would find: a draft is to be reviewed, not to be repaired."""
+    from headrace.project.checking import check
+
+    names: dict[str, Any] = {"__name__": "draft"}
+    errors: tuple[HeadraceError, ...]
+    try:
+        exec(compile(source, "pipelines.py", "exec"), names)  # our own text, of names and literals
+        errors = check({pipeline: names[pipeline]}).errors
+    except DefinitionError as exc:
+        errors = (exc, *exc.others)
+    for error in errors:
+        output.say(f"the draft needs a change: {error}")

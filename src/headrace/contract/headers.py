@@ -19,7 +19,8 @@ def read_columns(contract: Contract) -> list[Column]:
 def bind_headers(contract: Contract, headers: Sequence[str]) -> dict[str, int]:
     """Index into `headers` for each read column that has one; absent optional columns are left out.
 
-    Headers match on letters and digits, without case; the first of a column's names that is found wins. Raises
+    Headers match on letters and digits, without case, and where several do, as they are written; the first of a
+    column's names that is found wins. Raises
     BadObject: HR451 a required column has no header, HR452 two headers fit one column, HR453 headers are left over
     and the contract says extra="reject". A declared header-less CSV binds in order.
     """
@@ -55,6 +56,8 @@ def _find(
         return exact[column.path]
     for name in column.headers or (column.name,):
         found = folded.get(squash(name), [])
+        if len(found) > 1 and name in exact:
+            return exact[name]
         if len(found) > 1:
             text = f"column {column.name!r} fits {len(found)} headers: {_listed([headers[i] for i in found])}"
             raise BadObject("HR452", "headers", text, "rename one in the file, or name the wanted one with column('…')")

@@ -237,7 +237,8 @@ def _answer(connection: duckdb.DuckDBPyConnection, query: str, limits: Limits) -
                     "aggregate or LIMIT it",
                 )
             batches.append(batch)
-        return pa.Table.from_batches(batches, reader.schema)
+        table = pa.Table.from_batches(batches, reader.schema)
+        return table.rename_columns(_distinct(table.column_names))
     except (duckdb.InterruptException, pa.ArrowException, RuntimeError) as exc:
         if late.is_set():
             raise QueryError(
@@ -260,6 +261,18 @@ def _said(exc: BaseException) -> str:
     line = place.partition(":")[0]
     told = " ".join(text.split()) or type(exc).__name__
     return f"{told} (line {line})" if line not in ("", "1") else told
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """`a, a` as `a, a_1`: each column of an answer has a name of its own, or rows as objects would lose one."""
+    taken, found = set(names), []
+    for n, name in enumerate(names):
+        free = name
+        if name in names[:n]:
+            free = next(f"{name}_{i}" for i in range(1, len(names) + 1) if f"{name}_{i}" not in taken)
+            taken.add(free)
+        found.append(free)
+    return found
 
 
 def _list(texts: Iterator[Path] | Sequence[Path | str]) -> str:

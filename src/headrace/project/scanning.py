@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headrace.model.errors import UsageError
+from headrace.model.errors import BadObject, UsageError
+from headrace.model.record import squash
 from headrace.project.evidence import Evidence, gather, propose_key, quote, repeated_rows
 
 if TYPE_CHECKING:
@@ -35,10 +36,11 @@ class Scan:
     optional: frozenset[str]
     key: tuple[str, ...] | None
     repeated: int
+    left_out: Mapping[str, str]  # headers that no column can have, each with the one it collides with, or ""
 
 
 def scan_whole(files: Sequence[Path]) -> Scan:
-    """Look at every row of the files, in a confined child. Raises BadObject for a file that cannot be read."""
+    """Look at every row of the files, in a confined child. Raises UsageError HR4xx for a file that cannot be read."""
     from headrace.engine.sandbox import Sandbox
     from headrace.engine.settings import Settings
 
@@ -50,7 +52,10 @@ def scan_whole(files: Sequence[Path]) -> Scan:
         payload = {"files": copies, "scratch": str(scratch)}
         settings = Settings(memory_limit=MEMORY)
         with Sandbox(settings, writable=[scratch], preload=[]) as child:
-            found = child.call(f"{__name__}:handle", payload, TIMEOUT)
+            try:
+                found = child.call(f"{__name__}:handle", payload, TIMEOUT)
+            except BadObject as exc:  # nothing is being loaded: the wrong file was named
+                raise UsageError(exc.code, exc.which, exc.found, exc.next) from exc
     return Scan(
         found["rows"],
         found["misfits"],
@@ -58,19 +63,23 @@ def scan_whole(files: Sequence[Path]) -> Scan:
         frozenset(found["optional"]),
         tuple(found["key"]) if found["key"] else None,
         found["repeated"],
+        found["left_out"],
     )
 
 
-def files_of(given: Sequence[str]) -> list[Path]:
-    """The files given, and those in given folders, that hold anything.
+def files_of(given: Sequence[str]) -> tuple[list[Path], list[Path]]:
+    """The files given, and those of a known format in given folders, that hold anything; then those of no known one.
 
     Raises UsageError HR121 for one that is not there, HR139 where nothing is left.
     """
     found: list[Path] = []
+    foreign: list[Path] = []
     for text in given:
         path = Path(text)
         if path.is_dir():
-            found += sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+            inside = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+            found += [p for p in inside if _readable(p.name)]
+            foreign += [p for p in inside if not _readable(p.name)]
         elif path.is_file():
             found.append(path)
         else:
@@ -80,7 +89,29 @@ def files_of(given: Sequence[str]) -> list[Path]:
         raise UsageError(
             "HR139", ", ".join(given), "no file with content was found", "give files with a header and rows"
         )
-    return found
+    return found, foreign
+
+
+def _readable(name: str) -> bool:
+    from headrace.formats.archive import KNOWN
+
+    lower = name.lower()
+    for packed in PACKED:
+        lower = lower.removesuffix(packed)
+    return lower.endswith((*KNOWN, ".zip"))
+
+
+def without_twins(headers: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Headers that can each have a column, and the others: like an earlier one by letters and digits, or with none."""
+    kept: dict[str, str] = {}
+    left_out: dict[str, str] = {}
+    for header in headers:
+        folded = squash(header)
+        if not folded or folded in kept:
+            left_out[header] = kept.get(folded, "")
+        else:
+            kept[folded] = header
+    return list(kept.values()), left_out
 
 
 def name_of(files: Sequence[Path]) -> str:
@@ -98,7 +129,7 @@ def suffixes_of(files: Sequence[Path]) -> list[str]:
 
 
 def handle(payload: dict[str, Any]) -> dict[str, Any]:
-    """In the child: {"rows", "misfits", "columns": [Evidence as dict], "optional", "key", "repeated"}."""
+    """In the child: {"rows", "misfits", "columns": [Evidence as dict], "optional", "key", "repeated", "left_out"}."""
     from headrace.engine.sql import engine_connection
     from headrace.formats.open import open_input
     from headrace.formats.rows import Item
@@ -108,15 +139,17 @@ def handle(payload: dict[str, Any]) -> dict[str, Any]:
     with engine_connection(MEMORY, 2, [scratch], scratch) as db:
         groups = open_input(db, None, items, scratch, {})
         misfits = _gather_rows(db, groups)
-        headers = list(dict.fromkeys(h for rows in groups for h in rows.headers))
+        headers, left_out = without_twins(list(dict.fromkeys(h for rows in groups for h in rows.headers)))
         if not headers:
-            return {"rows": 0, "misfits": misfits, "columns": [], "optional": [], "key": None, "repeated": 0}
+            return {"rows": 0, "misfits": misfits, "columns": [], "optional": [], "key": None, "repeated": 0,
+                    "left_out": left_out}  # fmt: skip
         columns = [gather(db, "scanned", h) for h in headers]
         key = propose_key(db, "scanned", columns)
         return {
             "rows": columns[0].rows,
             "misfits": misfits,
             "columns": [asdict(c) for c in columns],
+            "left_out": left_out,
             "optional": [h for h in headers if any(h not in rows.headers for rows in groups)],
             "key": list(key) if key else None,
             "repeated": 0 if key else repeated_rows(db, "scanned"),
