@@ -6,8 +6,7 @@ nobody hands over, the judgement, is wrapped.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -144,12 +143,6 @@ def broken_retires(home: Home) -> Verdict:
     return verdict
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "planted"
-    shutil.rmtree(tmp_path / "planted", ignore_errors=True)
-
-
 PLANTS: tuple[tuple[Plant, Mapping[str, int]], ...] = (
     (sink_before_revision, {"zombie": 40}),
     (no_compare_and_swap, {"zombie": 40}),
@@ -161,27 +154,27 @@ PLANTS: tuple[tuple[Plant, Mapping[str, int]], ...] = (
 """With each what is made to happen more often than in the other trials: finding it takes less time."""
 
 
-def find(place: Path, plant: Plant, often: Mapping[str, int]) -> str:
+def find(memory: Path, plant: Plant, often: Mapping[str, int]) -> str:
     """What the first history says that fails; empty if none does."""
     for seed in range(MOST):
         try:
-            run_history(place, seed, HereChild(), plant, often)
+            run_history(memory, seed, HereChild(), plant, often)
         except AssertionError as exc:
             return str(exc)
     return ""
 
 
 @pytest.mark.parametrize(("plant", "often"), PLANTS, ids=[plant.__name__ for plant, _ in PLANTS])
-def test_a_planted_bug_is_found(place: Path, plant: Plant, often: Mapping[str, int]) -> None:
-    assert find(place, plant, often), f"{MOST} histories did not find it"
+def test_a_planted_bug_is_found(memory: Path, plant: Plant, often: Mapping[str, int]) -> None:
+    assert find(memory, plant, often), f"{MOST} histories did not find it"
 
 
-def test_a_broken_version_that_takes_away_what_stood_is_found(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_version_that_takes_away_what_stood_is_found(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headrace.engine.publish.judge", broken_retires)
-    assert "stood, and was taken away" in find(place, right, {"spoil": 20})
+    assert "stood, and was taken away" in find(memory, right, {"spoil": 20})
 
 
 @pytest.mark.parametrize("often", [often for _, often in PLANTS[1:4]], ids=["zombies", "restored", "often restored"])
-def test_without_a_bug_the_same_histories_pass(place: Path, often: Mapping[str, int]) -> None:
+def test_without_a_bug_the_same_histories_pass(memory: Path, often: Mapping[str, int]) -> None:
     for seed in range(8):
-        run_history(place, seed, HereChild(), often=often)
+        run_history(memory, seed, HereChild(), often=often)
