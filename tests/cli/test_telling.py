@@ -30,3 +30,32 @@ def test_logs_tell_what_was_decided_applied_retired_and_rebuilt(command: Command
     assert [x["object"] for x in of("load.dead")] == ["raw/readings/b.csv"]
     assert [(x["sink"], x["rows"]) for x in of("sink.filled")][-1] == ("by_sensor", 1)
     assert of("replay.asked")[0]["objects"] == 1
+
+
+def test_show_tells_all_that_shapes_a_row(command: Command, project: Path) -> None:
+    (project / "pipelines.py").write_text("""
+from datetime import datetime
+from decimal import Decimal
+from headrace import Csv, Pipeline, Record, column, files, lake, reject
+
+class Row(Record, key="id", zone="Europe/London", null=("", "NA")):
+    id: int = column("Number", ge=1)
+    at: datetime = column(format="DD/MM/YYYY HH:mm")
+    price: Decimal = column(digits=(10, 2), checks={"odd": "price % 2 = 1"})
+    note: str | None = None
+
+rows = Pipeline("rows", source=files("in/", csv=Csv(delimiter=";")), record=Row, rules=[reject("dear", "price > 5")],
+                sinks=[lake("rows", ["month(at)"])], tolerate=0.05, expect_every="2 hours")
+""")
+    said = command("show", "rows").out
+    for words in (
+        "id: int  from 'Number'  ge: \"id\" >= 1",
+        "zone=Europe/London  format=%d/%m/%Y %H:%M",
+        "digits=(10, 2)  odd: price % 2 = 1",
+        "note: str | None  optional",
+        "null    '', 'NA'",
+        "delimiter=';'",
+        "reject dear: price > 5",
+        "more than 0.05 of the rows are rejected, or nothing arrives for 2 hours",
+    ):
+        assert words in said, said

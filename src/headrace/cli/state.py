@@ -87,6 +87,7 @@ def history(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def show(arguments: argparse.Namespace, output: Output) -> int:
+    from headrace.cli.showing import lines
     from headrace.project.manifest import manifest
 
     with opened(arguments) as project:
@@ -94,21 +95,8 @@ def show(arguments: argparse.Namespace, output: Output) -> int:
     if output.as_json:
         output.emit(told)
         return 0
-    source = told["source"]
-    output.data(f"pipeline {told['pipeline']} (contract {told['contract']['digest']})")
-    output.data(f"  source  {source['prefix']}* {', '.join(source['suffix'])}  on_delete={source['on_delete']}"
-                f" same_bytes={source['same_bytes']} after={source['after']}")  # fmt: skip
-    for sink in told["sinks"]:
-        output.data(
-            f"  sink    {sink['kind']} {sink['table']}  {' '.join(sink['partition_by'] or sink['index'])}".rstrip()
-        )
-    output.data(f"  key     {', '.join(told['contract']['key']) or 'none'} ({told['contract']['on_conflict']})")
-    for column in told["contract"]["columns"]:
-        null = " | None" if column["nullable"] else ""
-        computed = f" = {column['sql']}" if column["sql"] else ""
-        output.data(f"  column  {column['name']}: {column['type']['kind']}{null}{computed}")
-    for rule in told["contract"]["rules"]:
-        output.data(f"  rule    {rule['kind']} {rule['name']}: {rule['when']}")
+    for line in lines(told):
+        output.data(line)
     return 0
 
 
