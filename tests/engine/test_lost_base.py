@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -52,6 +53,22 @@ def test_a_replay_of_everything_heals_a_lost_base(place: Place, together: bool) 
     assert [c.loaded for c in (place.load(n).counts for n in ("a.csv", "b.csv", "c.csv"))] == [1, 2, 1]
     for sink in place.home.writers:
         rebuild(place.home, sink)
+    assert place.rows() == rows
+
+
+@pytest.mark.parametrize("folders", [("lake",), ("keyed", "lake"), ("lake/items/metadata",), ("keyed",)])
+def test_sinks_that_were_deleted_with_the_base_come_back_with_a_replay(place: Place, folders: tuple[str, ...]) -> None:
+    for minute, (name, text) in enumerate({"a.csv": "1,10 2,20", "b.csv": "2,21 3,30"}.items()):
+        place.put(name, text, minute)
+        place.quiet()
+    rows = place.rows()
+    place.define()  # in a new process: nothing holds a deleted file open
+    for folder in folders:
+        shutil.rmtree(place.root / folder)
+    if len(folders) > 1:
+        with pytest.raises(BaseLost, match="HR532"):
+            publish(place.home)
+    replay_all(place)
     assert place.rows() == rows
 
 

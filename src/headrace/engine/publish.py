@@ -34,7 +34,9 @@ def publish(home: Home) -> bool:
     Raises DefinitionError HR240 when the definition changed so much that the standing loads must be replayed first.
     """
     with home.lock(), mechanics(home.name):
-        recover(home)
+        stuck = _recovered(home)
+        if stuck and home.queue.depth(home.name) != (0, 0):
+            return False  # a replay is under way: it heals all at once, or not at all
         decision, events = decide(home)
         if decision is not None:
             point("publish.before-record")
@@ -43,6 +45,8 @@ def publish(home: Home) -> bool:
             telling.decided(home, decision)
         if events:
             home.queue.put(events)
+        if decision is None and stuck:
+            raise stuck
         if decision is None:
             release(home, home.ledger.head())
             return False
@@ -50,6 +54,15 @@ def publish(home: Home) -> bool:
         telling.stands(home, decision)
         archive(home, decision.standing)
         return True
+
+
+def _recovered(home: Home) -> BaseLost | None:
+    """Recover; what only a decision can mend is returned instead of raised: there is nothing to fill a lost sink from."""
+    try:
+        recover(home)
+    except BaseLost as exc:
+        return exc
+    return None
 
 
 def decide(home: Home) -> tuple[Decision | None, list[Event]]:

@@ -52,6 +52,7 @@ class CatalogPointer:
     def state(self) -> State | None:
         """What the catalog says now; None before the first commit, and when it names a table below another root.
 
+        None, too, when the metadata file was deleted: the table holds nothing, and is filled like a new one.
         Raises InfrastructureError (HR513) if any of it cannot be read.
         """
         pointer = self.read()
@@ -59,6 +60,8 @@ class CatalogPointer:
             return None
         try:
             metadata: dict[str, Any] = json.loads(path_of(pointer).read_bytes())
+        except FileNotFoundError:
+            return None
         except (OSError, ValueError) as exc:
             found = f"its metadata {path_of(pointer).name} cannot be read: {exc}"
             raise self._fault("HR513", found, f"run `headrace rebuild {self.table}`") from exc
