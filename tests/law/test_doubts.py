@@ -104,6 +104,23 @@ def test_a_name_that_is_no_text_is_told_once_and_no_scan_asks_again(place: Place
     assert place.said.getvalue().count(r"in/bad\xff.csv cannot load") == 1
 
 
+# -- the scan ------------------------------------------------------------------------------------------------------
+
+
+def test_a_scan_finds_each_key_beside_its_load_wherever_it_is_in_the_order(place: Place) -> None:
+    names = ["a/b.csv", "a.csv", "a^.csv", "a\u00e9.csv", "a/\U0001f600.csv", "ab/c.csv", "z.csv"]
+    for i, name in enumerate(names):
+        place.put(name, f"{i},{i}")
+    place.quiet()
+    assert turn(place) == 0
+    place.remove("a.csv", "z.csv")
+    place.put("a/b.csv", "0,9")
+    place.put("0.csv", "10,10")
+    assert scan(place.home) == 2
+    place.define(on_delete="retract")
+    assert scan(place.home) == 4
+
+
 # -- a replay that cannot load -------------------------------------------------------------------------------------
 
 
