@@ -124,7 +124,7 @@ def test_a_project_answers_in_python(loaded: Path) -> None:
         assert "<td>s1</td>" in project.get("by_sensor", "s1")._repr_html_()
         result = project.run("readings", [loaded / "a.csv"])
         assert result.totals["read"] == 0 and "unchanged" in result._repr_html_()
-        assert [x.state for x in project.replay("readings")] == ["standing"]
+        assert [x.state for x in project.replay("readings", all=True)] == ["standing"]
         assert project.quarantine("readings")[0]["raw"] == "s1,bad,4"
         project.get("by_sensor", "s1")
         started = time.perf_counter()

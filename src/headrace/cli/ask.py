@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from headrace.cli.options import command, opened
+from headrace.cli.options import command, opened, positive
 from headrace.cli.output import Output, count
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def register(commands: Any, common: argparse.ArgumentParser) -> None:
     item.add_argument("--begins-with", metavar="TEXT", help="what the sort key begins with, e.g. a day")
     item.add_argument("--from", dest="start", metavar="VALUE", help="lowest sort key, inclusive")
     item.add_argument("--to", dest="end", metavar="VALUE", help="highest sort key, inclusive")
-    item.add_argument("--limit", type=int, metavar="N")
+    item.add_argument("--limit", type=positive, metavar="N")
 
     about = command(commands, common, "explain", explain, "tell about an error code, a load, a row or an object")
     about.add_argument(

@@ -12,6 +12,7 @@ from types import ModuleType
 
 import headrace
 from headrace.cli.output import Output, count
+from headrace.cli.start import GITIGNORE
 from headrace.model.errors import UsageError
 
 QUERY = "average_load_per_substation.sql"
@@ -20,13 +21,15 @@ QUERY = "average_load_per_substation.sql"
 def run_demo(arguments: argparse.Namespace, output: Output) -> int:
     """Copy the example, generate its files, run, ask. Exit code of the run."""
     started = time.perf_counter()
-    folder = Path(arguments.directory) if arguments.directory else Path(tempfile.mkdtemp(prefix="headrace-demo-"))
     if arguments.dry_run:
-        output.say(f"would copy {example()} to {folder}, generate files, and load them")
+        into = arguments.directory or "a new temporary folder"
+        output.say(f"would copy {example()} to {into}, generate files, and load them")
         return 0
+    folder = Path(arguments.directory) if arguments.directory else Path(tempfile.mkdtemp(prefix="headrace-demo-"))
     if folder.exists() and any(folder.iterdir()):
         raise UsageError("HR135", str(folder), "is not empty; nothing is overwritten", "choose another DIR")
     shutil.copytree(example(), folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", ".headrace"))
+    (folder / ".gitignore").write_text(GITIGNORE, encoding="utf-8")
     files = _generator(folder).generate(folder / "input")
     output.say(f"{count(len(files), 'file')} generated in {folder / 'input'}")
     return _load_and_ask(folder, files, started, output)

@@ -64,7 +64,7 @@ def replay(arguments: argparse.Namespace, output: Output) -> int:
         from headrace.cli.progress import progress
 
         with progress(output, project, [arguments.pipeline]) as on_progress:
-            done = project.replay(arguments.pipeline, **wanted, on_progress=on_progress)
+            done = project.replay(arguments.pipeline, **wanted, all=arguments.all, on_progress=on_progress)
         if output.as_json:
             output.emit([{**x.public(), "cause": x.cause} for x in done])
         else:
@@ -130,6 +130,8 @@ def rebuild(arguments: argparse.Namespace, output: Output) -> int:
         if not confirmed(arguments, output, f"Replace everything in {sink} from the base of {owners[sink]}?"):
             return 0
         pipeline = project.rebuild(sink)
+        if output.as_json:
+            output.emit({"sink": sink, "pipeline": pipeline})
         output.say(f"{sink} holds what stands in {pipeline}")
     return 0
 

@@ -64,6 +64,22 @@ def confirmed(arguments: argparse.Namespace, output: Output, question: str) -> b
     return False
 
 
+def positive(text: str) -> int:
+    """A whole number from 1. For argparse."""
+    return _whole(text, 1)
+
+
+def natural(text: str) -> int:
+    """A whole number from 0. For argparse."""
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} up")
+    return int(text)
+
+
 def since(text: str) -> datetime | timedelta:
     """`2025-05-01`, `2025-05-01T12:00`, or a span back from now: `2 hours`, `1d`. For argparse."""
     try:

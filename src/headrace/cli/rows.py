@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.cli.loads import exit_after, say_failures, say_replayed, tell_loads
-from headrace.cli.options import add_writes, command, confirmed, opened
+from headrace.cli.options import add_writes, command, confirmed, opened, positive
 from headrace.cli.output import Output, count
 from headrace.model.errors import UsageError
 
@@ -24,7 +26,7 @@ def register(commands: Any, common: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=type(parser))
     _verb(verbs, common, "ls", quarantine_ls, "how many rows each rule rejected")
     shown = _verb(verbs, common, "show", quarantine_show, "rejected rows with raw text and reason", filtered=True)
-    shown.add_argument("--limit", type=int, default=20, metavar="N", help="most rows (default: 20)")
+    shown.add_argument("--limit", type=positive, default=20, metavar="N", help="most rows (default: 20)")
     exported = _verb(
         verbs, common, "export", quarantine_export, "rejected rows as CSV, to edit and bring back", filtered=True
     )
@@ -124,6 +126,11 @@ def quarantine_export(arguments: argparse.Namespace, output: Output) -> int:
     with opened(arguments) as project:
         home = project.home(arguments.pipeline)
         rows = project.quarantine(arguments.pipeline, file=arguments.file, rule=arguments.rule)
+        if arguments.out is None and output.as_json:
+            text = io.StringIO()
+            export(home, rows, text)
+            output.table(list(csv.DictReader(io.StringIO(text.getvalue()))))
+            return 0
         if arguments.out is None:
             export(home, rows, sys.stdout)
             return 0
@@ -132,6 +139,8 @@ def quarantine_export(arguments: argparse.Namespace, output: Output) -> int:
             raise UsageError("HR135", str(path), "exists already", "choose another name")
         with path.open("w", encoding="utf-8", newline="") as out:
             n = export(home, rows, out)
+        if output.as_json:
+            output.emit({"rows": n, "file": str(path)})
     output.say(f"{count(n, 'row')} in {path}; edit, then: headrace quarantine correct {arguments.pipeline} {path}")
     return 0
 
@@ -293,7 +302,12 @@ def dlq_redrive(arguments: argparse.Namespace, output: Output) -> int:
         else:
             dead = {}
         still = [key for key in keys if key in dead]
-        output.table([{"object": k, "state": "dead" if k in dead else "asked", "cause": dead.get(k, "")} for k in keys])
+        states = (
+            {}
+            if arguments.dry_run
+            else {key: project.history(arguments.pipeline, file=key, limit=1)[-1].state for key in keys}
+        )
+        output.table([{"object": k, "state": states.get(k, "dead"), "cause": dead.get(k, "")} for k in keys])
         if not arguments.dry_run:
             output.say(f"{count(len(keys) - len(still), 'object')} came to stand, {len(still):,} dead as before")
     return 4 if still else 0

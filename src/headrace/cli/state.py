@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headrace.cli.options import command, opened, since
+from headrace.cli.options import command, natural, opened, since
 from headrace.cli.output import Output, count, size, to_json
 
 if TYPE_CHECKING:
@@ -28,14 +28,16 @@ def register(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("pipeline", nargs="?", metavar="PIPELINE")
     parser.add_argument("--file", metavar="KEY", help="only this object")
     parser.add_argument("--since", type=since, metavar="TIME", help="2025-05-01, or '2 hours' back")
-    parser.add_argument("--limit", type=int, default=50, metavar="N", help="the newest N (default: 50; 0: all)")
+    parser.add_argument("--limit", type=natural, default=50, metavar="N", help="the newest N (default: 50; 0: all)")
 
     parser = command(commands, common, "show", show, "what a pipeline is: with --json its manifest")
     parser.add_argument("pipeline", metavar="PIPELINE")
 
     parser = command(commands, common, "logs", logs, "structured log lines")
     parser.add_argument("--follow", "-f", action="store_true", help="go on as lines come")
-    parser.add_argument("--lines", "-n", type=int, default=50, metavar="N", help="begin with the last N (default: 50)")
+    parser.add_argument(
+        "--lines", "-n", type=natural, default=50, metavar="N", help="begin with the last N (default: 50)"
+    )
 
     command(commands, common, "doctor", doctor, "what this machine allows, and whether this root is sound")
 
@@ -63,7 +65,7 @@ def _tell_status(found: Status, output: Output) -> None:
             output.data(f"FAULT {p.pipeline}: {fault}")
         for alarm in p.alarms:
             output.data(f"ALARM {p.pipeline}: {alarm}")
-        if p.outdated:
+        if p.outdated and not any(fault.startswith("HR240") for fault in p.faults):  # which says what to do
             outdated = f"{p.pipeline}: {count(p.outdated, 'load')} of an older definition"
             output.say(f"{outdated}: headrace replay {p.pipeline} --outdated")
 
@@ -109,7 +111,7 @@ def logs(arguments: argparse.Namespace, output: Output) -> int:
     follow = _followed(folder / NAME) if arguments.follow else iter(())  # before printing, so as to miss nothing
     for record in last:
         output.data(_line(record, output.as_json))
-    if not last:
+    if not last and arguments.lines:
         output.say(f"nothing is logged in {folder} yet")
     for record in follow:
         output.data(_line(record, output.as_json))

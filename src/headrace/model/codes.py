@@ -247,6 +247,10 @@ CODES: dict[str, str] = {
         "A keyed table that held rows is missing or empty. `headrace rebuild TABLE` fills it from the base; until then "
         "a lookup has no answer."
     ),
+    "HR534": (
+        "The folder that the target keeps everything in cannot be made or written. Make it writable, or give another "
+        "`root` in headrace.toml."
+    ),
     "HR601": "The confined child was killed from outside, perhaps by the system for want of memory. It is tried again.",
     "HR602": (
         "The confined child needed more memory than it may use. Raise memory_limit if the input is that large by right."

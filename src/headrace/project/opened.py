@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from headrace import config
 from headrace.engine.home import Home
 from headrace.engine.settings import Settings
-from headrace.model.errors import UsageError
+from headrace.model.errors import InfrastructureError, UsageError
 from headrace.model.loads import Load
 from headrace.model.where import meant
 from headrace.project.given import Paths, Since, instant, listed
@@ -82,8 +82,12 @@ class Project:
         from headrace.engine import log
         from headrace.local.target import LocalTarget
 
-        self._logging = log.configure(self.root / "logs", self.settings)
-        return LocalTarget(self.root, self.settings, project=self.directory)
+        try:
+            self._logging = log.configure(self.root / "logs", self.settings)
+            return LocalTarget(self.root, self.settings, project=self.directory)
+        except OSError as exc:
+            next = f"make it writable, or give another root in {config.FILE}"
+            raise InfrastructureError("HR534", str(self.root), f"cannot be used as a root: {exc}", next) from exc
 
     @cached_property
     def homes(self) -> dict[str, Home]:
@@ -324,16 +328,19 @@ class Project:
         since: Since = None,
         files: str | Iterable[str] = (),
         outdated: bool = False,
+        all: bool = False,
         on_progress: Progress | None = None,
     ) -> Listed[LoadResult]:
         """Load standing objects again under the present definition, each replacing its old load whole.
 
-        Without `since`, `files` or `outdated` all of them. Tells of each what came of it, from the ledger: an object
+        Say which: by `since`, `files`, `outdated`, or `all` (else UsageError HR137). Tells of each what came of it, from the ledger: an object
         that the landing folder holds no more cannot be read again; it stays as it stood and its state is `gone`.
         Raises DefinitionError HR240 if they keep a changed definition from coming into force: see `let_go`.
         """
         from headrace.project.again import replay, replayable
 
+        if not (since or files or outdated or all):
+            raise UsageError("HR137", "replay", "which loads?", "say since=, files=, outdated=True or all=True")
         home = self.home(pipeline)
         return Listed(
             replay(self, home, replayable(home, since, listed(files), outdated), on_progress), LoadResult.public

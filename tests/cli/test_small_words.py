@@ -1,0 +1,62 @@
+"""Numbers, places and dry runs that a person may get wrong: each is told as that, and does no more than it says."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from cli_project import Command, csv
+
+from headrace import open_project
+from headrace.model.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("logs", "-n", "-1"),
+        ("get", "by_sensor", "s1", "--limit", "0"),
+        ("get", "by_sensor", "s1", "--limit", "-1"),
+        ("history", "--limit", "-1"),
+        ("quarantine", "show", "readings", "--limit", "0"),
+    ],
+)
+def test_a_number_of_rows_is_no_less_than_makes_sense(command: Command, project: Path, words: tuple[str, ...]) -> None:
+    said = command(*words)
+    assert said.code == 2 and "is no whole number from" in said.err
+
+
+def test_a_root_that_cannot_be_made_is_a_fault_of_the_place(command: Command, project: Path) -> None:
+    (project / ".headrace").write_text("a file\n")
+    said = command("status")
+    assert said.code == 3 and "HR534" in said.err and "cannot be used as a root" in said.err
+
+
+def test_a_redrive_tells_the_state_that_came_of_it(command: Command, project: Path) -> None:
+    csv(project / "a.csv", "1", header="Nothing")
+    command("run", "readings", "a.csv")
+    csv(project / ".headrace/landing/raw/readings/a.csv", "s1,2025-05-01T00:00:00,1")
+    (told,) = command("dlq", "redrive", "readings", "--json").json
+    assert told["state"] == "standing"
+
+
+def test_rebuild_and_export_answer_in_json(command: Command, project: Path) -> None:
+    csv(project / "a.csv", "s1,2025-05-01T00:00:00,1", "s1,2025-05-01T00:00:00,x")
+    command("run", "readings", "a.csv")
+    assert command("rebuild", "by_sensor", "--yes", "--json").json == {"sink": "by_sensor", "pipeline": "readings"}
+    (row,) = command("quarantine", "export", "readings", "--json").json
+    assert (row["_source_row"], row["Value"]) == ("2", "x")
+    assert command("quarantine", "export", "readings", "--out", "x.csv", "--json").json == {"rows": 1, "file": "x.csv"}
+
+
+def test_a_replay_in_python_says_which_loads_as_the_command_does(project: Path) -> None:
+    with open_project(project) as opened, pytest.raises(UsageError, match="HR137"):
+        opened.replay("readings")
+
+
+def test_a_dry_demo_leaves_no_folder(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    assert command("demo", "--dry-run").code == 0
+    assert list((tmp_path / "temporary").iterdir()) == []
