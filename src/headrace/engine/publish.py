@@ -57,7 +57,7 @@ def publish(home: Home) -> bool:
 
 
 def _recovered(home: Home) -> BaseLost | None:
-    """Recover; what only a decision can mend is returned instead of raised: there is nothing to fill a lost sink from."""
+    """Recover; what only a decision can mend is returned, not raised: there is nothing to fill a lost sink from."""
     try:
         recover(home)
     except BaseLost as exc:
