@@ -10,10 +10,15 @@ import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from headrace.model.words import count
 from headrace.project.evidence import Evidence
 
 _TYPES = {"uuid": "UUID"}
-_TAKEN = {"str", "int", "float", "bool", "date", "datetime", "UUID", "key", "column", "derived"}
+_TAKEN = {"str", "int", "float", "bool", "date", "datetime", "UUID", "Decimal", "dict", "list"}
+_TAKEN |= {"key", "column", "derived"}
+_MONEY = {"amount", "price", "cost", "fee", "charge", "balance", "total", "subtotal", "tax", "vat", "paid", "revenue"}
+_WIDE = 100
+"""Characters of a line beyond which it is broken."""
 
 
 def column_name(header: str) -> str:
@@ -106,6 +111,8 @@ def _imports(columns: Sequence[Evidence], body: str, usable: bool) -> list[str]:
     lines = []
     if times := [k for k in ("date", "datetime") if k in kinds]:
         lines.append(f"from datetime import {', '.join(times)}")
+    if "Decimal" in body:
+        lines.append("from decimal import Decimal")
     if "uuid" in kinds:
         lines.append("from uuid import UUID")
     words = ["Pipeline", "Record", *(["column"] if "column(" in body else []), "files"]
@@ -120,10 +127,14 @@ def _left_out(header: str, other: str) -> str:
 
 
 def _field(name: str, c: Evidence, optional: bool, zone: bool, exact: bool = False) -> str:
-    kind = _TYPES.get(c.kind, c.kind) + (" | None" if c.empty or optional else "")
+    money = c.kind == "float" and 0 < c.decimals <= 4 and not _MONEY.isdisjoint(column_name(c.header).split("_"))
+    kind = "Decimal" if money else _TYPES.get(c.kind, c.kind)
+    kind += " | None" if c.empty or optional or not c.rows else ""
     words = [_text(c.header)] if exact or squash(name) != squash(c.header) else []
     if optional:
         words.append("default=None")
+    if money:
+        words.append(f"digits=(18, {c.decimals})")
     if c.format:
         words.append(f"format={_text(c.format)}")
     if zone:
@@ -135,6 +146,8 @@ def _field(name: str, c: Evidence, optional: bool, zone: bool, exact: bool = Fal
 
 
 def _comment(c: Evidence) -> str:
+    if not c.rows:
+        return "no row was seen: say its type"
     if c.empty == c.rows:
         return "always empty"
     words = [f"{c.distinct:,} distinct", f"{_short(c.low)} to {_short(c.high)}" if c.distinct > 1 else _short(c.low)]
@@ -176,6 +189,8 @@ def _key_words(
             f"but {', '.join(empty)} may be empty and a key may not. Derive one, such as",
             f"{empty[0]}_key: str = derived(\"coalesce({empty[0]}::VARCHAR, '-')\")",
         ]
+    if rows < 2:
+        return [f"no key: {count(rows, 'row')} cannot show one; without a key all rows stay"]
     if repeated:
         return [f"no key: {repeated:,} of {rows:,} rows repeat an earlier one whole; without a key all of them stay"]
     return ["no key: no few columns tell all rows apart; without a key all rows stay"]
@@ -189,7 +204,10 @@ def _pipeline(
     if times and not times[0].format and times[0].low[:7] != times[0].high[:7]:
         when = names[times[0].header]
         table += f', partition_by=["year({when})", "month({when})"]'
-    sinks = f"[{table}), keyed({_text(name + '_by_key')})]" if usable else f"[{table})]"
+    made = [f"{table})", *([f"keyed({_text(name + '_by_key')})"] if usable else [])]
+    sinks = f"[{', '.join(made)}]"
+    if len(sinks) > _WIDE - 12:
+        sinks = "[\n" + "".join(f"        {sink},\n" for sink in made) + "    ]"
     suffix = _text(suffixes[0]) if len(suffixes) == 1 else _tuple(list(suffixes))
     return [
         f"{name} = Pipeline(",

@@ -62,6 +62,8 @@ def register(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def init(arguments: argparse.Namespace, output: Output) -> int:
     folder = Path(arguments.directory or arguments.project)
+    if arguments.name and not arguments.files:
+        raise UsageError("HR100", "headrace init", "--name names what is drafted", "say --from FILE as well")
     files = {"headrace.toml": TOML, "pipelines.py": PIPELINES, ".gitignore": GITIGNORE}
     if not (arguments.only_print or arguments.dry_run):
         _refuse_existing(folder)

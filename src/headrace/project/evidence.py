@@ -5,6 +5,7 @@ Looks at every row, never at a sample: a guess that fails on row 67,349 is worse
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -21,6 +22,7 @@ _FLOAT = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?"
 _UUID = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 _DATE = r"\d{4}-\d{2}-\d{2}"
 _TIME = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?"
+_COMMA = r"[+-]?\d{1,3}(\.?\d{3})*,\d+"
 _ZONED = _TIME + r"(Z|[+-]\d{2}:?\d{2})"
 
 
@@ -28,7 +30,7 @@ _ZONED = _TIME + r"(Z|[+-]\d{2}:?\d{2})"
 class Evidence:
     """What all values of one column are like. `low` and `high` are in the order of the guessed kind, as text.
 
-    `kind` is str, int, float, bool, date, datetime or uuid; `format` how times are written where it is not ISO;
+    `kind` is str, int, float, bool, date, datetime, uuid, dict or list; `format` how times are written if not ISO;
     `zoned` says that every time carries an offset; `doubt` names what else the values could be.
     """
 
@@ -63,7 +65,13 @@ def gather(connection: duckdb.DuckDBPyConnection, table: str, header: str) -> Ev
     low, high = _one(connection, f"SELECT min_by(v, {cast}), max_by(v, {cast}) FROM values_of")
     decimals = 0
     if kind == "float":
-        (decimals,) = _one(connection, "SELECT max(length(regexp_extract(v, '\\.(\\d+)', 1))) FROM values_of")
+        (decimals,) = _one(
+            connection,
+            "SELECT CASE WHEN bool_or(v ILIKE '%e%') THEN 0 ELSE max(length(regexp_extract(v, '\\.(\\d+)', 1))) END"
+            " FROM values_of",
+        )
+    if kind in ("dict", "list") and rows == 1:
+        doubt = _rows_inside(header, low)
     zoned = kind == "datetime" and _all(connection, _matches(_ZONED))
     return Evidence(header, kind, rows, empty, distinct, low, high, fmt, zoned, decimals, doubt)
 
@@ -78,6 +86,8 @@ def _kind(connection: duckdb.DuckDBPyConnection) -> tuple[str, str, str | None, 
         ("date", f"{_matches(_DATE)} AND TRY_CAST(v AS DATE) IS NOT NULL", "v"),
         ("datetime", f"{_matches(_TIME)} AND TRY_CAST(v AS TIMESTAMP) IS NOT NULL", "v"),
         ("datetime", f"{_matches(_ZONED)} AND TRY_CAST(v AS TIMESTAMPTZ) IS NOT NULL", "v::TIMESTAMPTZ"),
+        ("dict", "v LIKE '{%' AND json_valid(v)", "v"),
+        ("list", "v LIKE '[%' AND json_valid(v)", "v"),
     )
     for kind, test, order in ladder:
         if _all(connection, test):
@@ -94,6 +104,8 @@ def _kind(connection: duckdb.DuckDBPyConnection) -> tuple[str, str, str | None, 
 
 def _nearly(connection: duckdb.DuckDBPyConnection) -> str:
     """A word on a column that almost is a number: how many values are not, and one of them."""
+    if _all(connection, _matches(_COMMA)):
+        return "numbers with a decimal comma: derive one with replace(…, ',', '.')::DOUBLE"
     misfits, total, example = _one(
         connection,
         f"SELECT coalesce(sum(n) FILTER (NOT {_matches(_FLOAT)}), 0)::BIGINT, sum(n)::BIGINT,"
@@ -104,6 +116,20 @@ def _nearly(connection: duckdb.DuckDBPyConnection) -> str:
     return "numbers with leading zeros or beyond 18 digits" if not misfits else ""
 
 
+def _rows_inside(header: str, text: str) -> str:
+    """A word on the list of objects that a document's only record holds: most likely those are meant to be the rows."""
+
+    def pointer(value: Any, path: str, depth: int) -> str | None:
+        if isinstance(value, list) and value and all(isinstance(x, dict) for x in value):
+            return path
+        inside = value.items() if isinstance(value, dict) and depth else ()
+        steps = ((pointer(x, f"{path}/{k.replace('~', '~0').replace('/', '~1')}", depth - 1)) for k, x in inside)
+        return next((found for found in steps if found is not None), None)
+
+    found = pointer(json.loads(text), "/" + header.replace("~", "~0").replace("/", "~1"), 3)
+    return f'it holds a list of objects: class …(Record, root="{found}") makes them the rows' if found else ""
+
+
 def propose_key(
     connection: duckdb.DuckDBPyConnection, table: str, columns: list[Evidence], most: int = 4
 ) -> tuple[str, ...] | None:
@@ -111,7 +137,7 @@ def propose_key(
 
     Sets without empty values come first, then those that stand earlier in the file. Measures are not considered.
     """
-    useful = [c for c in columns if c.distinct > 1 and c.kind not in ("float", "bool")]
+    useful = [c for c in columns if c.distinct > 1 and c.kind not in ("float", "bool", "dict", "list")]
     useful = sorted(useful, key=lambda c: c.empty > 0)[:12]
     connection.execute(f"CREATE OR REPLACE TEMP TABLE first_rows AS FROM {table} LIMIT 50000")
     for size in range(1, most + 1):
