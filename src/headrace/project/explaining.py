@@ -83,20 +83,19 @@ def _known_key(home: Home, text: str) -> str | None:
 
 
 def _explain_load(home: Home, load: Load) -> Explanation:
-    facts = load_facts(load)
+    facts = {**load_facts(load), "dialect": dict(load.dialect)}
     c = load.counts
     lines = [
         f"load {load.id} of {load.pipeline}: {load.state}{' (stale: the store holds a newer version)' * load.stale}",
         f"  object    {load.key}",
         f"  version   {load.version} ({load.size:,} bytes)",
-        f"  arrived   {load.arrived_at.isoformat()}",
+        f"  arrived   {load.arrived_at:%Y-%m-%d %H:%M:%S.%fZ}",
         f"  contract  {load.contract}" + (" (outdated)" if load.contract != home.contract.digest else ""),
         f"  rows      read {c.read:,} = accepted {c.accepted:,} + rejected {c.rejected:,} + filtered {c.filtered:,}",
         f"            accepted {c.accepted:,} ="
         f" loaded {c.loaded:,} + duplicate {c.duplicate:,} + conflict {c.conflict:,}",
     ]
-    if load.dialect:
-        lines.append(f"  read as   {', '.join(f'{k}={v!r}' for k, v in load.dialect.items() if v is not None)}")
+    lines += [f"  read as   {told}" for told in _dialect(load.dialect)]
     lines += [
         f"  {what}   {number}" for what, number in (("decided", load.decided), ("retired", load.retired)) if number
     ]
@@ -106,6 +105,19 @@ def _explain_load(home: Home, load: Load) -> Explanation:
     next += [f"headrace dlq redrive {load.pipeline} {load.key}"] if load.state == "dead" else []
     next += [f"headrace quarantine show {load.pipeline} --file {load.key}"] if c.rejected else []
     return Explanation(load.id, "load", facts, lines, next)
+
+
+def _dialect(dialect: Mapping[str, Any]) -> list[str]:
+    """How an object was read, in words: what was decided, not what does not apply. A line for each member of a zip."""
+    words = [
+        f"{name} {value if isinstance(value, str) and value.isalnum() else repr(value)}"
+        for name, value in dialect.items()
+        if value not in (None, False, "", 0) and not isinstance(value, Mapping) and value is not True
+    ]
+    words += [name for name, value in dialect.items() if value is True]
+    members = [(name, value) for name, value in dialect.items() if isinstance(value, Mapping)]
+    inner = [f"{name}: {told}" for name, value in members for told in _dialect(value)]
+    return ([", ".join(words)] if words else []) + inner
 
 
 def load_facts(load: Load) -> dict[str, Any]:
@@ -176,6 +188,7 @@ def _row(home: Home, load: Load, member: str | None, record: int) -> Explanation
         "correction": _correction(home, load, file, record, cells),
         "verdict": verdict,
         "row": row,
+        "filtered_by": [r.name for r in home.contract.rules if r.kind == "skip"] if verdict == "filtered" else [],
         "winner": _winner(home, row) if verdict in ("duplicate", "conflict") and row else None,
         "read_again": peeked is not None,
     }
@@ -226,6 +239,9 @@ def _row_lines(facts: Mapping[str, Any], load: Load) -> list[str]:
     row = facts["row"] or {}
     if facts["verdict"] == "rejected":
         lines.append(f"  reason    {row['rule']}: {row['reason']} (column {row['column']}, value {row['value']!r})")
+    elif facts["filtered_by"]:
+        one = "" if len(facts["filtered_by"]) == 1 else "one of "
+        lines.append(f"  rule      {one}{', '.join(facts['filtered_by'])}: skips such rows")
     elif row:
         lines += ["  row", *(f"    {k} = {v}" for k, v in row.items() if not k.startswith("_"))]
     if facts["winner"]:

@@ -333,8 +333,9 @@ class Project:
     ) -> Listed[LoadResult]:
         """Load standing objects again under the present definition, each replacing its old load whole.
 
-        Say which: by `since`, `files`, `outdated`, or `all` (else UsageError HR137). Tells of each what came of it, from the ledger: an object
-        that the landing folder holds no more cannot be read again; it stays as it stood and its state is `gone`.
+        Say which: by `since`, `files`, `outdated`, or `all` (else UsageError HR137). Tells what came of each, from
+        the ledger: an object that the landing folder holds no more cannot be read again; it stays as it stood and its
+        state is `gone`.
         Raises DefinitionError HR240 if they keep a changed definition from coming into force: see `let_go`.
         """
         from headrace.project.again import replay, replayable
