@@ -71,3 +71,11 @@ def test_deleted_base_files_are_told_by_status_doctor_sql_and_rebuild(command: C
 def test_a_table_before_its_first_load_is_empty_and_nothing_is_missing(command: Command, project: Path) -> None:
     assert command("get", "by_sensor", "s1", "--json").json == []
     assert command("status").code == 0
+
+
+def test_deleted_base_files_come_back_by_a_replay_of_everything(command: Command, loaded: Path) -> None:
+    shutil.rmtree(loaded / "lake/readings/data")
+    assert command("replay", "readings", "--all", "--yes").code == 0
+    assert command("sql", "SELECT sum(value) s FROM readings", "--json").json == [{"s": 3.0}]
+    assert command("get", "by_sensor", "s1", "--json").json[0]["value"] == 1.0
+    assert command("status").code == 0
