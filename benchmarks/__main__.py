@@ -1,7 +1,8 @@
 """usage: python -m benchmarks [WORK…] [--rows N] [--runs N] [--peers NAME…]
 
-WORK: start, ledger, latency, small, keyed, bulk (all, when none is named). Tables go to standard output and to
-benchmarks/work/results.md. `make bench ARGS="bulk --rows 560000"` is a quick look.
+WORK: start, ledger, latency, small, keyed, bulk (all, when none is named), or profile, which tells where the time of
+bulk and small files goes. Tables go to standard output and to benchmarks/work/results.md.
+`make bench ARGS="bulk --rows 560000"` is a quick look.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from benchmarks.harness import WORK
 from benchmarks.report import Table, machine
 
 ALL = ("start", "ledger", "latency", "small", "keyed", "bulk")
+PROFILES = ("bulk", "small", "single")
 
 
 def main() -> None:
@@ -26,13 +28,17 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=200, help="files of the latency benchmark")
     parser.add_argument("--peers", nargs="*", default=["spark", "pandas", "polars", "dlt"], help="whom to compare with")
     given = parser.parse_args()
-    unknown = set(given.work) - set(ALL)
+    unknown = set(given.work) - {*ALL, "profile"}
     if unknown:
-        parser.error(f"no such work: {', '.join(sorted(unknown))}; there are {', '.join(ALL)}")
+        parser.error(f"no such work: {', '.join(sorted(unknown))}; there are {', '.join(ALL)}, profile")
     WORK.mkdir(exist_ok=True)
     lines = io.StringIO()
     _both(lines, lambda: print(machine()))
-    for name in given.work or ALL:
+    for work in PROFILES if "profile" in given.work else ():
+        from benchmarks.profiling import profile
+
+        _both(lines, lambda work=work: profile(work, given.rows))  # type: ignore[misc]
+    for name in [w for w in given.work if w != "profile"] if given.work else ALL:
         for made in _tables(name, given):
             _both(lines, made().print)
             (WORK / "results.md").write_text(lines.getvalue(), encoding="utf-8")
