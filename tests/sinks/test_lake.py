@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -181,17 +182,16 @@ def test_what_a_crash_left_behind_is_deleted_once_nobody_can_need_it(writer: Lak
 
 def test_a_commit_that_landed_although_it_seemed_to_fail_is_not_made_twice(writer: LakeWriter, base: Base) -> None:
     writer.apply(base.revision(one_row(base, 1)))
-    catalog = writer._opened_catalog()
-    commit = catalog.commit_table
+    swap = writer._pointer.swap
 
-    def unsure(*given: Any) -> Any:
-        commit(*given)
+    def unsure(before: str | None, after: str) -> None:
+        swap(before, after)
         raise ConnectionError("the answer was lost")
 
-    catalog.commit_table = unsure  # type: ignore[method-assign]
+    writer._pointer.swap = unsure  # type: ignore[method-assign]
     revision = base.revision(one_row(base, 2))
     writer.apply(revision)
-    catalog.commit_table = commit  # type: ignore[method-assign]
+    writer._pointer.swap = swap  # type: ignore[method-assign]
     writer.apply(revision)
     assert writer.number() == 2
     assert len(reopened(base.root).snapshots()) == 2
@@ -275,10 +275,19 @@ def test_everything_is_synced_before_the_catalog_points_at_it(
 
 
 def test_the_catalog_s_sqlite_waits_for_the_disk(writer: LakeWriter, base: Base) -> None:
-    writer.warm()
-    with writer._opened_catalog().engine.connect() as connection:
-        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
-        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+    writer.apply(base.revision(one_row(base, 1)))
+    with writer._pointer._sqlite() as connection:
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_sqlalchemy_is_not_imported_to_commit(base: Base) -> None:
+    program = (
+        "import sys; from pathlib import Path; from headrace.sinks.lake import LakeWriter; root = Path(sys.argv[1]);"
+        " w = LakeWriter(root, root / 'catalog.db', 't'); w.rebuild(1, [], [('a', 'VARCHAR')]); w.maintain();"
+        " assert w.number() == 1; sys.exit('sqlalchemy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program, str(base.root)], check=False).returncode == 0
 
 
 def test_a_removed_file_that_the_table_does_not_hold_stops_the_commit(writer: LakeWriter, base: Base) -> None:

@@ -1,6 +1,6 @@
 """Iceberg metadata on a local disk, synced before anything can refer to it.
 
-PyIceberg loads `DurableFileIO` by name (`py-io-impl`) for `sinks.lake`; its own FileIO syncs nothing. The table's
+`sinks.iceberg` gives tables this FileIO; PyIceberg's own syncs nothing. The table's
 metadata JSON is the last file of a commit: closing it syncs the folder too, so that the manifests and the manifest list
 before it are found after a power loss.
 """

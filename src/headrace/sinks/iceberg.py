@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.catalog.noop import NoopCatalog
 from pyiceberg.conversions import to_bytes
 from pyiceberg.manifest import DataFile as IcebergFile
 from pyiceberg.manifest import DataFileContent, FileFormat
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
+from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Table
 from pyiceberg.table.locations import load_location_provider
 from pyiceberg.table.metadata import new_table_metadata
@@ -41,12 +41,11 @@ from pyiceberg.types import (
     TimestamptzType,
     UUIDType,
 )
-from sqlalchemy import event
 
 from headrace.model.loads import DataFile
+from headrace.sinks.durable import DurableFileIO
 
 PROPERTIES = {
-    "commit.retry.num-retries": "0",  # a commit that seems to have failed may have landed: only the number tells
     "write.avro.compression-codec": "null",  # a block per entry: nothing in it repeats
     "write.metadata.previous-versions-max": "10",
 }
@@ -157,33 +156,17 @@ def _micros(moment: datetime) -> int:
     return (passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds
 
 
-def open_catalog(name: str, namespace: str, path: Path, warehouse: str) -> SqlCatalog:
-    """The SQLite catalog at `path`, synced at every commit."""
-    catalog = SqlCatalog(
-        name, uri=f"sqlite:///{path}", warehouse=warehouse, **{"py-io-impl": "headrace.sinks.durable.DurableFileIO"}
-    )
-
-    def durable(connection: Any, _: Any) -> None:
-        for pragma in ("journal_mode = wal", "synchronous = full", "busy_timeout = 60000"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    event.listen(catalog.engine, "connect", durable)
-    catalog.engine.dispose()  # what was opened before the listener
-    catalog.create_namespace_if_not_exists(namespace)
-    return catalog
+def open_table(name: str, pointer: str) -> Table:
+    """The table whose metadata lies at `pointer`. It has no catalog: see `snapshot.OneCopyTransaction`."""
+    io = DurableFileIO()
+    return Table(("lake", name), FromInputFile.table_metadata(io.new_input(pointer)), pointer, io, NoopCatalog("none"))
 
 
-def new_table(
-    catalog: SqlCatalog,
-    identifier: tuple[str, str],
-    location: str,
-    columns: Sequence[tuple[str, str]],
-    partitions: Sequence[str],
-) -> Table:
-    """A table without snapshots that the catalog does not know yet. The name mapping lets files without ids be read."""
+def new_table(name: str, location: str, columns: Sequence[tuple[str, str]], partitions: Sequence[str]) -> Table:
+    """A table without snapshots that no catalog knows yet. The name mapping lets files without ids be read."""
     schema = schema_of(columns)
     mapping = create_mapping_from_schema(schema).model_dump_json()
     properties = {**PROPERTIES, "schema.name-mapping.default": mapping}
     metadata = new_table_metadata(schema, spec_of(schema, partitions), UNSORTED_SORT_ORDER, location, properties)
     pointer = load_location_provider(location, properties).new_table_metadata_file_location()
-    return Table(identifier, metadata, pointer, catalog._load_file_io(properties, pointer), catalog)
+    return Table(("lake", name), metadata, pointer, DurableFileIO(), NoopCatalog("none"))

@@ -18,10 +18,9 @@ from headrace.model.contract import LINEAGE
 from headrace.model.errors import InfrastructureError
 from headrace.model.loads import DataFile, Revision
 from headrace.sinks.disk import location_of, make, path_of
-from headrace.sinks.pointer import CATALOG, NAMESPACE, NUMBER, CatalogPointer, State, number_in
+from headrace.sinks.pointer import NUMBER, CatalogPointer, State, number_in
 
 if TYPE_CHECKING:
-    from pyiceberg.catalog.sql import SqlCatalog
     from pyiceberg.table import Table, Transaction
 
 KEEP_SNAPSHOTS = 10
@@ -52,7 +51,6 @@ class LakeWriter:
         self.partitions, self.key = tuple(partitions), tuple(key)
         self.grace_seconds = grace_seconds
         self.folder = self.root / "lake" / table
-        self._catalog: SqlCatalog | None = None
         self._table: Table | None = None
         self._pointer = CatalogPointer(self.catalog, table, self.folder)
         self._known: dict[str, frozenset[str]] = {}
@@ -118,25 +116,25 @@ class LakeWriter:
         if state is None:
             return
         with self._settled(state.number, state.pointer):
-            table = self._opened(state)
-            with table.transaction() as transaction:
+            from headrace.sinks.snapshot import OneCopyTransaction
+
+            with OneCopyTransaction(self._opened(state), self._pointer.swap) as transaction:
                 self._expire(transaction, KEEP_SNAPSHOTS)
         self._sweep()
 
     def warm(self) -> None:
-        """Import PyIceberg and open the catalog now, rather than while the first file waits."""
-        self._opened_catalog()
+        """Import PyIceberg now, rather than while the first file waits."""
+        import headrace.sinks.iceberg
+        import headrace.sinks.snapshot  # noqa: F401
 
     def close(self) -> None:
-        if self._catalog is not None:
-            self._catalog.engine.dispose()
-        self._catalog = self._table = None
+        self._table = None
 
     def _commit(self, state: State, revision: Revision) -> None:
         from headrace.sinks.snapshot import OneCopyTransaction, ReplaceByPath
 
         table = self._opened(state)
-        with OneCopyTransaction(table) as transaction:
+        with OneCopyTransaction(table, self._pointer.swap) as transaction:
             self._evolve(transaction, revision.columns)
             update = ReplaceByPath(transaction, self._known, {NUMBER: str(revision.number)})
             for file in self._described(transaction, revision.removed):
@@ -155,17 +153,14 @@ class LakeWriter:
         from headrace.sinks.snapshot import OneCopyTransaction, ReplaceByPath
 
         make(self.folder / "metadata")
-        catalog = self._opened_catalog()
         names = [name for name, _ in self.partitions]
-        fresh = new_table(catalog, (NAMESPACE, self.table), location_of(self.folder), self._shape(columns), names)
-        transaction = OneCopyTransaction(fresh)
+        fresh = new_table(self.table, location_of(self.folder), self._shape(columns), names)
+        transaction = OneCopyTransaction(fresh, self._pointer.swap)
         update = ReplaceByPath(transaction, self._known, {NUMBER: str(number)})
         for file in self._described(transaction, files):
             update.append_data_file(file)
         update.commit()
-        catalog._write_metadata(transaction.table_metadata, fresh.io, fresh.metadata_location)
-        point("lake.before-commit")
-        self._pointer.swap(pointer, fresh.metadata_location)
+        transaction.commit_new(pointer)
         self._table = None
 
     def _described(self, transaction: Transaction, files: Iterable[DataFile]) -> Iterable[Any]:
@@ -234,16 +229,10 @@ class LakeWriter:
     def _opened(self, state: State) -> Table:
         """The table as the catalog has it now."""
         if self._table is None or self._table.metadata_location != state.pointer:
-            self._table = self._opened_catalog().load_table((NAMESPACE, self.table))
+            from headrace.sinks.iceberg import open_table
+
+            self._table = open_table(self.table, state.pointer)
         return self._table
-
-    def _opened_catalog(self) -> SqlCatalog:
-        if self._catalog is None:
-            from headrace.sinks.iceberg import open_catalog
-
-            make(self.catalog.parent)
-            self._catalog = open_catalog(CATALOG, NAMESPACE, self.catalog, location_of(self.root))
-        return self._catalog
 
     @contextmanager
     def _settled(self, number: int, pointer: str | None = None) -> Iterator[None]:

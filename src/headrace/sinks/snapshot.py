@@ -6,13 +6,19 @@ pyproject.toml. Used by `sinks.lake`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pyiceberg.manifest import DataFile as IcebergFile
 from pyiceberg.manifest import ManifestEntry, ManifestEntryStatus, ManifestFile
+from pyiceberg.serializers import ToOutputFile
 from pyiceberg.table import Table, Transaction
+from pyiceberg.table.locations import load_location_provider
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Operation
-from pyiceberg.table.update import TableUpdate
+from pyiceberg.table.update import TableUpdate, update_table_metadata
 from pyiceberg.table.update.snapshot import _OverwriteFiles
+
+from headrace.engine.faults import point
 
 ENTRIES = 500
 """Data files per manifest: what a commit that removes one of them reads and writes again."""
@@ -21,12 +27,40 @@ MERGE_AT = 20
 """So many manifests with room left are merged into full ones."""
 
 
-class OneCopyTransaction(Transaction):
-    """PyIceberg copies the whole metadata at each look at it, some 25 times per commit; this one when it changed."""
+Swap = Callable[[str | None, str], None]
+"""Let the catalog name the second metadata file if it still names the first: `pointer.CatalogPointer.swap`."""
 
-    def __init__(self, table: Table) -> None:
+
+class OneCopyTransaction(Transaction):
+    """A transaction that commits by `swap`, once and without retries: whether a commit landed only its number tells.
+
+    PyIceberg copies the whole metadata at each look at it, some 25 times per commit; this one when it changed.
+    """
+
+    def __init__(self, table: Table, swap: Swap) -> None:
         super().__init__(table)
+        self._swap = swap
         self._seen: tuple[tuple[TableUpdate, ...], TableMetadata] | None = None
+
+    def commit_transaction(self) -> Table:
+        """Write the metadata that the updates make, and let the catalog name it."""
+        table, before = self._table, self._table.metadata_location
+        if self._updates:
+            metadata = update_table_metadata(table.metadata, self._updates, metadata_location=before)
+            version = int(before.rpartition("/")[2].partition("-")[0]) + 1
+            places = load_location_provider(metadata.location, metadata.properties)
+            after = places.new_table_metadata_file_location(version)
+            ToOutputFile.table_metadata(metadata, table.io.new_output(after))
+            self._swap(before, after)
+            table.metadata, table.metadata_location = metadata, after
+        return table
+
+    def commit_new(self, instead_of: str | None) -> None:
+        """Commit the first metadata of a table that never was before, which the catalog names instead of another."""
+        location = self._table.metadata_location
+        ToOutputFile.table_metadata(self.table_metadata, self._table.io.new_output(location))
+        point("lake.before-commit")
+        self._swap(instead_of, location)
 
     @property
     def table_metadata(self) -> TableMetadata:
