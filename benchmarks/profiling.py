@@ -27,7 +27,7 @@ from headrace.sinks.lake import LakeWriter
 
 STEPS: tuple[tuple[str, Any, str], ...] = (
     ("scan of the landing folder", reconcile, "scan"),
-    ("look, hash, copy to the spool", ingest, "_fetch"),
+    ("look, hash, copy to the spool", ingest, "look"),
     ("pin version and order", SqliteLedger, "pin"),
     ("child: decide how to read; JSON into columns", stage, "open_input"),
     ("child: cast, check, hash ids", stage.Staging, "_stage_group"),

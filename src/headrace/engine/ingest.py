@@ -24,6 +24,7 @@ from headrace.engine.answer import check_answer
 from headrace.engine.faults import point
 from headrace.engine.home import Home
 from headrace.engine.job import Input, Job
+from headrace.engine.look import Seen, doubtful, look
 from headrace.model.errors import (
     BadObject,
     HeadraceError,
@@ -31,11 +32,9 @@ from headrace.model.errors import (
     LeaseLost,
     ObjectMoving,
 )
-from headrace.model.loads import UNREAD, Alert, Arrival, Counts, DataFile, Lease, Load, LoadState, Staged, Stat
+from headrace.model.loads import UNREAD, Again, Alert, Arrival, Counts, DataFile, Lease, Load, LoadState, Staged
 from headrace.model.times import text_of
 
-QUICK = 4 * 2**20
-"""Objects up to this many bytes are copied to memory: a batch is bounded by `batch_bytes` in all."""
 MACHINE = ("HR301", "HR304", "HR501", "HR605", "HR606")
 """Faults that no object is to blame for: the landing place, the disk, the ledger, the child that does not start."""
 MOVING = timedelta(milliseconds=200)
@@ -60,13 +59,11 @@ class Child(Protocol):
 
 @dataclass(slots=True)
 class Found:
-    """A leased key on its way: its copy, and every lease that asked for it."""
+    """A load on its way: its copy, and every lease that asked for its key."""
 
-    key: str
+    load: Load
     leases: list[Lease]
-    stat: Stat
     path: Path
-    load: Load = field(init=False)  # once it is pinned
 
 
 @dataclass(slots=True)
@@ -145,7 +142,7 @@ def patience(home: Home) -> timedelta:
 def prepare(home: Home, leases: Sequence[Lease]) -> Batch:
     """Look at each key, copy what is new, pin it, and say what is to be staged together."""
     batch = Batch()
-    arrivals: list[tuple[Arrival, Found | None, list[Lease]]] = []
+    looked: list[tuple[Seen, list[Lease]]] = []
     by_key = _by_key(leases)
     live = home.ledger.live(list(by_key))
     copied = 0
@@ -157,38 +154,35 @@ def prepare(home: Home, leases: Sequence[Lease]) -> Batch:
             batch.settled += asked
             continue
         try:
-            arrival = _fetch(home, key, asked, live.get(key, ()))
+            seen = look(home, key, live.get(key, ()), _again(asked))
         except ObjectMoving:
             home.queue.release(asked, MOVING)
             continue
         except (InfrastructureError, BadObject) as exc:
             if exc.code in MACHINE:
-                for _, found, _ in arrivals:
-                    if found is not None:
-                        found.path.unlink(missing_ok=True)
+                for earlier, _ in looked:
+                    _unlink(earlier.copy)
                 home.queue.release(leases, _delay(home, leases))
                 raise
             _failed(home, key, asked, exc)
             continue
-        if arrival is None:
+        if seen is None:
             batch.gone[key] = asked
         else:
-            if arrival[1] is not None:
-                arrival[1].leases = asked
-            arrivals.append((arrival[0], arrival[1], asked))
-            copied += arrival[0].size if arrival[1] is not None else 0
+            looked.append((seen, asked))
+            copied += seen.arrival.size if seen.copy else 0
     point("ingest.spooled")
 
-    loads = home.ledger.pin([a for a, _, _ in arrivals])
+    loads = home.ledger.pin([seen.arrival for seen, _ in looked])
     point("ingest.pinned")
     ready: list[Found] = []
-    for load, (_, found, asked) in zip(loads, arrivals, strict=True):
-        if found is not None:
-            found.load = load
+    for load, (seen, asked) in zip(loads, looked, strict=True):
+        if seen.copy is not None:
+            found = Found(load, asked, seen.copy)
             if _wants_staging(home, found, batch):
                 ready.append(found)
                 continue
-            found.path.unlink(missing_ok=True)
+            _unlink(seen.copy)
         elif load.stale or load.state is LoadState.DEAD:
             batch.doubted.add(load.key)
         batch.settled += asked
@@ -232,7 +226,7 @@ def _conclude(
         if len(found) > 1:
             half = len(found) // 2
             return stage(home, child, found[:half]) + stage(home, child, found[half:])
-        _failed(home, found[0].key, found[0].leases, exc, found[0].load)
+        _failed(home, found[0].load.key, found[0].leases, exc, found[0].load)
         found[0].path.unlink(missing_ok=True)
         return 0
 
@@ -255,7 +249,12 @@ def _drop(home: Home, found: Sequence[Found], delay: timedelta) -> None:
 
 def _clear(found: Iterable[Found]) -> None:
     for f in found:
-        f.path.unlink(missing_ok=True)
+        _unlink(f.path)
+
+
+def _unlink(copy: Path | None) -> None:
+    if copy is not None:
+        copy.unlink(missing_ok=True)
 
 
 def _leases(found: Iterable[Found]) -> list[Lease]:
@@ -271,87 +270,6 @@ def hand_over(home: Home, found: Sequence[Found], result: dict[str, Any], second
     point("ingest.owned")
     home.bell.ring()
     return len(staged)
-
-
-def _fetch(home: Home, key: str, leases: Sequence[Lease], live: Sequence[Load]) -> tuple[Arrival, Found | None] | None:
-    """What stands under the key, copied and hashed unless the ledger knows these very bytes; None if it is gone."""
-    stat = home.store.stat(key)
-    again = _again(leases)
-    if stat is None:
-        return _from_archive(home, live, again)
-    if not again:
-        known = _known(home, stat, live)
-        if known is not None:
-            return known, None
-    path, stat, version = _copy(home, key, stat.size)
-    found = Found(key, list(leases), stat, path)
-    return _arrival(home, stat, version, again), found
-
-
-def _from_archive(home: Home, live: Sequence[Load], again: str) -> tuple[Arrival, Found | None] | None:
-    """What stands and was moved out of the way can still be read again, to be replayed or corrected."""
-    load = next((x for x in live if x.state in (LoadState.DECIDED, LoadState.STANDING)), None)
-    if load is None or home.pipeline.source.after != "archive":
-        return None
-    if not _asked_for(home, load, [x for x in live if x.version == load.version], again):
-        return None
-    path = home.spool / f"{home.token()}-archived"
-    if not home.store.fetch_archived(load.key, load.version, path):
-        path.unlink(missing_ok=True)
-        return None
-    stat = Stat(load.key, load.size, load.arrived_at, load.fingerprint.lstrip("~"))
-    return _arrival(home, stat, load.version, again), Found(load.key, [], stat, path)
-
-
-def _asked_for(home: Home, standing: Load, same: Sequence[Load], again: str) -> bool:
-    """Whether the version that stands is to be read once more; `same` are the live loads of it."""
-    failed = [x for x in same if x.state is LoadState.DEAD]
-    if again == "replay" or (again and failed) or any(x.state is LoadState.SEEN for x in same):
-        return True
-    corrections = home.ledger.corrections_digest(standing.key, standing.version)
-    known = {(x.contract, x.corrections) for x in failed}
-    return corrections != standing.corrections and (home.contract.digest, corrections) not in known
-
-
-def _copy(home: Home, key: str, size: int) -> tuple[Path, Stat, str]:
-    """A copy to parse: a small object's in memory, unless there is no room, any other's on disk."""
-    name = f"{home.token()}-{key.rsplit('/', 1)[-1].encode()[-80:].decode(errors='ignore')}"
-    for folder in (home.quick, home.spool) if size <= QUICK else (home.spool,):
-        path = folder / name
-        try:
-            return (path, *home.store.fetch(key, path))
-        except BaseException as exc:
-            path.unlink(missing_ok=True)
-            if folder is home.spool or getattr(exc, "code", "") != "HR304":
-                raise
-    raise AssertionError("unreachable: the last folder returned or raised")
-
-
-def _known(home: Home, stat: Stat, live: Sequence[Load]) -> Arrival | None:
-    """An arrival from the fingerprint alone, where a standing load has it and nothing else about the key is open."""
-    settled = (LoadState.DECIDED, LoadState.STANDING, LoadState.DEAD)
-    if len(live) != 1 or live[0].fingerprint != stat.fingerprint or live[0].state not in settled:
-        return None
-    arrival = _arrival(home, stat, live[0].version, "")
-    return arrival if (live[0].contract, live[0].corrections) == (arrival.contract, arrival.corrections) else None
-
-
-def doubtful(stat: Stat) -> str:
-    """The fingerprint, marked where a later write might leave it as it is: the next scan then hashes again."""
-    return f"~{stat.fingerprint}" if stat.fresh else stat.fingerprint
-
-
-def _arrival(home: Home, stat: Stat, version: str, again: Any) -> Arrival:
-    return Arrival(
-        key=stat.key,
-        version=version,
-        created=stat.created,
-        size=stat.size,
-        fingerprint=doubtful(stat),
-        contract=home.contract.digest,
-        corrections=home.ledger.corrections_digest(stat.key, version),
-        again=again,
-    )
 
 
 def _wants_staging(home: Home, found: Found, batch: Batch) -> bool:
@@ -380,16 +298,16 @@ def _jobs(home: Home, ready: Iterable[Found]) -> Iterable[list[Found]]:
     together: list[Found] = []
     size = 0
     for found in ready:
-        if home.contract.steps or found.stat.size > home.settings.batch_bytes:
+        if home.contract.steps or found.load.size > home.settings.batch_bytes:
             yield [found]
             continue
         if together and (
-            size + found.stat.size > home.settings.batch_bytes or len(together) >= home.settings.batch_files
+            size + found.load.size > home.settings.batch_bytes or len(together) >= home.settings.batch_files
         ):
             yield together
             together, size = [], 0
         together.append(found)
-        size += found.stat.size
+        size += found.load.size
     if together:
         yield together
 
@@ -454,7 +372,7 @@ def _delay(home: Home, leases: Sequence[Lease]) -> timedelta:
     return timedelta(seconds=home.settings.delay(max(x.receives for x in leases)))
 
 
-def _again(leases: Sequence[Lease]) -> str:
+def _again(leases: Sequence[Lease]) -> Again:
     hints = {x.event.hint for x in leases}
     return "replay" if "replay" in hints else "redrive" if "redrive" in hints else ""
 

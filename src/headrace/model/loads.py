@@ -141,6 +141,9 @@ UNREAD = "unread"
 """The version of an object of which nothing could be read."""
 
 
+Again = Literal["", "redrive", "replay"]
+
+
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """A version that was found under a key, before the ledger knows what to make of it.
@@ -156,7 +159,7 @@ class Arrival:
     fingerprint: str
     contract: str
     corrections: str = ""
-    again: Literal["", "redrive", "replay"] = ""
+    again: Again = ""
 
 
 FileKind = Literal["data", "losers", "rejected"]

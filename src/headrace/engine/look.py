@@ -1,0 +1,106 @@
+"""What lies under a key now: an arrival to pin and, unless the ledger knows these very bytes, a copy to read.
+
+Called by `ingest.prepare`. A copy is hashed while it is made, so the version always tells what was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from headrace.engine.home import Home
+from headrace.model.loads import Again, Arrival, Load, LoadState, Stat
+
+QUICK = 4 * 2**20
+"""Objects up to this many bytes are copied to memory: a batch is bounded by `batch_bytes` in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An object as it was found. `copy` is None where nothing about it is new."""
+
+    arrival: Arrival
+    copy: Path | None
+
+
+def look(home: Home, key: str, live: Sequence[Load], again: Again) -> Seen | None:
+    """Look at the object, and copy it where that may be needed; None if it is gone.
+
+    `live` are the key's loads that are not history. Raises ObjectMoving, BadObject or InfrastructureError as the store.
+    """
+    stat = home.store.stat(key)
+    if stat is None:
+        return _from_archive(home, live, again)
+    if not again:
+        known = _known(home, stat, live)
+        if known is not None:
+            return Seen(known, None)
+    path, stat, version = _copy(home, key, stat.size)
+    return Seen(_arrival(home, stat, version, again), path)
+
+
+def _from_archive(home: Home, live: Sequence[Load], again: Again) -> Seen | None:
+    """What stands and was moved out of the way can still be read again, to be replayed or corrected."""
+    load = next((x for x in live if x.state in (LoadState.DECIDED, LoadState.STANDING)), None)
+    if load is None or home.pipeline.source.after != "archive":
+        return None
+    if not _asked_for(home, load, [x for x in live if x.version == load.version], again):
+        return None
+    path = home.spool / f"{home.token()}-archived"
+    if not home.store.fetch_archived(load.key, load.version, path):
+        path.unlink(missing_ok=True)
+        return None
+    stat = Stat(load.key, load.size, load.arrived_at, load.fingerprint.lstrip("~"))
+    return Seen(_arrival(home, stat, load.version, again), path)
+
+
+def _asked_for(home: Home, standing: Load, same: Sequence[Load], again: Again) -> bool:
+    """Whether the version that stands is to be read once more; `same` are the live loads of it."""
+    failed = [x for x in same if x.state is LoadState.DEAD]
+    if again == "replay" or (again and failed) or any(x.state is LoadState.SEEN for x in same):
+        return True
+    corrections = home.ledger.corrections_digest(standing.key, standing.version)
+    known = {(x.contract, x.corrections) for x in failed}
+    return corrections != standing.corrections and (home.contract.digest, corrections) not in known
+
+
+def _copy(home: Home, key: str, size: int) -> tuple[Path, Stat, str]:
+    """A copy to parse: a small object's in memory, unless there is no room, any other's on disk."""
+    name = f"{home.token()}-{key.rsplit('/', 1)[-1].encode()[-80:].decode(errors='ignore')}"
+    for folder in (home.quick, home.spool) if size <= QUICK else (home.spool,):
+        path = folder / name
+        try:
+            return (path, *home.store.fetch(key, path))
+        except BaseException as exc:
+            path.unlink(missing_ok=True)
+            if folder is home.spool or getattr(exc, "code", "") != "HR304":
+                raise
+    raise AssertionError("unreachable: the last folder returned or raised")
+
+
+def _known(home: Home, stat: Stat, live: Sequence[Load]) -> Arrival | None:
+    """An arrival from the fingerprint alone, where a standing load has it and nothing else about the key is open."""
+    settled = (LoadState.DECIDED, LoadState.STANDING, LoadState.DEAD)
+    if len(live) != 1 or live[0].fingerprint != stat.fingerprint or live[0].state not in settled:
+        return None
+    arrival = _arrival(home, stat, live[0].version, "")
+    return arrival if (live[0].contract, live[0].corrections) == (arrival.contract, arrival.corrections) else None
+
+
+def doubtful(stat: Stat) -> str:
+    """The fingerprint, marked where a later write might leave it as it is: the next scan then hashes again."""
+    return f"~{stat.fingerprint}" if stat.fresh else stat.fingerprint
+
+
+def _arrival(home: Home, stat: Stat, version: str, again: Again) -> Arrival:
+    return Arrival(
+        key=stat.key,
+        version=version,
+        created=stat.created,
+        size=stat.size,
+        fingerprint=doubtful(stat),
+        contract=home.contract.digest,
+        corrections=home.ledger.corrections_digest(stat.key, version),
+        again=again,
+    )
