@@ -73,6 +73,11 @@ def watching(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Watchin
 
 
 @either
+def test_once_it_is_in_place_it_asks_for_what_came_before(watching: Watching) -> None:
+    assert watching.told[0][1] == Changes((), rescan=True)
+
+
+@either
 def test_a_written_a_renamed_and_a_removed_file_are_told(watching: Watching) -> None:
     (watching.root / "raw/a.csv").write_text("x")
     (watching.root / "raw/b.csv.part").write_text("x")

@@ -37,7 +37,7 @@ def drafted(folder: Path, days: Path) -> None:
     path = folder / "pipelines.py"
     text = path.read_text()
     for draft, reviewed in (
-        ("import Pipeline, Record, files, lake", "import Pipeline, Record, column, files, keyed, lake"),
+        ("import Pipeline, Record, column, files, lake", "import Pipeline, Record, column, files, keyed, lake"),
         ("class Retail(Record):", 'class Retail(Record, key=("invoice_no", "id")):'),
         ("    stock_code: str", '    id: str = column(default_sql="row_hash()")\n    stock_code: str'),
         ('"month(invoice_date)"])]', '"month(invoice_date)"]), keyed("invoices")]'),

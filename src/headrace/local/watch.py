@@ -46,7 +46,8 @@ class Changes:
 
 
 def watch(root: Path, stop: threading.Event) -> Iterator[Changes]:
-    """Changes below `root` as they happen, until `stop` is set. First an empty one, when the watch is in place.
+    """Changes below `root` as they happen, until `stop` is set. The first one comes when the watch is in place, and
+    asks for a rescan: what came before it was not seen.
 
     A file that is written in place is told when its writer closes it, a renamed one at once. Names that the store
     ignores are not told. Raises StoreUnavailable (HR301) when the root itself goes, HR306 when watching is impossible.
@@ -61,7 +62,7 @@ def _watch_linux(root: Path, stop: threading.Event) -> Iterator[Changes]:
     with _Tree.opened(root) as tree:
         poll = select.poll()
         poll.register(tree.descriptor, select.POLLIN)
-        yield Changes(())
+        yield Changes((), rescan=True)
         while not stop.is_set():
             if poll.poll(PAUSE * 1000):
                 found = tree.read()
