@@ -257,8 +257,15 @@ def _checks(build: _Build) -> None:
 
 
 def _check_reason(rule: str, column: str, test: str) -> str:
-    bare = test.replace(quoted(column), column)
+    """What a person reads: `is not >= 0` for a bound, the expression for anything else."""
+    bare = _TYPED.sub(r"\1", test.replace(quoted(column), column))
+    if rule in ("ge", "gt", "le", "lt") and bare.startswith(f"{column} "):
+        return f"is not {bare.removeprefix(f'{column} ')}"
     return f"fails {bare}" if len(bare) <= 200 else f"fails its {rule}"
+
+
+_TYPED = re.compile(r"'([^']*)'::[A-Z]+(?:\(\d+, ?\d+\))?")
+"""A literal with its type, as checks are compiled to."""
 
 
 def _rules(build: _Build) -> list[str]:

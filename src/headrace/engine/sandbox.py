@@ -28,7 +28,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from headrace.engine import child
+from headrace.engine import child, log
 from headrace.engine.settings import Settings
 from headrace.formats.rows import BadItem
 from headrace.model.errors import BadObject, DefinitionError, InfrastructureError
@@ -304,4 +304,6 @@ def _raised(error: dict[str, Any]) -> Exception:
         case _:
             lines = error["trace"].strip().splitlines()
             place = next((line.strip() for line in reversed(lines) if line.lstrip().startswith("File ")), "")
-            return InfrastructureError("HR607", "child", error["found"], f"raised at {place}")
+            log.event("child.raised", error=error["found"], trace=error["trace"])
+            first = error["found"].strip().partition("\n")[0]
+            return InfrastructureError("HR607", "child", first, f"raised at {place}; `headrace logs` has all of it")
