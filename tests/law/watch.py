@@ -99,9 +99,14 @@ class Watch:
             return
         skips = self.policies.same_bytes == "skip"
         twin = skips and (stood in _by_key(self.loads, *STANDS).values())
-        skipped = skips and there is not None and _by_key(self.loads, "skipped").get(key) == there
+        skipped = skips and there is not None and self._was_skipped(key, there)
         retracted = self.policies.on_delete == "retract" and there is None
         assert twin or skipped or retracted, f"{key} stood, and was taken away under {self.policies.on_delete}"
+
+    def _was_skipped(self, key: str, text: str) -> bool:
+        """Whether what lies there was left unread for its twin; and perhaps taken up since: the twin went."""
+        states = {x.state for x in self.loads.values() if (x.key, x.text) == (key, text)}
+        return "skipped" in states or ("abandoned" in states and not states.isdisjoint(LIVE))
 
     def _read(self) -> dict[str, Seen]:
         with closing(sqlite3.connect(f"file:{self.ledger}?mode=ro", uri=True)) as db:
