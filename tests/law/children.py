@@ -34,4 +34,7 @@ class FlakyChild:
         self._child.submit(kind, payload, timeout)
         assert self._child.pid is not None
         os.kill(self._child.pid, signal.SIGKILL)
-        return self._child.result()
+        try:
+            return self._child.result()
+        finally:
+            self._child.close()  # it may have answered before it died: then the next call must not find it dead
