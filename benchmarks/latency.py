@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -11,7 +12,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import unquote, urlparse
 
 from benchmarks.harness import BenchmarkFailed, percentile
 from benchmarks.place import fresh_project
@@ -20,6 +23,8 @@ from headrace import open_project
 from headrace.project import Project
 
 ROWS = 50
+WARMING = 3
+"""Files before those that are measured: they wait for the worker to start."""
 PATIENCE = 20.0
 GOALS = {"keyed": (20, 100), "lake": (60, 250)}
 
@@ -39,7 +44,7 @@ def latency(files: int) -> Table:
         with open_project(project) as opened:
             for prefix, (p50_goal, p99_goal) in GOALS.items():
                 seen = _keyed_seen(opened) if prefix == "keyed" else _lake_seen(project)
-                _measure(project, prefix, range(-3, 0), seen)  # the first ones wait for the worker to start
+                _measure(project, prefix, range(-WARMING, 0), seen)
                 taken = _measure(project, prefix, range(files), seen)
                 p50, p99 = (percentile(taken, share) * 1e3 for share in (0.5, 0.99))
                 figure = f"p50 {p50:.0f} ms, p99 {p99:.0f} ms"
@@ -83,35 +88,40 @@ def _keyed_seen(opened: Project) -> Callable[[int], bool]:
 
 
 def _lake_seen(project: Path) -> Callable[[int], bool]:
-    """A new snapshot is readable from the moment at which the catalog points to it."""
-    last = ""
+    """A file's rows are readable from the moment at which the catalog points to a snapshot that has them."""
+    last, rows = "", 0
 
     def seen(number: int) -> bool:
-        nonlocal last
-        catalog = project / ".headrace" / "catalog.db"
-        if not catalog.exists():
-            return False
-        with sqlite3.connect(f"file:{catalog}?mode=ro", uri=True) as connection:
-            try:
-                query = "SELECT metadata_location FROM iceberg_tables WHERE table_name = 'fresh_lake'"
-                found = connection.execute(query).fetchone()
-            except sqlite3.OperationalError:
-                return False
-        connection.close()
-        if found is None or found[0] == last:
-            return False
-        last = found[0]
-        return True
+        nonlocal last, rows
+        pointer = _pointer(project / ".headrace" / "catalog.db")
+        if pointer is not None and pointer != last:
+            metadata = json.loads(Path(unquote(urlparse(pointer).path)).read_bytes())
+            current = metadata.get("current-snapshot-id")
+            totals = [s["summary"]["total-records"] for s in metadata["snapshots"] if s["snapshot-id"] == current]
+            last, rows = pointer, int(totals[0]) if totals else 0
+        return rows >= (number + 1 + WARMING) * ROWS
 
     return seen
+
+
+def _pointer(catalog: Path) -> str | None:
+    if not catalog.exists():
+        return None
+    with closing(sqlite3.connect(f"file:{catalog}?mode=ro", uri=True)) as connection:
+        try:
+            query = "SELECT metadata_location FROM iceberg_tables WHERE table_name = 'fresh_lake'"
+            found = connection.execute(query).fetchone()
+        except sqlite3.OperationalError:
+            return None
+    return found[0] if found else None
 
 
 def _all_there(opened: Project, files: int) -> None:
     deadline = time.monotonic() + PATIENCE
     while True:
         rows = opened.sql("SELECT count(*) AS n FROM fresh_lake").rows()[0]["n"]
-        if rows == (files + 3) * ROWS:
+        if rows == (files + WARMING) * ROWS:
             return
         if time.monotonic() > deadline:
-            raise BenchmarkFailed(f"the lake holds {rows} rows of {(files + 3) * ROWS}")
+            raise BenchmarkFailed(f"the lake holds {rows} rows of {(files + WARMING) * ROWS}")
         time.sleep(0.1)
