@@ -117,6 +117,10 @@ class Queue(Protocol):
         """Whether no event waits (delayed ones included) and none is leased: cheap, however many there are."""
         ...
 
+    def replaying(self, pipeline: str) -> bool:
+        """Whether a replay is under way: an event that asks for one waits or is leased."""
+        ...
+
     def depth(self, pipeline: str) -> tuple[int, int]:
         """How many events wait, and how many are leased. Counts them: for people, not for polling."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv as csv_lines
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,19 @@ def test_a_ragged_row_can_be_given_its_cells(command: Command, project: Path) ->
     (project / "fix.csv").write_text(f"{header}\n{place},,s1,2025-05-01T00:10:00,7,\n")
     assert command("quarantine", "correct", "readings", "fix.csv").code == 0
     assert loaded(command) == [1.0, 7.0]
+
+
+def test_an_export_in_another_encoding_says_how_to_save_it(command: Command, export: Path) -> None:
+    export.write_bytes(export.read_text().replace("1x", "1é").encode("cp1252"))
+    said = command("quarantine", "correct", "readings", "fix.csv")
+    assert said.code == 2 and "HR127 fix.csv: cannot be read" in said.err and "UTF-8" in said.err
+
+
+def test_an_export_may_hold_records_of_any_length(command: Command, export: Path) -> None:
+    with export.open(newline="") as source:
+        rows = list(csv_lines.DictReader(source))
+    with export.open("w", newline="") as out:
+        writer = csv_lines.DictWriter(out, rows[0].keys())
+        writer.writeheader()
+        writer.writerows([{**row, "_raw": "y" * 200_000} for row in rows])
+    assert "nothing changed in line 2" in command("quarantine", "correct", "readings", "fix.csv").err

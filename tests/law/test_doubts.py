@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from headrace.engine import faults
+from headrace.engine import faults, ingest
 from headrace.engine.publish import publish
 from headrace.engine.reconcile import scan
-from headrace.engine.replay import redrive, replay
+from headrace.engine.replay import let_go, redrive, replay
+from headrace.model.errors import InfrastructureError
 from headrace.model.loads import Event
 
 from .place import Item, Place
@@ -243,3 +246,43 @@ def test_of_many_files_with_the_same_bytes_the_first_in_order_stands_under_skip(
     place.quiet()
     assert place.rows() == {1: (10, "0.csv")}
     assert [place.load(f"{i}.csv").state for i in (1, 2, 3)] == ["skipped"] * 3
+
+
+def test_a_twin_of_what_is_let_go_takes_its_place(place: Place) -> None:
+    place.define(on_delete="keep", same_bytes="skip")
+    place.put("a.csv", "1,1")
+    place.quiet()
+    place.remove("a.csv")
+    place.put("b.csv", "1,1", minute=5)
+    let_go(place.home, ["in/a.csv"])
+    place.quiet()
+    assert place.rows() == {1: (1, "b.csv")}
+
+
+# -- what the ledger cannot do for a moment ------------------------------------------------------------------------
+
+
+class Full:
+    """A ledger whose disk is full when something is to be pinned."""
+
+    def __init__(self, ledger: Any) -> None:
+        self._ledger = ledger
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    def pin(self, arrivals: Any) -> Any:
+        raise InfrastructureError("HR501", "ledger.db", "the database or disk is full", "free space")
+
+
+def test_when_the_ledger_fails_the_copies_go_and_the_events_come_again(place: Place) -> None:
+    place.put("a.csv", "1,1")
+    scan(place.home)
+    leases = place.home.queue.lease("p", 10, timedelta(hours=2))
+    with pytest.raises(InfrastructureError, match="HR501"):
+        ingest.prepare(replace(place.home, ledger=Full(place.home.ledger)), leases)
+    assert [*place.home.quick.iterdir(), *place.home.spool.glob("*a.csv")] == []
+    place.clock.advance(timedelta(minutes=1))
+    place.work()
+    publish(place.home)
+    assert place.rows() == {1: (1, "a.csv")}

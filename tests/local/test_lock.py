@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -111,3 +112,14 @@ def test_the_next_holder_is_told_whether_the_last_one_ended_in_peace(tmp_path: P
         raise ZeroDivisionError
     with exclusive(path) as clean:
         assert not clean
+
+
+def test_who_only_asks_keeps_nobody_out(tmp_path: Path) -> None:
+    path = tmp_path / "work.lock"
+    with exclusive(path):
+        pass
+    descriptor = os.open(path, os.O_RDWR)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)  # as `holder` does, for an instant
+    threading.Timer(0.1, os.close, [descriptor]).start()
+    with exclusive(path, wait=0):
+        assert holder(path) == os.getpid()

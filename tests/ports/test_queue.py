@@ -64,6 +64,15 @@ def test_a_lease_that_is_extended_outlives_its_first_visibility(queue: SqliteQue
     assert [x.event for x in queue.lease("lv", 2, MINUTE)] == [extended.event, other.event]
 
 
+def test_a_replay_is_under_way_until_its_last_event_is_acknowledged(queue: SqliteQueue) -> None:
+    queue.put([*events(2), Event("lv", "k1", "replay")])
+    assert (queue.replaying("lv"), queue.replaying("other")) == (True, False)
+    for lease in queue.lease("lv", 3, MINUTE):
+        assert queue.replaying("lv")
+        queue.acknowledge([lease])
+    assert not queue.replaying("lv")
+
+
 def test_it_is_empty_only_when_nothing_waits_is_delayed_or_is_leased(queue: SqliteQueue) -> None:
     assert queue.empty("lv")
     queue.put(events(1), delay=MINUTE)

@@ -34,6 +34,9 @@ def compact(home: Home, least: int = 2) -> int:
         removed: list[DataFile] = []
         fresh: list[DataFile] = []
         kinds: tuple[FileKind, ...] = ("data", "losers")
+        crowds = {kind: _crowded(home.ledger.files(kind), least) for kind in kinds}
+        if missing := lost(home.root, [file for small in crowds.values() for file in small]):
+            raise base_lost(home.name, missing)  # before anything is written that nobody would want
         with engine_connection(
             home.settings.engine_memory, home.settings.threads, [home.root], home.spool
         ) as connection:
@@ -45,10 +48,7 @@ def compact(home: Home, least: int = 2) -> int:
                 shape.partitions,
                 {n: dict(shape.columns)[n] for n in shape.key},
             )
-            for kind in kinds:
-                small = _crowded(home.ledger.files(kind), least)
-                if missing := lost(home.root, small):
-                    raise base_lost(home.name, missing)
+            for kind, small in crowds.items():
                 if small:
                     removed += small
                     fresh += writer.write(kind, _sorted_rows(home, shape, kind, small))

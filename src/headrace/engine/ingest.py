@@ -140,9 +140,23 @@ def patience(home: Home) -> timedelta:
 
 
 def prepare(home: Home, leases: Sequence[Lease]) -> Batch:
-    """Look at each key, copy what is new, pin it, and say what is to be staged together."""
-    batch = Batch()
+    """Look at each key, copy what is new, pin it, and say what is to be staged together.
+
+    Raises InfrastructureError for what no object is to blame for; nothing is copied then, and the events come again.
+    """
     looked: list[tuple[Seen, list[Lease]]] = []
+    try:
+        return _prepared(home, leases, looked)
+    except InfrastructureError:
+        for seen, _ in looked:
+            _unlink(seen.copy)
+        home.queue.release(leases, _delay(home, leases))
+        raise
+
+
+def _prepared(home: Home, leases: Sequence[Lease], looked: list[tuple[Seen, list[Lease]]]) -> Batch:
+    """`looked` is filled with what was found, as it is found."""
+    batch = Batch()
     by_key = _by_key(leases)
     live = home.ledger.live(list(by_key))
     copied = 0
@@ -160,9 +174,6 @@ def prepare(home: Home, leases: Sequence[Lease]) -> Batch:
             continue
         except (InfrastructureError, BadObject) as exc:
             if exc.code in MACHINE:
-                for earlier, _ in looked:
-                    _unlink(earlier.copy)
-                home.queue.release(leases, _delay(home, leases))
                 raise
             _failed(home, key, asked, exc)
             continue

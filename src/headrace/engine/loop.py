@@ -47,6 +47,7 @@ class Loop:
         self._heard = threading.Condition()
         self._busy = 0
         self._failures: dict[str, HeadraceError] = {}
+        self._mislaid = False  # the ledger failed, and with it perhaps the giving back of leased events
         self._untidy = threading.Event()
         self._crashed: BaseException | None = None
         self._threads: list[threading.Thread] = []
@@ -124,7 +125,15 @@ class Loop:
         """Take what waits for each pipeline, or finish what is in the child; False if there was neither."""
         with self._count():
             taken = [home for home in self._homes if self._take(home, hands)]
-            return bool(taken) or self._attempt(self._homes[0], hands.finish)
+            worked = bool(taken) or self._attempt(self._homes[0], hands.finish)
+            if self._mislaid and not worked:
+                for home in self._homes:  # at worst another worker's are taken twice, which is harmless
+                    self._mislaid = not self._attempt(home, lambda home=home: self._recall(home))  # type: ignore[misc]
+            return worked
+
+    def _recall(self, home: Home) -> bool:
+        home.queue.recall(home.name)
+        return True
 
     def _take(self, home: Home, hands: Hands) -> bool:
         """Lease a batch and begin to ingest it; True if there was any."""
@@ -148,6 +157,7 @@ class Loop:
         except InfrastructureError as exc:
             log.event("ingest.failed", pipeline=home.name, error=str(exc))
             self._failures[name] = exc
+            self._mislaid = self._mislaid or exc.code == "HR501"
             self._stopping.wait(TICK)
             return False
         self._failures.pop(name, None)
@@ -174,7 +184,7 @@ class Loop:
             if self._untidy.is_set():
                 self._untidy.clear()
                 for home in self._homes:
-                    self._keep_house(home, housekeep)
+                    self._keep_house(home, *HOUSEKEEP)
             if not ready:
                 with self._heard:
                     if not any(h.bell.rung and backoff[h.name].over for h in self._homes):
@@ -186,9 +196,9 @@ class Loop:
                     if self._publish(home, backoff[home.name]):
                         revisions[home.name] += 1
                         if revisions[home.name] % HOUSEKEEPING == 0:
-                            self._keep_house(home, housekeep)
+                            self._keep_house(home, *HOUSEKEEP)
         for home in self._homes if self._crashed is None else ():
-            self._keep_house(home, housekeep if revisions[home.name] else tidy_up)
+            self._keep_house(home, *(HOUSEKEEP if revisions[home.name] else (tidy_up,)))
 
     def _publish(self, home: Home, backoff: Backoff) -> bool:
         """Publish once; a fault backs off and rings again, and shows as a failure once it was there too often."""
@@ -211,12 +221,13 @@ class Loop:
         self._failures.pop(name, None)
         return made
 
-    def _keep_house(self, home: Home, work: Callable[[Home], object]) -> None:
-        """Work that changes no row: it can fail and be done another time."""
-        try:
-            work(home)
-        except InfrastructureError as exc:
-            log.event("housekeeping.failed", pipeline=home.name, error=str(exc))
+    def _keep_house(self, home: Home, *works: Callable[[Home], object]) -> None:
+        """Work that changes no row: each piece can fail, and be done another time, by itself."""
+        for work in works:
+            try:
+                work(home)
+            except InfrastructureError as exc:
+                log.event("housekeeping.failed", pipeline=home.name, error=str(exc))
 
     def _guard(self, body: Callable[[], None]) -> None:
         """A bug ends the process with its trace, never a thread in silence."""
@@ -268,20 +279,27 @@ def warm(home: Home) -> None:
         writer.warm()
 
 
-def housekeep(home: Home) -> None:
-    """What keeps a long life cheap: fewer small files, fewer snapshots, no trash."""
+def join_files(home: Home) -> None:
+    """Fewer small files."""
     if crowded(home):
         compact(home)
+
+
+def maintain(home: Home) -> None:
+    """Fewer snapshots."""
     with home.lock():
         for writer in home.writers.values():
             writer.maintain()
-    tidy_up(home)
 
 
 def tidy_up(home: Home) -> None:
     """Delete what nothing needs any more: all that there is to do where no revision was made."""
     with home.lock():
         prune(home)
+
+
+HOUSEKEEP = (join_files, maintain, tidy_up)
+"""What keeps a long life cheap."""
 
 
 def work_until_idle(homes: Sequence[Home], children: Callable[[], Child], on_progress: Progress | None = None) -> None:

@@ -17,7 +17,6 @@ from headrace.engine import telling
 from headrace.engine.contest import resolve
 from headrace.engine.faults import point
 from headrace.engine.home import Home
-from headrace.engine.parting import let_go
 from headrace.engine.reconcile import archive
 from headrace.engine.recover import recover, release
 from headrace.engine.sql import mechanics
@@ -35,8 +34,8 @@ def publish(home: Home) -> bool:
     """
     with home.lock(), mechanics(home.name):
         stuck = _recovered(home)
-        if stuck and home.queue.depth(home.name) != (0, 0):
-            return False  # a replay is under way: it heals all at once, or not at all
+        if stuck and home.queue.replaying(home.name):
+            return False  # it heals all at once, or not at all
         decision, events = decide(home)
         if decision is not None:
             point("publish.before-record")
@@ -69,7 +68,6 @@ def decide(home: Home) -> tuple[Decision | None, list[Event]]:
     """The next revision, written and synced but not recorded; and keys that workers must look at again."""
     number = home.ledger.head() + 1
     verdict = judge(home)
-    let_go(home, verdict)
     settlement = _settlement(verdict)
     if verdict.hold:
         home.ledger.hold(verdict.hold)
@@ -86,8 +84,8 @@ def decide(home: Home) -> tuple[Decision | None, list[Event]]:
     try:
         resolution = resolve(home, number, shape, verdict.stand, going)
     except BaseLost:
-        if home.queue.depth(home.name) != (0, 0):
-            return None, verdict.again  # a replay may be under way that replaces what is lost, all at once
+        if home.queue.replaying(home.name):
+            return None, verdict.again  # it may replace what is lost, all at once
         raise
     point("publish.resolved")
     reason = "reshape" if _reshapes(home, shape) else verdict.reason

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from headrace.engine.home import Home
+from headrace.engine.sql import SPILL
 from headrace.model.errors import DefinitionError
 from headrace.model.loads import DataFile
 
@@ -81,7 +82,9 @@ def sweep(home: Home) -> int:
 def sweep_spool(spool: Path) -> None:
     """Empty the spool: copies that no worker of this root is reading. Only at start, locked."""
     for entry in spool.iterdir() if spool.exists() else ():
-        if entry.is_dir():
+        if entry.name == SPILL:
+            sweep_spool(entry)  # the folder stays: an instance of DuckDB that is open makes it only once
+        elif entry.is_dir():
             shutil.rmtree(entry, ignore_errors=True)
         else:
             entry.unlink(missing_ok=True)

@@ -17,6 +17,9 @@ import duckdb
 
 from headrace.model.errors import InfrastructureError
 
+SPILL = "spill"
+"""Where below its scratch folder an instance puts what does not fit in memory."""
+
 _instances: dict[tuple[str, int, tuple[str, ...], str], duckdb.DuckDBPyConnection] = {}
 _guard = threading.Lock()
 
@@ -53,7 +56,7 @@ def _open(memory_limit: str, threads: int, folders: Sequence[Path], scratch: Pat
         config={
             "threads": str(threads),
             "memory_limit": memory_limit,
-            "temp_directory": str(scratch / "spill"),
+            "temp_directory": str(scratch / SPILL),
             "partitioned_write_max_open_files": "200",
             # Halves the memory of a partitioned COPY, and costs less CPU than the default.
             "partitioned_write_flush_threshold": "16384",

@@ -62,6 +62,7 @@ def judge(home: Home) -> Verdict:
     for key in keys:
         _judge_key(home, key, live.get(key, []), verdict, gone)
     _guard(home, gone, hints, verdict)
+    _let_go(home, live, hints, verdict)
     held = set(verdict.hold)
     verdict.forget = {key: hint.asked for key, hint in hints.items() if key not in held}
     _same_bytes(home, verdict)
@@ -218,6 +219,29 @@ def _guard(home: Home, gone: Sequence[Load], hints: Mapping[str, Hint], verdict:
         others = []
     verdict.retire += [*confirmed, *others]
     verdict.retracted, verdict.confirmed = bool(others), bool(confirmed)
+
+
+def _let_go(home: Home, live: Mapping[str, Sequence[Load]], hints: Mapping[str, Hint], verdict: Verdict) -> None:
+    """What a person lets go leaves although nothing replaces it, whatever `on_delete` says, if its object is gone.
+
+    For what can be read no more and should not stand either, as when it is all that keeps a definition from coming into
+    force.
+    """
+    leaving = {x.id for x in [*verdict.retire, *verdict.skip]}
+    for key in (key for key, hint in hints.items() if hint.confirmed):
+        standing = next((x for x in live.get(key, ()) if x.state in STANDS and x.id not in leaving), None)
+        if standing is not None and _is_gone(home, key):
+            verdict.retire.append(standing)
+            verdict.confirmed = True
+
+
+def _is_gone(home: Home, key: str) -> bool:
+    try:
+        return home.store.stat(key) is None
+    except StoreUnavailable:
+        raise
+    except (InfrastructureError, BadObject):
+        return False  # there is something, if nothing that can be looked at now
 
 
 def _held(home: Home, count: int) -> Alert:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -115,8 +115,15 @@ class KeyedLookup:
             ) from exc
 
     def _refuse_lost(self) -> None:
-        if at := self._expected():
+        if (at := self._expected()) and not self._is_there():
             raise missing_table(self.table, at)
+
+    def _is_there(self) -> bool:
+        """Looked at once more: the first revision may have come since the look before."""
+        if not self.path.exists():
+            return False
+        with closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
+            return _layout(connection) is not None
 
     def _connection(self) -> sqlite3.Connection:
         found: sqlite3.Connection | None = getattr(self._local, "connection", None)

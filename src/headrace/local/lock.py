@@ -20,6 +20,7 @@ from pathlib import Path
 from headrace.model.errors import InfrastructureError
 
 PAUSE = 0.02  # seconds between two tries; flock with a time limit does not exist
+GLANCE = 0.5  # and for how long nobody's name in the file may mean that somebody is only asking who holds it
 
 
 class LockHeld(InfrastructureError):
@@ -72,13 +73,15 @@ def _acquire(descriptor: int, path: Path, wait: float | None) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         return
     until = time.monotonic() + wait
+    looked = time.monotonic() + GLANCE
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            if time.monotonic() >= until:
-                raise LockHeld(path, _pid(descriptor)) from None
+            holding = _pid(descriptor)
+            if time.monotonic() >= (until if holding else max(until, looked)):
+                raise LockHeld(path, holding) from None
         time.sleep(PAUSE)
 
 

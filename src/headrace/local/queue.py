@@ -42,6 +42,7 @@ _ACKNOWLEDGE = """
 _MINE = "select id, pipeline, key, hint, receives from queue_events where id = ? and token = ?"
 _WAITING = "select id from queue_events where pipeline = ? and key = ? and hint = ? and token is null"
 _MERGE = "update queue_events set receives = max(receives, ?), visible_at = min(visible_at, ?) where id = ?"
+_REPLAYING = "select 1 from queue_events where pipeline = ? and hint = 'replay' limit 1"
 _EXTEND = "update queue_events set visible_at = ? where token = ? and id in (select value from json_each(?))"
 _RELEASE = "update queue_events set token = null, visible_at = ? where id = ?"
 _RECALL = "update queue_events set visible_at = ? where pipeline = ? and token is not null and visible_at > ?"
@@ -143,6 +144,10 @@ class SqliteQueue:
         """Whether no event waits (delayed ones included) and none is leased: cheap, however many there are."""
         (found,) = self._db.connection().execute(_EMPTY, (pipeline,)).fetchone()
         return bool(found)
+
+    def replaying(self, pipeline: str) -> bool:
+        """Whether a replay is under way: an event that asks for one waits or is leased."""
+        return self._db.connection().execute(_REPLAYING, (pipeline,)).fetchone() is not None
 
     def depth(self, pipeline: str) -> tuple[int, int]:
         """How many events wait (delayed ones included), and how many are leased. Counts them: not for polling."""

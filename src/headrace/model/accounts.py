@@ -47,4 +47,5 @@ def check_staged(staged: Sequence[Staged], files: Sequence[DataFile]) -> None:
 
 
 def _wrong(which: str, found: str) -> InfrastructureError:
-    return InfrastructureError("HR520", which, f"the accounting does not add up: {found}", "report this")
+    advice = "report this; `headrace replay` reads its objects anew"
+    return InfrastructureError("HR520", which, f"the accounting does not add up: {found}", advice)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from headrace.project.opened import Progress, Project
 
 Cells = dict[str, str | None]
+LARGEST = 64 << 20
+"""Characters of a cell: an export holds the text of whole records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,14 +167,16 @@ def stored(home: Home, file: str | None = None) -> list[Correction]:
 
 def _parse(path: Path) -> tuple[list[str], dict[str, list[_Edited]]]:
     """The columns that hold cells, and the lines by the file they belong to."""
-    with path.open(encoding="utf-8-sig", newline="") as source:
-        reader = csv.DictReader(source)
-        names = list(reader.fieldnames or ())
-        if missing := [n for n in PLACE[:3] if n not in names]:
-            raise UsageError(
-                "HR127", str(path), f"has no column {missing[0]}", "begin with `headrace quarantine export`"
-            )
-        lines = [(reader.line_num, row) for row in reader]
+    csv.field_size_limit(LARGEST)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as source:
+            reader = csv.DictReader(source)
+            names = list(reader.fieldnames or ())
+            lines = [(reader.line_num, row) for row in reader]
+    except (csv.Error, UnicodeDecodeError) as exc:
+        raise UsageError("HR127", str(path), f"cannot be read ({exc})", "save it as CSV in UTF-8") from exc
+    if missing := [n for n in PLACE[:3] if n not in names]:
+        raise UsageError("HR127", str(path), f"has no column {missing[0]}", "begin with `headrace quarantine export`")
     headers = [n for n in names if n not in PLACE and n != "_raw"]
     edited: dict[str, list[_Edited]] = {}
     given: dict[tuple[str, str, int], int] = {}

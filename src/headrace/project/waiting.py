@@ -66,7 +66,8 @@ def settled(home: Home) -> bool:
 def _state(home: Home) -> object:
     """What changes when there is progress; not the queue, where an event that fails comes and goes."""
     ledger = ledger_of(home)
-    return ledger.census(home.contract.digest), home.ledger.head(), ledger.sinks(), home.ledger.hints()
+    hints = {key: (hint.held, hint.confirmed) for key, hint in home.ledger.hints().items()}  # each scan asks anew
+    return ledger.census(home.contract.digest), home.ledger.head(), ledger.sinks(), hints
 
 
 def _in_work(home: Home, locks: Path) -> float:
