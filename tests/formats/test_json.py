@@ -214,3 +214,9 @@ def test_random_bytes_never_crash(reader: Reader) -> None:
             reader.read(contract("a"), ("x.json", data))
         except BadItem as exc:
             assert exc.code in ("HR405", "HR409", "HR410")
+
+
+@pytest.mark.parametrize("blank", [b"\x0b", b"\x0c", b"\xa0"])
+def test_only_what_json_calls_blank_may_stand_around_a_document(reader: Reader, blank: bytes) -> None:
+    with pytest.raises(BadItem):
+        reader.read(contract("a"), ("x.json", blank + b'{"a": 1}'), ("y.json", b'{"a": 2}'))

@@ -127,8 +127,9 @@ class Loop:
             taken = [home for home in self._homes if self._take(home, hands)]
             worked = bool(taken) or self._attempt(self._homes[0], hands.finish)
             if self._mislaid and not worked:
-                for home in self._homes:  # at worst another worker's are taken twice, which is harmless
-                    self._mislaid = not self._attempt(home, lambda home=home: self._recall(home))  # type: ignore[misc]
+                # At worst another worker's are taken twice, which is harmless.
+                recalled = [self._attempt(home, lambda home=home: self._recall(home)) for home in self._homes]  # type: ignore[misc]
+                self._mislaid = not all(recalled)
             return worked
 
     def _recall(self, home: Home) -> bool:

@@ -56,7 +56,7 @@ class Pile:
 
     def take(self, part: Part) -> bool:
         """Read a file onto the pile; False if it is not plain enough: empty, marked, or no UTF-8."""
-        data = part.path.read_bytes().strip()
+        data = part.path.read_bytes().strip(b" \t\n\r")  # what JSON calls blank, and no more
         if data[:1] not in (b"[", b"{") or not _is_utf8(data):
             return False
         self._waiting.setdefault(data[:1], []).append((part, data))
