@@ -11,6 +11,7 @@ from threading import Condition
 
 from headrace.contract.query import columns_of
 from headrace.engine.settings import Settings
+from headrace.model.canary import is_canary
 from headrace.model.contract import Contract
 from headrace.model.loads import Shape
 from headrace.model.pipeline import Pipeline
@@ -91,10 +92,10 @@ class Home:
         return Shape(columns_of(contract), contract.key, contested, self.partitions)
 
     def wants(self, key: str) -> bool:
-        """Whether an object belongs to this pipeline's source."""
+        """Whether an object belongs to this pipeline's source. A canary belongs to none."""
         source = self.pipeline.source
         name = key.rsplit("/", 1)[-1]
-        return key.startswith(source.prefix) and matches(name, source.suffix)
+        return key.startswith(source.prefix) and matches(name, source.suffix) and not is_canary(key)
 
 
 PACKED = (".gz", ".zst", ".zip")
