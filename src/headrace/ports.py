@@ -1,6 +1,7 @@
 """What a home must supply. A Target opens these for a pipeline; the engine knows nothing else of where it runs.
 
-`local/` implements each with folders and SQLite. One contract suite per port holds every implementation to its words.
+`local/` implements each with folders and SQLite, `aws/` with services. One contract suite per port holds every
+implementation to its words.
 Methods raise only the errors of `headrace.model.errors`; anything foreign is wrapped where it enters.
 """
 
@@ -11,8 +12,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+from headrace.model.accounts import Census
+from headrace.model.contract import Contract
 from headrace.model.loads import (
     Arrival,
+    Correction,
+    Counts,
     DataFile,
     Decision,
     Event,
@@ -82,11 +87,41 @@ class Store(Protocol):
         ...
 
 
+class Base(Protocol):
+    """The durable Parquet files of the base, and this machine's copies of them below `Home.root`.
+
+    Files are immutable and their names are never used twice, so a copy is always right.
+    """
+
+    def lost(self, paths: Iterable[str]) -> set[str]:
+        """Those of the paths under which nothing is any more, though the ledger names them. Copies nothing."""
+        ...
+
+    def bring(self, files: Iterable[DataFile]) -> list[DataFile]:
+        """Have these files below the root, to be read; returns those that are lost.
+
+        They stay there until the next call of `bring` or `keep`, at least.
+        """
+        ...
+
+    def keep(self, files: Sequence[DataFile]) -> None:
+        """Make files durable that were just written below the root: before anyone hears of them."""
+        ...
+
+    def delete(self, paths: Iterable[str]) -> None:
+        """Delete files for good. What is not there is passed over."""
+        ...
+
+    def paths(self, below: str) -> Iterator[str]:
+        """Every Parquet file below a folder of the base that no attempt under way may still be writing."""
+        ...
+
+
 class Queue(Protocol):
     """Events that wait, delivered at least once, in no promised order."""
 
     def put(self, events: Iterable[Event], delay: timedelta = timedelta(0)) -> None:
-        """Store events durably. An equal event that still waits is not stored twice."""
+        """Store events durably. An equal event that still waits need not be stored twice."""
         ...
 
     def lease(self, pipeline: str, n: int, visibility: timedelta) -> list[Lease]:
@@ -110,11 +145,14 @@ class Queue(Protocol):
         ...
 
     def recall(self, pipeline: str) -> None:
-        """Let every leased event be seen at once: its holder is dead. Only before any worker of the root has begun."""
+        """Let every leased event be seen at once: its holder is dead. Only where one process works alone, at first."""
         ...
 
     def empty(self, pipeline: str) -> bool:
-        """Whether no event waits (delayed ones included) and none is leased: cheap, however many there are."""
+        """Whether no event waits (delayed ones included) and none is leased: cheap, however many there are.
+
+        A home whose queue can only estimate may say so late, never for good.
+        """
         ...
 
     def replaying(self, pipeline: str) -> bool:
@@ -126,7 +164,147 @@ class Queue(Protocol):
         ...
 
 
-class Ledger(Protocol):
+class History(Protocol):
+    """What a ledger tells, to people, to queries and to whoever decides. Corrections are all that is written here."""
+
+    pipeline: str
+
+    # loads
+
+    def load(self, id: str) -> Load | None:
+        """The load of that id, live or history; None if there never was one."""
+        ...
+
+    def find_load(self, id: str) -> Load:
+        """Raises UsageError HR130 if there is none."""
+        ...
+
+    def history(
+        self, key: str | None = None, since: datetime | None = None, limit: int | None = None, after: int = 0
+    ) -> list[Load]:
+        """Loads as they were first seen, newest last; with `limit` the newest so many, all later than `after`."""
+        ...
+
+    def last_seq(self) -> int:
+        """What `after` of `history` takes to tell of nothing that was seen until now."""
+        ...
+
+    def in_state(self, *states: str) -> list[Load]:
+        """Loads in any of the live states, oldest first."""
+        ...
+
+    def any_in_state(self, *states: str) -> bool:
+        """Whether there is a load in any of these live states."""
+        ...
+
+    def retired(self, keys: Iterable[str]) -> list[Load]:
+        """What stood under these keys once and does no more, as far as it is remembered."""
+        ...
+
+    def outline(self) -> Iterator[Outline]:
+        """Every load that is not history yet, in the order of keys and oldest first, without holding them all."""
+        ...
+
+    def standing(self) -> dict[str, Load]:
+        """What stands under each key, skipped twins included."""
+        ...
+
+    def standing_among(self, loads: Iterable[str]) -> set[str]:
+        """Those of the loads, given by id, that stand."""
+        ...
+
+    def dead(self) -> list[Load]:
+        """Objects that cannot load as they are."""
+        ...
+
+    def outdated(self, digest: str) -> list[Load]:
+        """Standing loads of another contract than this."""
+        ...
+
+    def twins(self, version: str) -> list[Load]:
+        """Live loads of these bytes under any key, in order."""
+        ...
+
+    def census(self, digest: str) -> Census:
+        """The numbers that health is told by: no load is read for them. `digest`: the present contract."""
+        ...
+
+    def totals(self) -> Counts:
+        """The accounting of everything that stands."""
+        ...
+
+    def contract(self, digest: str) -> Contract:
+        """A contract that loads refer to. Raises InfrastructureError HR528 if the ledger lacks it."""
+        ...
+
+    def known_since(self) -> datetime | None:
+        """When the pipeline was first opened here, under whichever contract."""
+        ...
+
+    def last_arrival(self) -> datetime | None:
+        """When a version that was not there already was last seen under any key; no replay, redrive or correction."""
+        ...
+
+    # files and revisions
+
+    def files(self, kind: str, at: int | None = None) -> list[DataFile]:
+        """Files that stand after revision `at` (None: the newest)."""
+        ...
+
+    def standing_paths(self) -> list[str]:
+        """Where the files are that stand now, of every kind."""
+        ...
+
+    def files_of(self, loads: Iterable[str], *, staged: bool) -> list[DataFile]:
+        """Files that hold rows of these loads: the staged ones, or the standing ones."""
+        ...
+
+    def sinks(self) -> dict[str, int]:
+        """The number each sink was last seen at."""
+        ...
+
+    def standing_number(self) -> int:
+        """The newest revision that every known sink has."""
+        ...
+
+    def revisions(self, limit: int | None = None) -> list[dict[str, Any]]:
+        """Each revision's `number`, `at`, `reason`, and how many loads it `decided` and `retired`; newest last."""
+        ...
+
+    def held(self) -> list[str]:
+        """Keys whose retraction waits for a person."""
+        ...
+
+    # corrections
+
+    def corrections(self, key: str, version: str) -> list[tuple[str, int, dict[str, str | None]]]:
+        """(member, record, header → text) of every correction that is bound to this version."""
+        ...
+
+    def corrections_digest(self, key: str, version: str) -> str:
+        """A name for the set of corrections of a version; empty when there are none."""
+        ...
+
+    def corrected(self) -> set[tuple[str, str]]:
+        """Key and version of everything that people corrected."""
+        ...
+
+    def stored_corrections(self, key: str | None = None) -> list[Correction]:
+        """Every correction of the pipeline, or of one key, whichever version it is bound to."""
+        ...
+
+    def correct(
+        self, key: str, version: str, member: str, rows: Mapping[int, Mapping[str, str | None]], now: datetime
+    ) -> None:
+        """Store corrected records of one version: for each record its whole row, header → text."""
+        ...
+
+    def drop_corrections(self, corrections: Iterable[Correction]) -> None:
+        """Forget corrections: the object's own record counts again once it is read again."""
+        ...
+
+
+class Ledger(History, Protocol):
     """The durable truth about one pipeline: what was seen, staged, decided. Only the publisher decides.
 
     Each writing method is one transaction. Loads go `seen` → `staged` → `decided` → `standing` → `retired`, or end as
@@ -134,6 +312,10 @@ class Ledger(Protocol):
     """
 
     # arriving
+
+    def keep_contract(self, contract: Contract) -> None:
+        """Store what loads will refer to by its digest."""
+        ...
 
     def pin(self, arrivals: Sequence[Arrival]) -> list[Load]:
         """The load that each arrival is or becomes, in order; new ones are recorded as `seen` with their order pinned.
@@ -170,14 +352,6 @@ class Ledger(Protocol):
         """Ask the publisher to look at keys whose object is gone or in doubt, and acknowledge their events."""
         ...
 
-    def corrections(self, key: str, version: str) -> list[tuple[str, int, dict[str, str | None]]]:
-        """(member, record, header → text) of every correction that is bound to this version."""
-        ...
-
-    def corrections_digest(self, key: str, version: str) -> str:
-        """A name for the set of corrections of a version; empty when there are none."""
-        ...
-
     # deciding
 
     def pending(self) -> set[str]:
@@ -190,10 +364,6 @@ class Ledger(Protocol):
 
     def live(self, keys: Sequence[str]) -> dict[str, list[Load]]:
         """Every load of those keys that is not history yet, oldest first."""
-        ...
-
-    def twins(self, version: str) -> list[Load]:
-        """Live loads of these bytes under any key, in order."""
         ...
 
     def repeated(self, versions: Iterable[str]) -> set[str]:
@@ -238,40 +408,12 @@ class Ledger(Protocol):
         """What sinks apply for that number."""
         ...
 
-    def files(self, kind: str, at: int | None = None) -> list[DataFile]:
-        """Files that stand after revision `at` (None: the newest)."""
-        ...
-
     def overlapping(self, kind: str, lo: Any, hi: Any) -> list[DataFile]:
         """Standing files whose first key column may hold a value in [lo, hi], or of unknown range."""
         ...
 
-    def files_of(self, loads: Iterable[str], *, staged: bool) -> list[DataFile]:
-        """Files that hold rows of these loads: the staged ones, or the standing ones."""
-        ...
-
-    def find_load(self, id: str) -> Load:
-        """Raises UsageError HR130 if there is none."""
-        ...
-
     def wanted(self, loads: Iterable[str]) -> set[str]:
         """Those of the loads, given by id, that stand or may come to stand without being read again."""
-        ...
-
-    def in_state(self, *states: str) -> list[Load]:
-        """Loads in any of the live states, oldest first."""
-        ...
-
-    def standing(self) -> dict[str, Load]:
-        """What stands under each key, skipped twins included."""
-        ...
-
-    def outline(self) -> Iterator[Outline]:
-        """Every load that is not history yet, in the order of keys and oldest first, without holding them all."""
-        ...
-
-    def corrected(self) -> set[tuple[str, str]]:
-        """Key and version of everything that people corrected."""
         ...
 
     def count_standing(self) -> int:
@@ -279,10 +421,6 @@ class Ledger(Protocol):
         ...
 
     # sinks, messages, housekeeping
-
-    def sinks(self) -> dict[str, int]:
-        """The number each sink was last seen at."""
-        ...
 
     def filled_by(self, sink: str) -> str | None:
         """Another pipeline that this root last saw fill a sink of that name."""

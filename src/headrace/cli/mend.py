@@ -137,13 +137,11 @@ def rebuild(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def compact(arguments: argparse.Namespace, output: Output) -> int:
-    from headrace.project.tables import ledger_of
-
     with opened(arguments) as project:
         names = [arguments.pipeline] if arguments.pipeline else list(project.pipelines)
         told = []
         for name in names:
-            ledger = ledger_of(project.home(name))
+            ledger = project.home(name).ledger
             before = len(ledger.files("data"))
             if not arguments.dry_run:
                 project.compact(name)

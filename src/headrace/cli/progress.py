@@ -72,7 +72,6 @@ class Watch:
 
 def _rows(home: Home) -> int:
     """Rows read by the loads that stand, or are staged and will in a moment."""
-    from headrace.project.tables import ledger_of
 
-    ledger = ledger_of(home)
+    ledger = home.ledger
     return ledger.totals().read + sum(load.counts.read for load in ledger.in_state("staged"))

@@ -19,6 +19,7 @@ from headrace.engine.faults import point
 from headrace.model.contract import LINEAGE, Contract
 from headrace.model.errors import BaseLost
 from headrace.model.loads import DataFile, FileKind
+from headrace.ports import Base
 
 PARQUET = "format parquet, compression snappy, row_group_size 122880, return_stats true"
 INSTANT = re.compile(r"\d{4}-\d\d-\d\d")
@@ -39,9 +40,10 @@ def file_list(root: Path, paths: Iterable[str]) -> str:
     return "[" + ", ".join(literal(str(root / p)) for p in paths) + "]"
 
 
-def lost(root: Path, files: Iterable[DataFile]) -> list[DataFile]:
+def lost(base: Base, files: Sequence[DataFile]) -> list[DataFile]:
     """Those of the files that are not there, though the ledger names them."""
-    return [f for f in files if not (root / f.path).exists()]
+    gone = base.lost(f.path for f in files)
+    return [f for f in files if f.path in gone]
 
 
 def base_lost(pipeline: str, files: Sequence[DataFile]) -> BaseLost:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace.engine import telling
-from headrace.engine.base import BaseWriter, base_lost, file_list, lost, quoted
+from headrace.engine.base import BaseWriter, base_lost, file_list, quoted
 from headrace.engine.faults import point
 from headrace.engine.home import Home
 from headrace.engine.recover import recover
@@ -35,7 +35,7 @@ def compact(home: Home, least: int = 2) -> int:
         fresh: list[DataFile] = []
         kinds: tuple[FileKind, ...] = ("data", "losers")
         crowds = {kind: _crowded(home.ledger.files(kind), least) for kind in kinds}
-        if missing := lost(home.root, [file for small in crowds.values() for file in small]):
+        if missing := home.files.bring([file for small in crowds.values() for file in small]):
             raise base_lost(home.name, missing)  # before anything is written that nobody would want
         with engine_connection(
             home.settings.engine_memory, home.settings.threads, [home.root], home.spool
@@ -54,6 +54,7 @@ def compact(home: Home, least: int = 2) -> int:
                     fresh += writer.write(kind, _sorted_rows(home, shape, kind, small))
         if not removed:
             return 0
+        home.files.keep(fresh)
         point("compact.written")
         decision = Decision(
             pipeline=home.name,

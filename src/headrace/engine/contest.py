@@ -14,7 +14,7 @@ from functools import cached_property
 import duckdb
 import pyarrow as pa
 
-from headrace.engine.base import BaseWriter, base_lost, file_list, key_columns, lost, quoted
+from headrace.engine.base import BaseWriter, base_lost, file_list, key_columns, quoted
 from headrace.engine.home import Home
 from headrace.engine.sql import engine_connection, scalar
 from headrace.model.contract import LINEAGE
@@ -51,19 +51,19 @@ def resolve(home: Home, number: int, shape: Shape, coming: Sequence[Load], going
     ) as connection:
         contest = Contest(connection, home, shape, files, f"{home.name}.r{number}-{home.token()}")
         result.fresh = contest.run(result.counts)
+        home.files.keep(result.fresh)
         files.settle(result, contest.rewritten)
     return result
 
 
 class Change:
-    """The files that a change of loads concerns, as the ledger says; `lost` are those that leave and are not there."""
+    """The files that a change of loads concerns, as the ledger says."""
 
     def __init__(self, home: Home, shape: Shape, coming: Sequence[Load], going: Sequence[Load]) -> None:
         self.coming = {x.id for x in coming}
         self.going = {x.id for x in going}
         self.staged = home.ledger.files_of(self.coming, staged=True)
         self.leaving = home.ledger.files_of(self.going, staged=False)
-        self.lost = {f.path for f in lost(home.root, self.leaving)}
         self._home = home
         self._staged = {f.path for f in self.staged}
         self.key = key_columns(home.contract, [n for n, _ in shape.columns])
@@ -101,6 +101,16 @@ class Change:
         return file.path in self._staged and not self.coming.issuperset(file.loads)
 
     @cached_property
+    def lost(self) -> set[str]:
+        """Those that leave and cannot be read; all others are below the root from now on."""
+        return {f.path for f in self._home.files.bring(self._read())}
+
+    def _read(self) -> list[DataFile]:
+        """Everything that a query may have to read."""
+        rows = [f for f in [*self.staged, *self.leaving] if f.kind != "rejected"]
+        return [*rows, *self.data, *self.losers]
+
+    @cached_property
     def dirty(self) -> list[DataFile]:
         return [f for f in [*self.staged, *self.leaving] if self._dirty(f)]
 
@@ -113,8 +123,7 @@ class Change:
 
     def require(self) -> None:
         """Raise BaseLost unless every standing file that has to be read is there."""
-        missing = [f for f in self.dirty if f.path in self.lost]
-        missing += lost(self._home.root, [*self.data, *self.losers])
+        missing = [f for f in [*self.dirty, *self.data, *self.losers] if f.path in self.lost]
         if missing:
             raise base_lost(self._home.name, list({f.path: f for f in missing}.values()))
 

@@ -15,7 +15,7 @@ from headrace.model.canary import is_canary
 from headrace.model.contract import Contract
 from headrace.model.loads import Shape
 from headrace.model.pipeline import Pipeline
-from headrace.ports import Clock, Ledger, Notifier, Queue, Store, Writer
+from headrace.ports import Base, Clock, Ledger, Notifier, Queue, Store, Writer
 
 
 def new_token() -> str:
@@ -52,7 +52,8 @@ class Bell:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Constructing one opens nothing; the target did. `base` is the folder of the base files, below `root`.
+    """Constructing one opens nothing; the target did. `base` is the folder of the base files, below `root`; `files`
+    keeps them.
 
     `quick` is where copies of small objects wait for the child: in memory where the system has such a folder, since
     making ten thousand files on a disk costs more than reading them.
@@ -64,6 +65,7 @@ class Home:
     store: Store
     queue: Queue
     ledger: Ledger
+    files: Base
     writers: Mapping[str, Writer]
     notifier: Notifier
     root: Path

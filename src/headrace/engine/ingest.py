@@ -276,6 +276,7 @@ def hand_over(home: Home, found: Sequence[Found], result: dict[str, Any], second
     """Let the ledger own what the child staged, acknowledge the events, and ring the publisher."""
     staged = [_staged(entry, seconds) for entry in result["loads"]]
     files = [data_file(raw) for raw in result["files"]]
+    home.files.keep(files)
     home.ledger.stage(staged, files, _leases(found))
     _clear(found)
     point("ingest.owned")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,12 +45,14 @@ class Relation:
     """One queryable table: its columns as (name, DuckDB type), and the files that hold its rows now.
 
     Files may lack columns that were added later (NULL there). Without files the table is empty but typed. `without`
-    names loads that do not stand any more although a file that they share with others does.
+    names loads that do not stand any more although a file that they share with others does. `bring` makes the files be
+    there; it is called if the table is asked.
     """
 
     columns: tuple[tuple[str, str], ...]
     files: tuple[Path, ...] = ()
     without: tuple[str, ...] = ()
+    bring: Callable[[], object] = tuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ def run_sql(tables: Mapping[str, Relation], query: str, limits: Limits = Limits(
     asked = allow(query, tables)
     # A view reads the footer of each of its files when it is made: only those that are asked get theirs.
     needed = {name: r if name.casefold() in asked else Relation(r.columns) for name, r in tables.items()}
+    for relation in needed.values():
+        relation.bring()
     with _locked(needed, limits) as connection:
         return _answer(connection, query, limits)
 

@@ -87,7 +87,7 @@ def fill(home: Home, writer: Writer, number: int) -> None:
         try:
             writer.rebuild(number, files, shape.columns)
         except InfrastructureError as exc:
-            if missing := lost(home.root, files):
+            if missing := lost(home.files, files):
                 raise base_lost(home.name, missing) from exc
             raise
 

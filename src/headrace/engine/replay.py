@@ -55,7 +55,7 @@ def rebuild(home: Home, sink: str) -> None:
     refuse_strangers(home)
     with home.lock(), mechanics(sink):
         head = home.ledger.head()
-        if missing := lost(home.root, home.ledger.files("data")):
+        if missing := lost(home.files, home.ledger.files("data")):
             raise base_lost(home.name, missing)  # the lake adopts files unread and would not notice
         fill(home, home.writers[sink], head)
         home.ledger.mark(sink, head)

@@ -7,7 +7,7 @@ leaves a row without a file, which the next call removes.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,8 +15,6 @@ from headrace.engine.home import Home
 from headrace.engine.sql import SPILL
 from headrace.model.errors import DefinitionError
 from headrace.model.loads import DataFile
-
-KINDS = ("data", "losers", "rejected")
 
 
 def prune(home: Home) -> int:
@@ -31,9 +29,7 @@ def prune(home: Home) -> int:
         *_overdue(others, now - timedelta(seconds=settings.keep_retired), settings.keep_retired_bytes),
         *_overdue(quarantined, now - timedelta(seconds=settings.keep_rejected), settings.keep_rejected_bytes),
     ]
-    for path in paths:
-        (home.root / path).unlink(missing_ok=True)
-    _remove_empty(home, {(home.root / p).parent for p in paths})
+    home.files.delete(paths)
     home.ledger.forget_files(paths)
     return len(paths)
 
@@ -61,21 +57,14 @@ def refuse_strangers(home: Home) -> None:
 
 
 def sweep(home: Home) -> int:
-    """Delete base files that the ledger never heard of, from any pipeline. At start, locked, before any worker runs.
+    """Delete base files that the ledger never heard of, from any pipeline. Where one process works alone: as it begins.
 
     The publisher's lock keeps out whoever is compacting or rebuilding meanwhile.
     """
     with home.lock():
         known = home.ledger.known_paths(home.base)
-        strays = [
-            path
-            for kind in KINDS
-            for path in (home.root / home.base / kind).rglob("*.parquet")
-            if str(path.relative_to(home.root)) not in known
-        ]
-        for path in strays:
-            path.unlink(missing_ok=True)
-        _remove_empty(home, {p.parent for p in strays})
+        strays = [path for path in home.files.paths(home.base) if path not in known]
+        home.files.delete(strays)
         return len(strays)
 
 
@@ -88,14 +77,3 @@ def sweep_spool(spool: Path) -> None:
             shutil.rmtree(entry, ignore_errors=True)
         else:
             entry.unlink(missing_ok=True)
-
-
-def _remove_empty(home: Home, folders: Iterable[Path]) -> None:
-    base = home.root / home.base
-    for folder in folders:
-        while folder != base and folder.is_relative_to(base):
-            try:
-                folder.rmdir()
-            except OSError:  # not empty, or gone already: either is fine
-                break
-            folder = folder.parent

@@ -14,7 +14,7 @@ from datetime import datetime
 from importlib.resources import files as package_files
 
 from headrace.local.database import Database
-from headrace.local.ledger_hints import Hints
+from headrace.local.ledger_hints import SqliteHints
 from headrace.local.ledger_rows import COUNTS, counts_values, file_of, files_query, load_of, shape_of, shape_text
 from headrace.local.queue import SqliteQueue
 from headrace.model.accounts import check_files, check_load, check_staged
@@ -43,7 +43,7 @@ STANDS = (LoadState.DECIDED, LoadState.STANDING, LoadState.SKIPPED)
 PENDING = (LoadState.SEEN, LoadState.STAGED)
 
 
-class SqliteLedger(Hints):
+class SqliteLedger(SqliteHints):
     """ports.Ledger for one pipeline."""
 
     def __init__(self, database: Database, queue: SqliteQueue, pipeline: str, clock: Clock) -> None:

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from headrace.local.database import Database
-from headrace.local.ledger_history import History
+from headrace.local.ledger_history import SqliteHistory
 from headrace.model.loads import Hint
 from headrace.model.times import text_of
 from headrace.ports import Clock
 
 
-class Hints(History):
+class SqliteHints(SqliteHistory):
     """The hinted half of a ledger."""
 
     def __init__(self, database: Database, pipeline: str, clock: Clock) -> None:

@@ -8,15 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from headrace.local.database import Database
 from headrace.local.ledger_rows import file_of, files_query, load_of
+from headrace.model.accounts import Census
 from headrace.model.contract import Contract
 from headrace.model.errors import InfrastructureError, UsageError
-from headrace.model.loads import Counts, DataFile, Load, LoadState, Outline
+from headrace.model.loads import Correction, Counts, DataFile, Load, LoadState, Outline
 from headrace.model.times import instant_of, text_of
 
 _PIPELINES = """
@@ -28,39 +28,7 @@ _PIPELINES = """
 """Every pipeline that ever recorded a revision, one step in the index for each. The last row is null."""
 
 
-@dataclass(frozen=True, slots=True)
-class Census:
-    """How many loads are in each state that is not history, and what is to be said of those that stand."""
-
-    states: Mapping[str, int]
-    outdated: int  # of another contract than the present one
-    stale: int
-    held: int  # retractions that wait for a person
-
-    @property
-    def standing(self) -> int:
-        """Keys under which something stands, skipped twins included."""
-        return sum(self.states.get(state, 0) for state in ("decided", "standing", "skipped"))
-
-
-@dataclass(frozen=True, slots=True)
-class Correction:
-    """One corrected record: its whole row by header, in place of what the object says."""
-
-    key: str
-    version: str
-    member: str
-    record: int
-    cells: Mapping[str, str | None]
-    at: datetime
-
-    @property
-    def file(self) -> str:
-        """The record's file as its row names it: the key, or key!member."""
-        return f"{self.key}!{self.member}" if self.member else self.key
-
-
-class History:
+class SqliteHistory:
     """The reading half of a ledger."""
 
     def __init__(self, database: Database, pipeline: str) -> None:

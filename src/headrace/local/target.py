@@ -15,6 +15,7 @@ from pathlib import Path
 from headrace.contract.compile import compile_contract, partitions
 from headrace.engine.home import Home
 from headrace.engine.settings import Settings
+from headrace.local.base import FolderBase
 from headrace.local.clock import SystemClock
 from headrace.local.database import Database
 from headrace.local.keyed import KeyedWriter
@@ -69,6 +70,7 @@ class LocalTarget:
             store=self.store,
             queue=self.queue,
             ledger=ledger,
+            files=FolderBase(self.root),
             writers={s.table: self._writer(pipeline, s) for s in pipeline.sinks},
             notifier=FileNotifier(self.root / "logs" / "notifications.jsonl", self.clock),
             root=self.root,

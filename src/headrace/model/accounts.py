@@ -7,9 +7,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from headrace.model.errors import InfrastructureError
 from headrace.model.loads import Counts, DataFile, FileKind, Staged
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """How many loads are in each state that is not history, and what is to be said of those that stand."""
+
+    states: Mapping[str, int]
+    outdated: int  # of another contract than the present one
+    stale: int
+    held: int  # retractions that wait for a person
+
+    @property
+    def standing(self) -> int:
+        """Keys under which something stands, skipped twins included."""
+        return sum(self.states.get(state, 0) for state in ("decided", "standing", "skipped"))
 
 
 def check_load(load: str, counts: Counts, held: Mapping[FileKind, int]) -> None:

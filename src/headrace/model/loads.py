@@ -162,6 +162,23 @@ class Arrival:
     again: Again = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """One corrected record: its whole row by header, in place of what the object says."""
+
+    key: str
+    version: str
+    member: str
+    record: int
+    cells: Mapping[str, str | None]
+    at: datetime
+
+    @property
+    def file(self) -> str:
+        """The record's file as its row names it: the key, or key!member."""
+        return f"{self.key}!{self.member}" if self.member else self.key
+
+
 FileKind = Literal["data", "losers", "rejected"]
 
 

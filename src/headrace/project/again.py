@@ -16,7 +16,6 @@ from headrace.model.where import meant
 from headrace.project.arriving import result_of
 from headrace.project.given import Since, instant
 from headrace.project.results import LoadResult
-from headrace.project.tables import ledger_of
 
 if TYPE_CHECKING:
     from headrace.project.opened import Progress, Project
@@ -27,7 +26,7 @@ def replay(project: Project, home: Home, loads: Sequence[Load], on_progress: Pro
     from headrace.engine.publish import blocked
     from headrace.engine.replay import replay
 
-    before = ledger_of(home).last_seq()
+    before = home.ledger.last_seq()
     replay(home, loads)
     try:
         project.work([home.name], on_progress=on_progress)
@@ -42,7 +41,7 @@ def replay(project: Project, home: Home, loads: Sequence[Load], on_progress: Pro
 
 def replayable(home: Home, since: Since = None, files: Sequence[str] = (), outdated: bool = False) -> list[Load]:
     """Standing loads that are chosen. Raises UsageError HR129 for a file that does not stand."""
-    standing = ledger_of(home).standing()
+    standing = home.ledger.standing()
     start = instant(home, since)
     for file in files:
         if file not in standing:
@@ -58,7 +57,7 @@ def replayable(home: Home, since: Since = None, files: Sequence[str] = (), outda
 
 def again(project: Project, home: Home, loads: Sequence[Load], on_progress: Progress | None) -> list[LoadResult]:
     """Have objects read again whose corrections changed."""
-    before = ledger_of(home).last_seq()
+    before = home.ledger.last_seq()
     home.queue.put([Event(home.name, load.key, "redrive") for load in loads])
     project.work([home.name], on_progress=on_progress)
     return replayed(home, loads, before)
@@ -68,11 +67,11 @@ def retract(project: Project, home: Home, on_progress: Progress | None) -> int:
     """Confirm what is held; returns how many objects stand no more."""
     from headrace.engine.replay import confirm_retraction
 
-    held = ledger_of(home).held()
+    held = home.ledger.held()
     confirm_retraction(home)
     home.queue.put([Event(home.name, key, "retract") for key in held])  # so that whoever holds the root looks
     project.work([home.name], on_progress=on_progress)
-    standing = ledger_of(home).standing()
+    standing = home.ledger.standing()
     return sum(key not in standing for key in held)
 
 
@@ -87,7 +86,7 @@ def let_go(project: Project, home: Home, keys: Iterable[str], on_progress: Progr
     except DefinitionError as exc:
         if exc.code != "HR240":
             raise
-    live = ledger_of(home).standing()
+    live = home.ledger.standing()
     return sum(key not in live for key in asked)
 
 
@@ -95,8 +94,8 @@ def replayed(home: Home, asked: Sequence[Load], before: int) -> list[LoadResult]
     """What came of each load that was asked for again: its key's new load, `gone` from the landing folder and left as
     it stood, or `retired` with its object.
     """
-    newest = {load.key: load for load in ledger_of(home).history(after=before)}
-    standing = ledger_of(home).standing()
+    newest = {load.key: load for load in home.ledger.history(after=before)}
+    standing = home.ledger.standing()
     found = []
     for old in asked:
         if old.key in newest:
@@ -115,7 +114,7 @@ def gone(home: Home, files: Sequence[str] = ()) -> list[str]:
     With `files` those, archived or not. Raises UsageError HR129 for one that does not stand, HR141 for one whose object
     is there: it would be loaded again at the next look.
     """
-    standing = ledger_of(home).standing()
+    standing = home.ledger.standing()
     for file in files:
         if file not in standing:
             raise UsageError("HR129", file, "does not stand", meant(file, standing))

@@ -16,7 +16,6 @@ from headrace.engine.loop import Loop
 from headrace.model.errors import InfrastructureError
 from headrace.model.loads import Alert, Counts, Settlement
 from headrace.model.words import count, span_seconds
-from headrace.project.tables import ledger_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,7 @@ class Alarm:
 
 def alarms(home: Home, totals: Counts | None = None) -> list[Alarm]:
     """What is the matter now. `totals`: the accounting of what stands, where it is known already."""
-    found = (_rejects(home, totals or ledger_of(home).totals()), _silence(home))
+    found = (_rejects(home, totals or home.ledger.totals()), _silence(home))
     return [alarm for alarm in found if alarm is not None]
 
 
@@ -56,8 +55,8 @@ def _silence(home: Home) -> Alarm | None:
     every = home.pipeline.expect_every
     if not every:
         return None
-    last = ledger_of(home).last_arrival()
-    since = last or ledger_of(home).known_since()
+    last = home.ledger.last_arrival()
+    since = last or home.ledger.known_since()
     if since is None or home.clock.now() - since <= timedelta(seconds=span_seconds(every)):
         return None
     found = "nothing arrived since" if last else "nothing ever arrived since it was first opened at"

@@ -11,7 +11,6 @@ from headrace.model.errors import UsageError
 from headrace.model.loads import Counts, Load, LoadState
 from headrace.model.pipeline import Files, Pipeline
 from headrace.project.results import LoadResult
-from headrace.project.tables import ledger_of
 
 
 def keys_for(source: Files, paths: Sequence[str | Path]) -> dict[str, Path]:
@@ -90,7 +89,7 @@ def replaced_rows(home: Home, loads: Iterable[Load]) -> dict[str, int]:
     """How many rows of an earlier version of its object each load replaced; loads that replaced none are left out."""
     by_place = {(x.key, x.decided): x for x in loads if x.decided is not None}
     found: dict[str, int] = {}
-    for old in ledger_of(home).retired(key for key, _ in by_place):
+    for old in home.ledger.retired(key for key, _ in by_place):
         load = by_place.get((old.key, old.retired or 0))
         if load is not None and old.version != load.version:
             found[load.id] = found.get(load.id, 0) + old.counts.loaded

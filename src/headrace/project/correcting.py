@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.engine.home import Home
-from headrace.engine.query import Relation, run_sql
-from headrace.local.ledger_history import Correction
+from headrace.engine.query import run_sql
 from headrace.model.errors import UsageError
-from headrace.model.loads import LoadState
+from headrace.model.loads import Correction, LoadState
 from headrace.model.where import meant
 from headrace.project.again import again
 from headrace.project.peek import Peeked, peek
 from headrace.project.quarantine import PLACE, literal, rows
 from headrace.project.results import LoadResult
-from headrace.project.tables import ledger_of, relations
+from headrace.project.tables import relation_over, relations
 
 if TYPE_CHECKING:
     from headrace.project.opened import Progress, Project
@@ -67,7 +66,7 @@ def correct(project: Project, home: Home, path: Path, on_progress: Progress | No
     asked, told = read(home, path)
     if not asked:
         return told
-    standing = ledger_of(home).standing()
+    standing = home.ledger.standing()
     _store(home, asked)
     loads = again(project, home, [standing[key] for key in told.keys], on_progress)
     return replace(told, loads=tuple(loads), outcome=_outcome(home, asked, loads))
@@ -76,8 +75,8 @@ def correct(project: Project, home: Home, path: Path, on_progress: Progress | No
 def drop(project: Project, home: Home, file: str | None, on_progress: Progress | None) -> list[LoadResult]:
     """Forget the corrections in force, those of `file` if given, and have their objects read again as they are."""
     dropped = stored(home, file)
-    standing = ledger_of(home).standing()
-    ledger_of(home).drop_corrections(dropped)
+    standing = home.ledger.standing()
+    home.ledger.drop_corrections(dropped)
     return again(project, home, [standing[key] for key in dict.fromkeys(c.key for c in dropped)], on_progress)
 
 
@@ -88,7 +87,7 @@ def read(home: Home, path: Path) -> tuple[list[Correction], Corrected]:
     that the object does not have.
     """
     headers, edited = _parse(path)
-    standing = ledger_of(home).standing()
+    standing = home.ledger.standing()
     found: list[Correction] = []
     skipped, unchanged = 0, []
     for file, lines in edited.items():
@@ -119,15 +118,15 @@ def _store(home: Home, corrections: Iterable[Correction]) -> None:
     for c in corrections:
         by_member.setdefault((c.key, c.version, c.member), {})[c.record] = c.cells
     for (key, version, member), records in by_member.items():
-        ledger_of(home).correct(key, version, member, records, home.clock.now())
+        home.ledger.correct(key, version, member, records, home.clock.now())
 
 
 def _outcome(home: Home, asked: Sequence[Correction], loads: Sequence[LoadResult]) -> dict[str, int]:
     """Where corrected records are, of the objects that came to stand; those that no table has were filtered."""
-    ledger = ledger_of(home)
+    ledger = home.ledger
     came = {x.object: x.load for x in loads if x.state == str(LoadState.STANDING)}
     corrections, ids = [c for c in asked if c.key in came], list(came.values())
-    files = [(f.kind, home.root / f.path) for f in ledger.files_of(ids, staged=False)]
+    files = ledger.files_of(ids, staged=False)
     wanted = ", ".join(f"({literal(c.file)}, {c.record})" for c in corrections)
     counts = dict.fromkeys(("loaded", "rejected", "duplicate", "conflict", "filtered"), 0)
     if not corrections:
@@ -139,14 +138,15 @@ def _outcome(home: Home, asked: Sequence[Correction], loads: Sequence[LoadResult
         ("rejected", "__rejected", "'rejected'"),
         ("losers", "__losers", "_verdict"),
     ):
-        paths = tuple(path for of, path in files if of == kind)
-        if not paths:
+        its = [f for f in files if f.kind == kind]
+        if not its:
             continue
         query = (
             f"SELECT {said} AS place, count(*) AS n FROM t"
             f" WHERE (_source_file, _source_row) IN (VALUES {wanted}) GROUP BY 1"
         )
-        relation = Relation(tables[table + suffix].columns, paths, tables[table + suffix].without)
+        whole = tables[table + suffix]
+        relation = relation_over(home, whole.columns, its, whole.without)
         for row in run_sql({"t": relation}, query).to_pylist():
             counts[row["place"]] += row["n"]
     counts["filtered"] = max(0, len(corrections) - sum(counts.values()))
@@ -155,10 +155,10 @@ def _outcome(home: Home, asked: Sequence[Correction], loads: Sequence[LoadResult
 
 def stored(home: Home, file: str | None = None) -> list[Correction]:
     """Every correction that is bound to a version that stands. `file` is a key, or the end of one."""
-    standing = ledger_of(home).standing()
+    standing = home.ledger.standing()
     return [
         c
-        for c in ledger_of(home).stored_corrections()
+        for c in home.ledger.stored_corrections()
         if c.key in standing
         and standing[c.key].version == c.version
         and (file is None or file in (c.file, c.key) or c.key.endswith("/" + file))
@@ -203,7 +203,7 @@ def _rejected(home: Home, path: Path, file: str, version: str, edited: Sequence[
     Records are only missing where the version cannot be read again.
     """
     key, _, member = file.partition("!")
-    earlier = {record: cells for of, record, cells in ledger_of(home).corrections(key, version) if of == member}
+    earlier = {record: cells for of, record, cells in home.ledger.corrections(key, version) if of == member}
     known = {row["_source_row"] for row in rows(home, file=file)} | set(earlier)
     for e in edited:
         if e.record not in known:

@@ -9,13 +9,13 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from headrace.engine.query import Relation, run_sql
+from headrace.engine.query import run_sql
 from headrace.model.codes import explain_code, is_code
 from headrace.model.errors import UsageError
 from headrace.model.loads import Load
 from headrace.project.peek import peek
 from headrace.project.results import Explanation
-from headrace.project.tables import ledger_of, relations
+from headrace.project.tables import relation_over, relations
 
 if TYPE_CHECKING:
     from headrace.engine.home import Home
@@ -40,7 +40,7 @@ def explain(homes: Mapping[str, Home], what: str) -> Explanation:
         if key is not None:
             return _object(home, key)
         if (match := _FILE_ROW.fullmatch(what)) and (key := _known_key(home, match["file"].partition("!")[0])):
-            load = _best(ledger_of(home).history(key))
+            load = _best(home.ledger.history(key))
             return _row(home, load, match["file"].partition("!")[2] or None, int(match["record"]))
     raise UsageError("HR132", what or "''", "is no code, load, row or object known here", _instead(homes, what))
 
@@ -52,7 +52,7 @@ def _instead(homes: Mapping[str, Home], what: str) -> str:
     for home in homes.values():
         if what in (sink.table for sink in home.pipeline.sinks):
             return f'it is a table of {home.name}: `headrace sql "SELECT * FROM {what} LIMIT 10"`'
-    ends = [key for home in homes.values() for key in ledger_of(home).standing() if what and key.endswith(f"/{what}")]
+    ends = [key for home in homes.values() for key in home.ledger.standing() if what and key.endswith(f"/{what}")]
     if ends:
         return f"did you mean {', '.join(repr(key) for key in ends[:3])}?"
     return "give HR203, lv.42, lv.42:17 or an object's key"
@@ -60,7 +60,7 @@ def _instead(homes: Mapping[str, Home], what: str) -> str:
 
 def _load(homes: Mapping[str, Home], id: str) -> tuple[Home, Load]:
     for home in homes.values():
-        load = ledger_of(home).load(id)
+        load = home.ledger.load(id)
         if load is not None and load.pipeline in homes:
             return homes[load.pipeline], load
     raise UsageError("HR130", id, "there is no such load", "see `headrace history`")
@@ -73,7 +73,7 @@ def _best(loads: list[Load]) -> Load:
 
 def _known_key(home: Home, text: str) -> str | None:
     """The key that `text` means: a key itself, or a local path that ends in prefix and key."""
-    ledger = ledger_of(home)
+    ledger = home.ledger
     prefix = home.pipeline.source.prefix
     at = f"/{text}".rfind("/" + prefix) if prefix else -1
     for key in (text, text[at:] if at >= 0 else text, prefix + text):
@@ -150,7 +150,7 @@ def load_facts(load: Load) -> dict[str, Any]:
 
 
 def _object(home: Home, key: str) -> Explanation:
-    loads = ledger_of(home).history(key)
+    loads = home.ledger.history(key)
     best = _best(loads)
     stat = home.store.stat(key)
     there = f"{stat.size:,} bytes, created {stat.created.isoformat()}" if stat else "not there any more"
@@ -201,7 +201,7 @@ def _correction(
     """What was put in place of the record: when, and each cell that differs as it was and as it is."""
     if not load.corrections:
         return None
-    for c in ledger_of(home).stored_corrections(load.key):
+    for c in home.ledger.stored_corrections(load.key):
         if (c.version, c.file, c.record) == (load.version, file, record):
             changed = {
                 header: {"was": (cells or {}).get(header), "is": text}
@@ -253,18 +253,17 @@ def _row_lines(facts: Mapping[str, Any], load: Load) -> list[str]:
 def _verdict(home: Home, load: Load, file: str, record: int) -> tuple[str, dict[str, Any] | None]:
     """loaded, duplicate, conflict or rejected with its stored row; else filtered or retired, without one."""
     table = home.pipeline.sinks[0].table
-    ledger = ledger_of(home)
-    paths = {home.root / f.path for staged in (False, True) for f in ledger.files_of([load.id], staged=staged)}
+    ledger = home.ledger
+    held = {f.path: f for staged in (False, True) for f in ledger.files_of([load.id], staged=staged)}
     member = f" AND _source_file = {_text(file)}" if "!" in file else ""
     where = f"_load_id = {_text(load.id)} AND _source_row = {record}{member}"
     for suffix, verdict in (("", "loaded"), ("__losers", "duplicate"), ("__rejected", "rejected")):
         relation = relations(home)[table + suffix]
         kind = {"": "data", "__losers": "losers", "__rejected": "rejected"}[suffix]
-        files = tuple(sorted(p for p in paths if f"/{kind}/" in p.as_posix()))
+        files = [held[path] for path in sorted(held) if held[path].kind == kind]
         if files:
-            found = run_sql(
-                {"t": Relation(relation.columns, files)}, f"SELECT * FROM t WHERE {where} LIMIT 1"
-            ).to_pylist()
+            mine = relation_over(home, relation.columns, files)
+            found = run_sql({"t": mine}, f"SELECT * FROM t WHERE {where} LIMIT 1").to_pylist()
             if found:
                 return (found[0].get("_verdict") or verdict), found[0]
     return ("not standing" if load.state not in ("standing", "decided") else "filtered"), None

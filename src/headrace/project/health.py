@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from headrace.engine.base import base_lost, lost
+from headrace.engine.base import base_lost
 from headrace.engine.home import Home
 from headrace.engine.publish import blocked
 from headrace.engine.settings import Settings
@@ -25,12 +25,11 @@ from headrace.model.pipeline import Keyed
 from headrace.model.words import count
 from headrace.project.alarms import alarms, rejected
 from headrace.project.results import PipelineStatus
-from headrace.project.tables import ledger_of
 
 
 def pipeline_status(home: Home) -> PipelineStatus:
     """One pipeline's figures, with an alarm for each thing that waits for a person."""
-    ledger = ledger_of(home)
+    ledger = home.ledger
     census, totals = ledger.census(home.contract.digest), ledger.totals()
     waiting, leased = home.queue.depth(home.name)
     figures = PipelineStatus(
@@ -74,9 +73,9 @@ def _faults(home: Home, s: PipelineStatus) -> list[str]:
         found.append(str(exc))
     if (error := blocked(home)) is not None:
         found.append(str(error))
-    if any(not (home.root / path).exists() for path in ledger_of(home).standing_paths()):
+    if gone := home.files.lost(home.ledger.standing_paths()):
         kinds: tuple[FileKind, ...] = ("data", "losers", "rejected")
-        missing = lost(home.root, [file for kind in kinds for file in ledger_of(home).files(kind)])
+        missing = [file for kind in kinds for file in home.ledger.files(kind) if file.path in gone]
         found += [str(base_lost(home.name, missing))] if missing else []
     for sink in home.pipeline.sinks:
         at = s.sinks.get(sink.table, 0)

@@ -14,7 +14,7 @@ from headrace import config
 from headrace.engine.home import Home
 from headrace.engine.settings import Settings
 from headrace.model.errors import InfrastructureError, UsageError
-from headrace.model.loads import Load
+from headrace.model.loads import Correction, Load
 from headrace.model.where import meant
 from headrace.project.given import Paths, Since, instant, listed
 from headrace.project.results import Explanation, Listed, LoadResult, RunResult, Status, Table
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from headrace.engine.query import Relation
     from headrace.engine.sandbox import Sandbox
     from headrace.local.keyed_lookup import KeyedLookup
-    from headrace.local.ledger_history import Correction
     from headrace.local.target import LocalTarget
     from headrace.model.pipeline import Pipeline
     from headrace.project.checking import Against, Checked
@@ -233,11 +232,10 @@ class Project:
 
     def _sink_number(self, table: str) -> int:
         """The revision that the ledger knows a sink to be at; 0 without a ledger."""
-        from headrace.project.tables import ledger_of
 
         if not (self.root / "ledger.db").exists():
             return 0
-        return ledger_of(self._home_of_sink(table)).sinks().get(table, 0)
+        return self._home_of_sink(table).ledger.sinks().get(table, 0)
 
     def history(
         self,
@@ -249,12 +247,11 @@ class Project:
     ) -> Listed[Load]:
         """Loads as they were first seen, newest last; `file` is an object's key."""
         from headrace.project.explaining import load_facts
-        from headrace.project.tables import ledger_of
 
         homes = [self.home(pipeline)] if pipeline else list(self.homes.values())
         found: list[Load] = []
         for home in homes:
-            found += ledger_of(home).history(file, instant(home, since), limit)
+            found += home.ledger.history(file, instant(home, since), limit)
         found.sort(key=lambda x: (x.seen_at is not None, x.seen_at))
         return Listed(found[-limit:] if limit else found, load_facts)
 
@@ -308,10 +305,9 @@ class Project:
     def dlq(self, pipeline: str | None = None) -> Listed[Load]:
         """Objects that cannot load as they are, with their causes."""
         from headrace.project.explaining import load_facts
-        from headrace.project.tables import ledger_of
 
         homes = [self.home(pipeline)] if pipeline else self.homes.values()
-        return Listed([load for home in homes for load in ledger_of(home).dead()], load_facts)
+        return Listed([load for home in homes for load in home.ledger.dead()], load_facts)
 
     def redrive(self, pipeline: str, keys: str | Iterable[str], *, on_progress: Progress | None = None) -> int:
         """Try objects again, now. Returns how many were asked for."""
@@ -362,9 +358,8 @@ class Project:
 
     def held(self, pipeline: str) -> list[str]:
         """Keys whose retraction waits for a person."""
-        from headrace.project.tables import ledger_of
 
-        return ledger_of(self.home(pipeline)).held()
+        return self.home(pipeline).ledger.held()
 
     def retract(self, pipeline: str, *, on_progress: Progress | None = None) -> int:
         """Confirm the held retractions and carry them out. Returns how many objects stand no more."""

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from headrace.engine.home import Home
 from headrace.model.contract import Contract
 from headrace.model.errors import BadObject, InfrastructureError, StoreUnavailable
-from headrace.project.tables import ledger_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -40,7 +39,7 @@ def peek(home: Home, file: str, version: str, records: Sequence[int]) -> dict[in
     from headrace.engine.sandbox import Sandbox
 
     key, _, member = file.partition("!")
-    load = next((x for x in reversed(ledger_of(home).history(key)) if x.version == version), None)
+    load = next((x for x in reversed(home.ledger.history(key)) if x.version == version), None)
     if load is None:
         return {}
     with tempfile.TemporaryDirectory(prefix="headrace-peek-") as scratch:
@@ -48,7 +47,7 @@ def peek(home: Home, file: str, version: str, records: Sequence[int]) -> dict[in
         if not _fetched(home, key, version, copy):
             return {}
         payload = {
-            "contract": ledger_of(home).contract(load.contract).to_dict(),
+            "contract": home.ledger.contract(load.contract).to_dict(),
             "key": key,
             "member": member or None,
             "path": str(copy),

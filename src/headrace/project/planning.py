@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headrace.project.tables import ledger_of
-
 if TYPE_CHECKING:
     from headrace.project.opened import Project
 
@@ -17,7 +15,7 @@ def foretold(project: Project, pipeline: str, files: Sequence[str | Path]) -> li
     """Each file with its key and what it would be: `new`, `unchanged`, or `replaces` the version that stands."""
     keys = project.plan(pipeline, files)
     begun = (project.root / "ledger.db").exists()
-    standing = ledger_of(project.home(pipeline)).standing() if begun else {}
+    standing = project.home(pipeline).ledger.standing() if begun else {}
     found = []
     for key, path in keys.items():
         load = standing.get(key)

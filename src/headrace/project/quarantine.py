@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from headrace.engine.home import Home
 from headrace.engine.query import run_sql
 from headrace.project.peek import Peeked, peek
-from headrace.project.tables import ledger_of, relations
+from headrace.project.tables import relations
 
 PLACE = ("_source_file", "_source_version", "_source_row", "_reason")
 """Columns that an export puts in front, and that `correct` reads to know where a row belongs."""
@@ -72,7 +72,7 @@ def _cells(home: Home, found: Iterable[Mapping[str, Any]]) -> dict[tuple[str, st
     cells: dict[tuple[str, str, int], Peeked] = {}
     for (file, version), records in by_file.items():
         key, _, member = file.partition("!")
-        corrected = {n: own for of, n, own in ledger_of(home).corrections(key, version) if of == member}
+        corrected = {n: own for of, n, own in home.ledger.corrections(key, version) if of == member}
         for record, peeked in peek(home, file, version, records).items():
             judged = dict(corrected.get(record, peeked.cells))
             cells[file, version, record] = replace(peeked, cells=judged)

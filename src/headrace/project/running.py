@@ -18,7 +18,6 @@ from headrace.local.lock import LockHeld, exclusive
 from headrace.model.loads import Event, LoadState
 from headrace.project.arriving import exit_code, keys_for, replaced_rows, result_of
 from headrace.project.results import LoadResult, RunResult
-from headrace.project.tables import ledger_of
 from headrace.project.waiting import wait
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def run(project: Project, home: Home, files: Sequence[str | Path], on_progress: 
     from headrace.engine.reconcile import scan
 
     started = time.perf_counter()
-    before = ledger_of(home).last_seq()
+    before = home.ledger.last_seq()
     if files:
         keys = keys_for(home.pipeline.source, files)
         landing = project.landing.resolve()
@@ -44,7 +43,7 @@ def run(project: Project, home: Home, files: Sequence[str | Path], on_progress: 
     work(project, [home], on_progress, thorough=not files)
     loads = _results(home, list(keys), before)
     code = exit_code(loads, home.pipeline.tolerate)
-    standing = {home.name: ledger_of(home).totals().loaded}
+    standing = {home.name: home.ledger.totals().loaded}
     return RunResult(tuple(loads), time.perf_counter() - started, code, standing)
 
 
@@ -91,7 +90,7 @@ def tidy(project: Project, *, strays: bool = True) -> None:
 
 def _results(home: Home, keys: Sequence[str], before: int) -> list[LoadResult]:
     """Loads that began in this call, and for each given key without one what it is: unchanged, or dead as before."""
-    ledger = ledger_of(home)
+    ledger = home.ledger
     newest = {load.key: load for load in ledger.history(after=before)}
     replaced = replaced_rows(home, newest.values())
     found = [replace(result_of(x, home.pipeline), replaced=replaced.get(x.id)) for x in newest.values()]

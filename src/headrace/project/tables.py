@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from headrace.engine.home import Home
 from headrace.engine.query import Relation
-from headrace.local.ledger_history import History
 from headrace.model.contract import LINEAGE
-from headrace.model.loads import Shape
+from headrace.model.loads import DataFile, Shape
 
 REJECTED = (
     *LINEAGE,
@@ -20,15 +21,9 @@ REJECTED = (
 """Columns of `<table>__rejected`."""
 
 
-def ledger_of(home: Home) -> History:
-    """The ledger with its reading half, which every home's ledger has."""
-    assert isinstance(home.ledger, History)
-    return home.ledger
-
-
 def relations(home: Home) -> dict[str, Relation]:
     """`<table>`, `<table>__rejected` and `<table>__losers` of each sink of a pipeline, over its standing files."""
-    ledger = ledger_of(home)
+    ledger = home.ledger
     shape = _shape(home)
     columns = shape.columns
     names = {n for n, _ in (*columns, *LINEAGE)}
@@ -40,7 +35,7 @@ def relations(home: Home) -> dict[str, Relation]:
         # The other kinds are written anew when a load of theirs leaves.
         named = {load for file in files for load in file.loads} if kind == "rejected" else set()
         gone = named - ledger.standing_among(named)
-        return Relation(columns, tuple(home.root / file.path for file in files), tuple(sorted(gone)))
+        return relation_over(home, columns, files, tuple(sorted(gone)))
 
     three = {
         "": relation("data", whole),
@@ -48,6 +43,14 @@ def relations(home: Home) -> dict[str, Relation]:
         "__losers": relation("losers", (*whole, ("_verdict", "VARCHAR"))),
     }
     return {sink.table + suffix: value for sink in home.pipeline.sinks for suffix, value in three.items()}
+
+
+def relation_over(
+    home: Home, columns: tuple[tuple[str, str], ...], files: Sequence[DataFile], without: tuple[str, ...] = ()
+) -> Relation:
+    """A table over files of the base, which are brought here when it is asked."""
+    paths = tuple(home.root / file.path for file in files)
+    return Relation(columns, paths, without, lambda: home.files.bring(files))
 
 
 def _shape(home: Home) -> Shape:

@@ -14,7 +14,6 @@ from headrace.engine.publish import blocked
 from headrace.local.lock import holder
 from headrace.model.errors import InfrastructureError
 from headrace.model.loads import LoadState
-from headrace.project.tables import ledger_of
 
 POLL = 0.05
 """Seconds between looks at the ledger while another process works."""
@@ -54,7 +53,7 @@ def wait(lock: Path, homes: Sequence[Home], patience: float = PATIENCE) -> bool:
 
 def settled(home: Home) -> bool:
     """Nothing waits but retractions that a person must confirm, and every sink has what was decided."""
-    ledger = ledger_of(home)
+    ledger = home.ledger
     return (
         home.queue.empty(home.name)
         and not ledger.any_in_state(*OPEN)
@@ -65,7 +64,7 @@ def settled(home: Home) -> bool:
 
 def _state(home: Home) -> object:
     """What changes when there is progress; not the queue, where an event that fails comes and goes."""
-    ledger = ledger_of(home)
+    ledger = home.ledger
     hints = {key: (hint.held, hint.confirmed) for key, hint in home.ledger.hints().items()}  # each scan asks anew
     return ledger.census(home.contract.digest), home.ledger.head(), ledger.sinks(), hints
 
@@ -80,6 +79,6 @@ def _raise_if_blocked(home: Home) -> None:
     if not home.queue.empty(home.name):
         return
     replaced = home.ledger.pending() | {key for key, hint in home.ledger.hints().items() if hint.confirmed}
-    leaving = {load.id for load in ledger_of(home).in_state("decided", "standing") if load.key in replaced}
+    leaving = {load.id for load in home.ledger.in_state("decided", "standing") if load.key in replaced}
     if replaced and (error := blocked(home, leaving)) is not None:
         raise error
