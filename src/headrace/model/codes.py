@@ -291,6 +291,23 @@ CODES: dict[str, str] = {
     ),
     "HR721": "There is no keyed table of this name here.",
     "HR722": "A value cannot be a key of this table: it is of another type, or of another number of columns.",
+    "HR801": (
+        "No credentials for AWS were found, or AWS does not take those that were. Log in, or say which `profile` the "
+        "target uses; `headrace doctor --target NAME` tries them."
+    ),
+    "HR802": (
+        "The credentials may not do this on AWS. The message names the action and the resource: allow it in the policy "
+        "of the role or user, or use another `profile`."
+    ),
+    "HR803": (
+        "A service of AWS cannot be reached, or fails by itself. Nothing is taken for gone because of it: what was under "
+        "way is done again later. Look at the network, the region and any proxy."
+    ),
+    "HR804": (
+        "A service of AWS throttled a request until all attempts were used up. It is done again later; lower "
+        "`concurrency`, or have the account's quota raised, if this is common."
+    ),
+    "HR805": "A service of AWS refused a request, for the reason that the message gives.",
     "HR901": (
         "Something unexpected was raised: a defect of Headrace. Nothing that was committed is lost. Report the "
         "trace file that the message names."
