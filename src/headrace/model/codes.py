@@ -308,6 +308,16 @@ CODES: dict[str, str] = {
         "`concurrency`, or have the account's quota raised, if this is common."
     ),
     "HR805": "A service of AWS refused a request, for the reason that the message gives.",
+    "HR810": "A target of kind aws needs a stack's name and a region: [targets.NAME] stack = …, region = ….",
+    "HR811": "[targets.NAME] of kind aws holds an option that does not exist. The message suggests the nearest.",
+    "HR812": (
+        "An option of an aws target has a value that it cannot have, or that does not fit another one. The message "
+        "says what it can be."
+    ),
+    "HR813": (
+        "The places of a stack (buckets, queues, tables) cannot be read: it was not deployed by this version, or lacks "
+        "a pipeline that the project has. `headrace deploy` brings it up to date."
+    ),
     "HR901": (
         "Something unexpected was raised: a defect of Headrace. Nothing that was committed is lost. Report the "
         "trace file that the message names."
