@@ -503,6 +503,58 @@ class Writer(Protocol):
     def close(self) -> None: ...
 
 
+class Catalog(Protocol):
+    """Which metadata file one Iceberg table has. Whoever else reads the table asks the same catalog."""
+
+    def read(self) -> str | None:
+        """The location of the metadata file, wherever that is; None if the catalog knows no such table."""
+        ...
+
+    def swap(self, before: str | None, after: str, columns: Sequence[tuple[str, str]]) -> None:
+        """Name the file `after`, durably, if the catalog still names `before` (None: it knows no table).
+
+        `columns` are the table's from now on, as (name, Iceberg type), for catalogs that show them. Raises
+        InfrastructureError: HR511 another commit came first. Any other error leaves open whether the catalog names
+        `after`: ask it.
+        """
+        ...
+
+
+class TableFolder(Protocol):
+    """Where the files of one Iceberg table lie: Parquet files of the base, and metadata, all immutable.
+
+    Locations are how Iceberg names files: absolute, not URL-encoded. `location` is the table's own; its metadata is in
+    `<location>/metadata/`.
+    """
+
+    @property
+    def location(self) -> str: ...
+
+    def locate(self, path: str) -> str:
+        """The location of a file of the base (`DataFile.path`)."""
+        ...
+
+    def path(self, location: str) -> str:
+        """The file of the base that has this location."""
+        ...
+
+    def read(self, location: str) -> bytes | None:
+        """A metadata file's content; None if it is not there."""
+        ...
+
+    def metadata(self) -> Iterator[tuple[str, datetime]]:
+        """Every metadata file: its location, and when it was written."""
+        ...
+
+    def delete(self, locations: Iterable[str]) -> None:
+        """Delete metadata files; what is not there is passed over."""
+        ...
+
+    def io(self) -> Any:
+        """A PyIceberg FileIO for metadata: a file is durable when its stream is closed. Imports PyIceberg."""
+        ...
+
+
 class Lookup(Protocol):
     """What `headrace get` asks of a keyed sink."""
 

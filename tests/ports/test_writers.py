@@ -58,7 +58,7 @@ def contents(writer: AnyWriter, extra: str = "") -> Rows:
             ).fetchall()
         db.close()
         return sorted(((a, s[:19].replace("T", " "), *rest) for a, s, *rest in found), key=str)
-    paths = [str(writer.root / f) for f in sorted(writer.files())]
+    paths = [writer.folder.locate(f).removeprefix("file://") for f in sorted(writer.files())]
     if not paths:
         return []
     query = (
@@ -351,7 +351,8 @@ def _child(
 ) -> subprocess.Popen[str]:
     ledger = root / "revisions.pickle"
     ledger.write_bytes(pickle.dumps((kind, root, revisions, rebuild)))
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)} | ({"HEADRACE_FAULT": fault} if fault else {})
+    paths = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": paths} | ({"HEADRACE_FAULT": fault} if fault else {})
     command = [sys.executable, "-m", "sinks.writing", str(ledger)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 

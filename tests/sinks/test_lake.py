@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -20,11 +20,14 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 
 from headrace.engine.faults import install
+from headrace.local import disk, metadata
+from headrace.local.catalog import SqliteCatalog
 from headrace.model.errors import InfrastructureError
-from headrace.sinks import disk, durable
 from headrace.sinks.lake import KEEP_SNAPSHOTS, LakeWriter
 from sinks.base_files import Base
+from sinks.writing import local_lake
 
+TESTS = Path(__file__).resolve().parent.parent
 TYPES = (
     ("t", "VARCHAR"),
     ("i", "BIGINT"),
@@ -51,7 +54,7 @@ def reopened(root: Path) -> Table:
 
 def writer_for(base: Base, **given: Any) -> LakeWriter:
     parts = [(n, t) for n, t, _ in base.partitions]
-    return LakeWriter(base.root, base.root / "catalog.db", "t", parts, **given)
+    return local_lake(base.root, parts, **given)
 
 
 @pytest.fixture
@@ -182,16 +185,16 @@ def test_what_a_crash_left_behind_is_deleted_once_nobody_can_need_it(writer: Lak
 
 def test_a_commit_that_landed_although_it_seemed_to_fail_is_not_made_twice(writer: LakeWriter, base: Base) -> None:
     writer.apply(base.revision(one_row(base, 1)))
-    swap = writer._pointer.swap
+    swap = writer.catalog.swap
 
-    def unsure(before: str | None, after: str) -> None:
-        swap(before, after)
+    def unsure(before: str | None, after: str, columns: Sequence[tuple[str, str]]) -> None:
+        swap(before, after, columns)
         raise ConnectionError("the answer was lost")
 
-    writer._pointer.swap = unsure  # type: ignore[method-assign]
+    writer.catalog.swap = unsure  # type: ignore[method-assign]
     revision = base.revision(one_row(base, 2))
     writer.apply(revision)
-    writer._pointer.swap = swap  # type: ignore[method-assign]
+    writer.catalog.swap = swap  # type: ignore[method-assign]
     writer.apply(revision)
     assert writer.number() == 2
     assert len(reopened(base.root).snapshots()) == 2
@@ -239,7 +242,7 @@ def test_in_a_copied_root_the_table_is_new_until_it_is_rebuilt(writer: LakeWrite
 
 def test_other_partitions_are_refused_until_the_table_is_rebuilt(writer: LakeWriter, base: Base) -> None:
     writer.apply(base.revision(one_row(base, 1)))
-    other = LakeWriter(base.root, base.root / "catalog.db", "t", [("asset", "VARCHAR")])
+    other = local_lake(base.root, [("asset", "VARCHAR")])
     files = replace(base, partitions=(("asset", "VARCHAR", "asset"),), written=50).load(
         "L2", "('b c/d', TIMESTAMP '2025-01-01', 1)"
     )
@@ -260,34 +263,35 @@ def test_everything_is_synced_before_the_catalog_points_at_it(
 
     def watched(handle: int) -> None:
         synced.append(Path(os.readlink(f"/proc/self/fd/{handle}")).name)
-        pointer_at_sync.append(writer._pointer.read())
+        pointer_at_sync.append(writer.catalog.read())
         real(handle)
 
     real = os.fsync
-    monkeypatch.setattr(durable.os, "fsync", watched)
-    pointer = writer._pointer.read()
+    monkeypatch.setattr(metadata.os, "fsync", watched)
+    pointer = writer.catalog.read()
     writer.apply(base.revision(one_row(base, 2)))
     written = metadata_files(base) - before
     assert written <= set(synced)
     assert synced[-1] == "metadata", "the folder last: it holds the names of all the others"
     assert set(pointer_at_sync) == {pointer}, "the catalog still names the old metadata at every sync"
-    assert disk.os is durable.os
+    assert disk.os is metadata.os
 
 
 def test_the_catalog_s_sqlite_waits_for_the_disk(writer: LakeWriter, base: Base) -> None:
     writer.apply(base.revision(one_row(base, 1)))
-    with writer._pointer._sqlite() as connection:
+    assert isinstance(writer.catalog, SqliteCatalog)
+    with writer.catalog._sqlite() as connection:
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_sqlalchemy_is_not_imported_to_commit(base: Base) -> None:
     program = (
-        "import sys; from pathlib import Path; from headrace.sinks.lake import LakeWriter; root = Path(sys.argv[1]);"
-        " w = LakeWriter(root, root / 'catalog.db', 't'); w.rebuild(1, [], [('a', 'VARCHAR')]); w.maintain();"
+        "import sys; from pathlib import Path; from sinks.writing import local_lake;"
+        " w = local_lake(Path(sys.argv[1])); w.rebuild(1, [], [('a', 'VARCHAR')]); w.maintain();"
         " assert w.number() == 1; sys.exit('sqlalchemy' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", program, str(base.root)], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", program, str(base.root)], check=False, cwd=TESTS).returncode == 0
 
 
 def test_a_removed_file_that_the_table_does_not_hold_stops_the_commit(writer: LakeWriter, base: Base) -> None:
@@ -299,7 +303,7 @@ def test_a_removed_file_that_the_table_does_not_hold_stops_the_commit(writer: La
 
 def test_a_computed_partition_takes_the_type_that_its_sql_casts_to(base: Base) -> None:
     sql = [("year", 'year("seen")::INTEGER'), ("month", 'month("seen")::INTEGER')]
-    writer = LakeWriter(base.root, base.root / "catalog.db", "t", sql)
+    writer = local_lake(base.root, sql)
     writer.apply(base.revision(one_row(base, 1)))
     writer.apply(base.revision(one_row(base, 2)))
     assert str(reopened(base.root).schema().find_type("year")) == "int"

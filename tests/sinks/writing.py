@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import pickle
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from headrace.local.catalog import SqliteCatalog
+from headrace.local.folder import LocalFolder
 from headrace.local.keyed import KeyedWriter
 from headrace.sinks.lake import LakeWriter
 
@@ -19,9 +23,14 @@ PARTITIONS = (("year", "INTEGER", "year(seen)"),)
 AnyWriter = KeyedWriter | LakeWriter
 
 
+def local_lake(root: Path, partitions: Sequence[tuple[str, str]] = (), **given: Any) -> LakeWriter:
+    """The lake of table `t` below a local root."""
+    return LakeWriter(LocalFolder(root, "lake/t"), SqliteCatalog(root / "catalog.db", "t"), "t", partitions, **given)
+
+
 def open_writer(kind: str, root: Path) -> AnyWriter:
     if kind == "lake":
-        return LakeWriter(root, root / "catalog.db", "t", [(n, t) for n, t, _ in PARTITIONS], KEY, grace_seconds=0)
+        return local_lake(root, [(n, t) for n, t, _ in PARTITIONS], key=KEY, grace_seconds=0)
     return KeyedWriter(root, root / "keyed" / "t.db", "t", KEY)
 
 

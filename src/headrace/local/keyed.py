@@ -17,13 +17,13 @@ from pathlib import Path
 import duckdb
 
 from headrace.engine.faults import point
+from headrace.local.disk import make_folders, sync
 from headrace.local.keyed_layout import META, PAGE_SIZE, STATE_VERSION, Layout
 from headrace.local.keyed_lookup import KeyedLookup
 from headrace.local.keyed_rows import Origin, RowReader
 from headrace.model.errors import InfrastructureError
 from headrace.model.loads import DataFile, Revision
 from headrace.sinks.delta import come, gone
-from headrace.sinks.disk import make, sync
 from headrace.sinks.keyed import quoted
 
 BULK_ROWS = 50_000
@@ -113,7 +113,7 @@ class KeyedWriter:
         self._writing = None
 
     def _change(self, revision: Revision) -> None:
-        make(self.path.parent)
+        make_folders(self.path.parent)
         db = self._connection()
         db.execute("BEGIN IMMEDIATE")
         try:
@@ -227,7 +227,7 @@ class KeyedWriter:
 
     def _build(self, number: int, files: Sequence[DataFile], columns: Sequence[tuple[str, str]]) -> None:
         """Write a whole new file without a journal, sync it, then put it in the old one's place in one step."""
-        make(self.path.parent)
+        make_folders(self.path.parent)
         fresh = self._fresh
         _remove(fresh)
         layout = Layout.of(self.key, columns)

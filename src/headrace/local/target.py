@@ -16,8 +16,11 @@ from headrace.contract.compile import compile_contract, partitions
 from headrace.engine.home import Home
 from headrace.engine.settings import Settings
 from headrace.local.base import FolderBase
+from headrace.local.catalog import SqliteCatalog
 from headrace.local.clock import SystemClock
 from headrace.local.database import Database
+from headrace.local.disk import make_folders
+from headrace.local.folder import LocalFolder
 from headrace.local.keyed import KeyedWriter
 from headrace.local.ledger import SCHEMA, SqliteLedger
 from headrace.local.lock import exclusive
@@ -26,7 +29,6 @@ from headrace.local.queue import SqliteQueue
 from headrace.local.store import FolderStore
 from headrace.model.pipeline import Keyed, Lake, Pipeline
 from headrace.ports import Clock, Writer
-from headrace.sinks.disk import make
 from headrace.sinks.lake import LakeWriter
 
 MEMORY = Path("/dev/shm")
@@ -44,7 +46,7 @@ class LocalTarget:
         self.settings = settings or Settings()
         self.clock = clock or SystemClock()
         self._project = project or Path.cwd()
-        make(self.root)  # its own name, too, must outlast a power loss
+        make_folders(self.root)  # its own name, too, must outlast a power loss
         for folder in ("spool", "locks", "logs"):
             (self.root / folder).mkdir(parents=True, exist_ok=True)
         self.quick = _quick(self.root)
@@ -87,7 +89,9 @@ class LocalTarget:
     def _writer(self, pipeline: Pipeline, sink: Lake | Keyed) -> Writer:
         key = pipeline.record.__options__.key
         if isinstance(sink, Lake):
-            return LakeWriter(self.root, self.root / "catalog.db", sink.table, partitions(pipeline), key)
+            folder = LocalFolder(self.root, f"lake/{sink.table}")
+            catalog = SqliteCatalog(self.root / "catalog.db", sink.table)
+            return LakeWriter(folder, catalog, sink.table, partitions(pipeline), key)
         path, settings = self.root / "keyed" / f"{sink.table}.db", self.settings
         return KeyedWriter(
             self.root, path, sink.table, key, sink.index, memory_limit=settings.engine_memory, threads=settings.threads

@@ -1,7 +1,7 @@
 """Our values as Iceberg's: catalog, tables, schemas, partition specs, and data files.
 
-This module, `snapshot` and `durable` import PyIceberg at their top (0.5 s): `sinks.lake` imports them when it first
-writes. Data files are described from the ledger's figures alone; no Parquet footer is read again.
+This module and `snapshot` import PyIceberg at their top (0.5 s): `sinks.lake` imports them when it first writes. Data
+files are described from the ledger's figures alone; no Parquet footer is read again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from pyiceberg.types import (
 )
 
 from headrace.model.loads import DataFile
-from headrace.sinks.durable import DurableFileIO
+from headrace.ports import TableFolder
 
 PROPERTIES = {
     "write.avro.compression-codec": "null",  # a block per entry: nothing in it repeats
@@ -156,17 +156,17 @@ def _micros(moment: datetime) -> int:
     return (passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds
 
 
-def open_table(name: str, pointer: str) -> Table:
+def open_table(name: str, pointer: str, folder: TableFolder) -> Table:
     """The table whose metadata lies at `pointer`. It has no catalog: see `snapshot.OneCopyTransaction`."""
-    io = DurableFileIO()
+    io = folder.io()
     return Table(("lake", name), FromInputFile.table_metadata(io.new_input(pointer)), pointer, io, NoopCatalog("none"))
 
 
-def new_table(name: str, location: str, columns: Sequence[tuple[str, str]], partitions: Sequence[str]) -> Table:
+def new_table(name: str, folder: TableFolder, columns: Sequence[tuple[str, str]], partitions: Sequence[str]) -> Table:
     """A table without snapshots that no catalog knows yet. The name mapping lets files without ids be read."""
     schema = schema_of(columns)
     mapping = create_mapping_from_schema(schema).model_dump_json()
     properties = {**PROPERTIES, "schema.name-mapping.default": mapping}
-    metadata = new_table_metadata(schema, spec_of(schema, partitions), UNSORTED_SORT_ORDER, location, properties)
-    pointer = load_location_provider(location, properties).new_table_metadata_file_location()
-    return Table(("lake", name), metadata, pointer, DurableFileIO(), NoopCatalog("none"))
+    metadata = new_table_metadata(schema, spec_of(schema, partitions), UNSORTED_SORT_ORDER, folder.location, properties)
+    pointer = load_location_provider(folder.location, properties).new_table_metadata_file_location()
+    return Table(("lake", name), metadata, pointer, folder.io(), NoopCatalog("none"))

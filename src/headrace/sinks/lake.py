@@ -2,23 +2,23 @@
 
 Opened by a target, fed by the publisher. It adopts files by path and never reads or writes a row. PyIceberg is imported
 on the first write only: `number` reads the catalog and the metadata JSON with the standard library. Nothing else here
-asks Iceberg what stands; the ledger knows.
+asks Iceberg what stands; the ledger knows. Where the catalog and the files are, a home says (`ports.Catalog`,
+`ports.TableFolder`).
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from headrace.engine.faults import point
 from headrace.model.contract import LINEAGE
 from headrace.model.errors import InfrastructureError
 from headrace.model.loads import DataFile, Revision
-from headrace.sinks.disk import location_of, make, path_of
-from headrace.sinks.pointer import NUMBER, CatalogPointer, State, number_in
+from headrace.ports import Catalog, TableFolder
+from headrace.sinks.pointer import NUMBER, State, number_in, state_of
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table, Transaction
@@ -28,7 +28,7 @@ KEEP_SNAPSHOTS = 10
 
 
 class LakeWriter:
-    """`ports.Writer` for one Iceberg table. `root` is where the files of a revision are found.
+    """`ports.Writer` for one Iceberg table: its files are in `folder`, and `catalog` names its metadata.
 
     `partitions` are the base's Hive folders as (column name, DuckDB type or SQL that ends in a cast to it); the type is
     asked only where the name is no column of the row. `key` are the record's key columns: their ranges go into the
@@ -39,47 +39,45 @@ class LakeWriter:
 
     def __init__(
         self,
-        root: Path,
-        catalog: Path,
+        folder: TableFolder,
+        catalog: Catalog,
         table: str,
         partitions: Sequence[tuple[str, str]] = (),
         key: Sequence[str] = (),
         grace_seconds: float = 60.0,
     ) -> None:
         self.name = table
-        self.root, self.catalog, self.table = root.resolve(), catalog.resolve(), table
+        self.folder, self.catalog, self.table = folder, catalog, table
         self.partitions, self.key = tuple(partitions), tuple(key)
         self.grace_seconds = grace_seconds
-        self.folder = self.root / "lake" / table
         self._table: Table | None = None
-        self._pointer = CatalogPointer(self.catalog, table, self.folder)
         self._known: dict[str, frozenset[str]] = {}
 
     def number(self) -> int:
-        """The last revision applied; 0 before the first, and for a table that was made below another root.
+        """The last revision applied; 0 before the first, and for a table whose files are in another folder.
 
         Iceberg's paths are absolute: in a copied or moved root the table has to be rebuilt from the base.
         Raises InfrastructureError (HR513) if the catalog, the metadata or the number in it cannot be read.
         """
-        state = self._pointer.state()
+        state = self._state()
         return state.number if state else 0
 
     def oldest(self) -> int:
         """The oldest revision that a snapshot still shows: files retired at or before it may be deleted."""
-        state = self._pointer.state()
+        state = self._state()
         shown = [number_in(s) for s in state.metadata["snapshots"]] if state else []
         return min((n for n in shown if n is not None), default=0)
 
     def files(self) -> set[str]:
         """The data files of the current snapshot, relative to the root. For checks; reads every manifest."""
-        state = self._pointer.state()
+        state = self._state()
         if state is None:
             return set()
         table = self._opened(state)
         snapshot = table.current_snapshot()
         manifests = snapshot.manifests(table.io) if snapshot else []
-        paths = (path_of(e.data_file.file_path) for m in manifests for e in m.fetch_manifest_entry(table.io))
-        return {str(path.relative_to(self.root)) for path in paths}
+        entries = (e for m in manifests for e in m.fetch_manifest_entry(table.io))
+        return {self.folder.path(e.data_file.file_path) for e in entries}
 
     def apply(self, revision: Revision) -> None:
         """Commit one snapshot without `removed`, with `added`, with the number among its properties.
@@ -87,7 +85,7 @@ class LakeWriter:
         Raises InfrastructureError: HR511 the commit failed, HR512 not the next revision, HR514 a column changed its
         type or the partitions changed.
         """
-        state = self._pointer.state()
+        state = self._state()
         number = state.number if state else 0
         if revision.number <= number:
             return
@@ -96,7 +94,7 @@ class LakeWriter:
             raise self._fault("HR512", found, "let the publisher apply the recorded revisions in order")
         with self._settled(revision.number):
             if state is None:
-                self._replace(self._pointer.read(), revision.number, revision.added, revision.columns)
+                self._replace(self.catalog.read(), revision.number, revision.added, revision.columns)
             else:
                 self._commit(state, revision)
         point("lake.after-commit")
@@ -105,20 +103,20 @@ class LakeWriter:
 
     def rebuild(self, number: int, files: Sequence[DataFile], columns: Sequence[tuple[str, str]]) -> None:
         """Put a new table with just these files in the old one's place: schema, partitions and history begin again."""
-        pointer = self._pointer.read()
+        pointer = self.catalog.read()
         with self._settled(number, pointer):
             self._replace(pointer, number, files, columns)
         point("lake.after-commit")
 
     def maintain(self) -> None:
         """Expire snapshots and delete metadata files that nothing refers to."""
-        state = self._pointer.state()
+        state = self._state()
         if state is None:
             return
         with self._settled(state.number, state.pointer):
             from headrace.sinks.snapshot import OneCopyTransaction
 
-            with OneCopyTransaction(self._opened(state), self._pointer.swap) as transaction:
+            with OneCopyTransaction(self._opened(state), self.catalog) as transaction:
                 self._expire(transaction, KEEP_SNAPSHOTS)
         self._sweep()
 
@@ -127,6 +125,8 @@ class LakeWriter:
         import headrace.sinks.iceberg
         import headrace.sinks.snapshot  # noqa: F401
 
+        self.folder.io()
+
     def close(self) -> None:
         self._table = None
 
@@ -134,7 +134,7 @@ class LakeWriter:
         from headrace.sinks.snapshot import OneCopyTransaction, ReplaceByPath
 
         table = self._opened(state)
-        with OneCopyTransaction(table, self._pointer.swap) as transaction:
+        with OneCopyTransaction(table, self.catalog) as transaction:
             self._evolve(transaction, revision.columns)
             update = ReplaceByPath(transaction, self._known, {NUMBER: str(revision.number)})
             for file in self._described(transaction, revision.removed):
@@ -152,10 +152,9 @@ class LakeWriter:
         from headrace.sinks.iceberg import new_table
         from headrace.sinks.snapshot import OneCopyTransaction, ReplaceByPath
 
-        make(self.folder / "metadata")
         names = [name for name, _ in self.partitions]
-        fresh = new_table(self.table, location_of(self.folder), self._shape(columns), names)
-        transaction = OneCopyTransaction(fresh, self._pointer.swap)
+        fresh = new_table(self.table, self.folder, self._shape(columns), names)
+        transaction = OneCopyTransaction(fresh, self.catalog)
         update = ReplaceByPath(transaction, self._known, {NUMBER: str(number)})
         for file in self._described(transaction, files):
             update.append_data_file(file)
@@ -167,7 +166,7 @@ class LakeWriter:
         from headrace.sinks.iceberg import describe
 
         metadata = transaction.table_metadata
-        return describe(files, metadata.schema(), metadata.spec(), self.key, lambda p: location_of(self.root / p))
+        return describe(files, metadata.schema(), metadata.spec(), self.key, self.folder.locate)
 
     def _shape(self, columns: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         """Columns of the data files: the row's, the lineage, partition columns that are not the row's own."""
@@ -205,7 +204,7 @@ class LakeWriter:
 
     def _sweep(self) -> None:
         """Delete manifests, manifest lists and metadata that the table no longer refers to, or never did (a crash)."""
-        state = self._pointer.state()
+        state = self._state()
         if state is None:
             return
         try:
@@ -220,18 +219,22 @@ class LakeWriter:
         for snapshot in metadata.snapshots:
             used |= {snapshot.manifest_list, *(m.manifest_path for m in snapshot.manifests(table.io))}
         self._known = {path: files for path, files in self._known.items() if path in used}
-        before = time.time() - self.grace_seconds
-        for file in (self.folder / "metadata").iterdir():
-            ours = file.name.endswith((".avro", ".metadata.json"))
-            if ours and location_of(file) not in used and file.stat().st_mtime <= before:
-                file.unlink()
+        before = datetime.now(UTC) - timedelta(seconds=self.grace_seconds)
+        self.folder.delete(
+            location
+            for location, written in self.folder.metadata()
+            if location.endswith((".avro", ".metadata.json")) and location not in used and written <= before
+        )
+
+    def _state(self) -> State | None:
+        return state_of(self.table, self.catalog, self.folder)
 
     def _opened(self, state: State) -> Table:
         """The table as the catalog has it now."""
         if self._table is None or self._table.metadata_location != state.pointer:
             from headrace.sinks.iceberg import open_table
 
-            self._table = open_table(self.table, state.pointer)
+            self._table = open_table(self.table, state.pointer, self.folder)
         return self._table
 
     @contextmanager
@@ -251,7 +254,7 @@ class LakeWriter:
             raise self._fault("HR511", f"the commit failed: {exc}", "nothing was changed; it is tried again") from exc
 
     def _landed(self, number: int, pointer: str | None) -> bool:
-        state = self._pointer.state()
+        state = self._state()
         return state is not None and state.number == number and state.pointer != pointer
 
     def _changed(self, found: str) -> InfrastructureError:

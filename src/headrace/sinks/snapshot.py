@@ -6,8 +6,6 @@ pyproject.toml. Used by `sinks.lake`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from pyiceberg.manifest import DataFile as IcebergFile
 from pyiceberg.manifest import ManifestEntry, ManifestEntryStatus, ManifestFile
 from pyiceberg.serializers import ToOutputFile
@@ -19,6 +17,7 @@ from pyiceberg.table.update import TableUpdate, update_table_metadata
 from pyiceberg.table.update.snapshot import _OverwriteFiles
 
 from headrace.engine.faults import point
+from headrace.ports import Catalog
 
 ENTRIES = 500
 """Data files per manifest: what a commit that removes one of them reads and writes again."""
@@ -27,19 +26,15 @@ MERGE_AT = 20
 """So many manifests with room left are merged into full ones."""
 
 
-Swap = Callable[[str | None, str], None]
-"""Let the catalog name the second metadata file if it still names the first: `pointer.CatalogPointer.swap`."""
-
-
 class OneCopyTransaction(Transaction):
-    """A transaction that commits by `swap`, once and without retries: whether a commit landed only its number tells.
+    """A transaction that commits by one swap, without retries: whether a commit landed only its number tells.
 
     PyIceberg copies the whole metadata at each look at it, some 25 times per commit; this one when it changed.
     """
 
-    def __init__(self, table: Table, swap: Swap) -> None:
+    def __init__(self, table: Table, catalog: Catalog) -> None:
         super().__init__(table)
-        self._swap = swap
+        self._catalog = catalog
         self._seen: tuple[tuple[TableUpdate, ...], TableMetadata] | None = None
 
     def commit_transaction(self) -> Table:
@@ -51,7 +46,7 @@ class OneCopyTransaction(Transaction):
             places = load_location_provider(metadata.location, metadata.properties)
             after = places.new_table_metadata_file_location(version)
             ToOutputFile.table_metadata(metadata, table.io.new_output(after))
-            self._swap(before, after)
+            self._catalog.swap(before, after, _columns(metadata))
             table.metadata, table.metadata_location = metadata, after
         return table
 
@@ -60,7 +55,7 @@ class OneCopyTransaction(Transaction):
         location = self._table.metadata_location
         ToOutputFile.table_metadata(self.table_metadata, self._table.io.new_output(location))
         point("lake.before-commit")
-        self._swap(instead_of, location)
+        self._catalog.swap(instead_of, location, _columns(self.table_metadata))
 
     @property
     def table_metadata(self) -> TableMetadata:
@@ -155,3 +150,7 @@ class ReplaceByPath(_OverwriteFiles):
 def _files_in(manifest: ManifestFile) -> int:
     """Live data files of a manifest."""
     return (manifest.added_files_count or 0) + (manifest.existing_files_count or 0)
+
+
+def _columns(metadata: TableMetadata) -> list[tuple[str, str]]:
+    return [(field.name, str(field.field_type)) for field in metadata.schema().fields]

@@ -1,8 +1,8 @@
-"""Iceberg metadata on a local disk, synced before anything can refer to it.
+"""Iceberg metadata on a local disk, synced before anything can refer to it. Twin of `aws/metadata.py`.
 
-`sinks.iceberg` gives tables this FileIO; PyIceberg's own syncs nothing. The table's
-metadata JSON is the last file of a commit: closing it syncs the folder too, so that the manifests and the manifest list
-before it are found after a power loss.
+`local.folder` hands this FileIO to the lake; PyIceberg's own syncs nothing. The table's metadata JSON is the last file
+of a commit: closing it syncs the folder too, so that the manifests and the manifest list before it are found after a
+power loss. Imports PyIceberg at its top: imported only to write.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 
 from pyiceberg.io import FileIO, InputFile, OutputFile
 
-from headrace.sinks.disk import make, path_of, sync
+from headrace.local.disk import make_folders, sync
+from headrace.local.folder import path_of
 
 
 class DurableFile(InputFile, OutputFile):
@@ -34,7 +35,7 @@ class DurableFile(InputFile, OutputFile):
         return self.path.open("rb")
 
     def create(self, overwrite: bool = False) -> Any:
-        make(self.path.parent)
+        make_folders(self.path.parent)
         return SyncedFile(self.path, overwrite=overwrite)
 
     def to_input_file(self) -> DurableFile:
