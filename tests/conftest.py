@@ -1,13 +1,17 @@
-"""What all tests share: where the real files are. Property and crash tests have their helpers beside them."""
+"""What all tests share: where the real files are, and AWS. Property and crash tests have their helpers beside them."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from emulator import FOREIGN, ROOT, MiniStack, client_environment, tool
+
+RUNNING: list[MiniStack] = []
+"""The emulators of this process, whose logs a failed test shows."""
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +28,62 @@ def real_data() -> Path:
 def example() -> Path:
     """The folder of the substation example, to be copied and never written to."""
     return ROOT / "examples" / "substation_load"
+
+
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniStack]:
+    program = tool("ministack", ".ministack", "HEADRACE_MINISTACK", "ministack")
+    running = MiniStack(program, tmp_path_factory.mktemp("ministack"))
+    RUNNING.append(running)
+    try:
+        yield running.start()
+    finally:
+        running.stop()
+        RUNNING.remove(running)
+
+
+@pytest.fixture(scope="session")
+def ministack_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniStack]:
+    """The AWS that all tests of this process share: give what you make a name of its own."""
+    yield from emulator(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def ministack(ministack_process: MiniStack) -> str:
+    """Its endpoint. Skipped where MiniStack is not installed (it needs Python 3.12); a failure in .ci/run."""
+    return ministack_process.endpoint
+
+
+@pytest.fixture
+def ministack_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniStack]:
+    """An empty AWS of this test's own (1-2 s), which it may stop and restart."""
+    yield from emulator(tmp_path_factory)
+
+
+@pytest.fixture
+def aws_environment(ministack: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """Clients made in this test, or by what it starts, speak to `ministack` and to nothing else. Gives the endpoint."""
+    for name in FOREIGN:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name, value in client_environment(ministack, tmp_path).items():
+        monkeypatch.setenv(name, value)
+    return ministack
+
+
+@pytest.fixture(scope="session")
+def cfn_lint() -> Path:
+    return tool("cfn-lint", ".checks", "HEADRACE_CFN_LINT", "checks")
+
+
+@pytest.fixture(scope="session")
+def checkov() -> Path:
+    return tool("checkov", ".checks", "HEADRACE_CHECKOV", "checks")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A test that failed on an emulator shows the end of its log."""
+    report = yield
+    if report.failed:
+        report.sections += [(f"{one.log}", one.tail()) for one in RUNNING]
+    return report

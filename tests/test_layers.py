@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,30 @@ ONLY_IN: dict[str, set[str]] = {
     "rich": {"cli"},
 }
 """Libraries whose use shows in the layout."""
+
+HOMES = re.compile(
+    r"(?<![a-z0-9])(aws|amazon|boto3?|botocore|s3|dynamo(db)?|sqs|sns|glue|athena|lambda|sqlite3?|local)(?![a-z0-9])",
+    re.IGNORECASE,
+)
+"""What only a home knows. In comments and docstrings the engine may say what happens where."""
+
+TWINS: dict[str, tuple[str, str]] = {
+    "store": ("FolderStore", "S3Store"),
+    "queue": ("SqliteQueue", "SqsQueue"),
+    "ledger": ("SqliteLedger", "DynamoLedger"),
+    "ledger_history": ("History", "History"),
+    "keyed": ("KeyedWriter", "DynamoWriter"),
+    "notify": ("FileNotifier", "SnsNotifier"),
+    "target": ("LocalTarget", "AwsTarget"),
+}
+"""Per file of both homes: the class that each has in it."""
+
+ONE_HOME_ONLY: dict[str, str] = {
+    "FolderStore.make_prefix": "a prefix of S3 needs no folder",
+    "SqliteQueue.acknowledge_in": "queue and ledger share one database there, so a stage and its acknowledgement are one",
+    "LocalTarget.landing": "a folder that a person may copy into",
+}
+"""Public methods that the other home's twin has no use for, and why."""
 
 
 def modules() -> Iterator[tuple[str, Path]]:
@@ -117,6 +142,70 @@ def test_a_library_is_used_only_where_the_layout_says(library: str) -> None:
 def test_the_two_homes_do_not_know_each_other() -> None:
     assert "aws" not in MAY_IMPORT["local"]
     assert "local" not in MAY_IMPORT["aws"]
+
+
+def words(text: str) -> Iterator[tuple[int, str]]:
+    """Every name and every string in the code of a module, docstrings aside."""
+    tree = ast.parse(text)
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Constant(value=str(said)) if id(node) not in prose:
+                yield node.lineno, said
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name) | ast.keyword(arg=str(name)):
+                yield node.lineno, name
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield node.lineno, name
+            case ast.Import(names=names) | ast.ImportFrom(names=names):
+                yield node.lineno, " ".join([getattr(node, "module", None) or "", *(alias.name for alias in names)])
+
+
+def test_no_file_of_the_engine_names_a_home() -> None:
+    wrong = [
+        f"{path.relative_to(SOURCE)}:{line} {word[:80]}"
+        for part, path in modules()
+        if part == "engine"
+        for line, word in words(path.read_text(encoding="utf-8"))
+        if HOMES.search(word)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_home_is_seen_in_names_and_texts_and_not_in_prose() -> None:
+    text = '"""On AWS too."""\nfrom headrace.local import store\nx = s3_key  # dynamodb\ny = f"{x} of DynamoDB"\nlocally = 1\n'
+    assert [line for line, word in words(text) if HOMES.search(word)] == [2, 3, 4]
+
+
+def public_methods(home: str, file: str, name: str) -> list[str]:
+    """The methods of a class in the order of its source, with those of the bases that stand in the same home."""
+    path = SOURCE / "headrace" / home / f"{file}.py"
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name]
+    assert found, f"{path.relative_to(SOURCE)} has no class {name}"
+    return [
+        node.name for node in found[0].body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+    ]
+
+
+@pytest.mark.parametrize("file", sorted(TWINS))
+def test_the_twins_of_both_homes_have_the_same_methods_in_the_same_order(file: str) -> None:
+    here, there = TWINS[file]
+    if not (SOURCE / "headrace" / "aws" / f"{file}.py").exists():
+        pytest.skip(f"aws/{file}.py is not written yet")
+    local = [name for name in public_methods("local", file, here) if f"{here}.{name}" not in ONE_HOME_ONLY]
+    aws = [name for name in public_methods("aws", file, there) if f"{there}.{name}" not in ONE_HOME_ONLY]
+    assert aws == local
+
+
+def test_every_exception_to_the_mirror_exists() -> None:
+    known = {
+        f"{name}.{method}"
+        for file, names in TWINS.items()
+        for home, name in zip(("local", "aws"), names, strict=True)
+        if (SOURCE / "headrace" / home / f"{file}.py").exists()
+        for method in public_methods(home, file, name)
+    }
+    assert ONE_HOME_ONLY.keys() <= known
 
 
 def test_a_wrong_import_is_seen_wherever_it_stands() -> None:
