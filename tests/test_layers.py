@@ -55,8 +55,10 @@ TWINS: dict[str, tuple[str, str]] = {
     "store": ("FolderStore", "S3Store"),
     "queue": ("SqliteQueue", "SqsQueue"),
     "ledger": ("SqliteLedger", "DynamoLedger"),
-    "ledger_history": ("History", "History"),
+    "ledger_history": ("SqliteHistory", "DynamoHistory"),
     "keyed": ("KeyedWriter", "DynamoWriter"),
+    "base": ("FolderBase", "S3Base"),
+    "catalog": ("SqliteCatalog", "GlueCatalog"),
     "notify": ("FileNotifier", "SnsNotifier"),
     "target": ("LocalTarget", "AwsTarget"),
 }
@@ -64,7 +66,7 @@ TWINS: dict[str, tuple[str, str]] = {
 
 ONE_HOME_ONLY: dict[str, str] = {
     "FolderStore.make_prefix": "a prefix of S3 needs no folder",
-    "SqliteQueue.acknowledge_in": "queue and ledger share one database there, so a stage and its acknowledgement are one",
+    "SqliteQueue.acknowledge_in": "one database holds queue and ledger: a stage acknowledges in its transaction",
     "LocalTarget.landing": "a folder that a person may copy into",
 }
 """Public methods that the other home's twin has no use for, and why."""
@@ -172,19 +174,19 @@ def test_no_file_of_the_engine_names_a_home() -> None:
 
 
 def test_a_home_is_seen_in_names_and_texts_and_not_in_prose() -> None:
-    text = '"""On AWS too."""\nfrom headrace.local import store\nx = s3_key  # dynamodb\ny = f"{x} of DynamoDB"\nlocally = 1\n'
+    text = (
+        '"""On AWS."""\nfrom headrace.local import store\nx = s3_key  # dynamodb\ny = f"{x} of DynamoDB"\nlocally = 1\n'
+    )
     assert [line for line, word in words(text) if HOMES.search(word)] == [2, 3, 4]
 
 
 def public_methods(home: str, file: str, name: str) -> list[str]:
-    """The methods of a class in the order of its source, with those of the bases that stand in the same home."""
+    """The methods of a class in the order of its source; what it inherits is not among them."""
     path = SOURCE / "headrace" / home / f"{file}.py"
     tree = ast.parse(path.read_text(encoding="utf-8"))
     found = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name]
     assert found, f"{path.relative_to(SOURCE)} has no class {name}"
-    return [
-        node.name for node in found[0].body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
-    ]
+    return [node.name for node in found[0].body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
 
 
 @pytest.mark.parametrize("file", sorted(TWINS))
