@@ -40,7 +40,7 @@ ONLY_IN: dict[str, set[str]] = {
     "watchfiles": {"local"},
     "fastexcel": {"formats"},
     "charset_normalizer": {"formats"},
-    "pyiceberg": {"sinks", "local"},
+    "pyiceberg": {"sinks", "local", "aws"},
     "rich": {"cli"},
 }
 """Libraries whose use shows in the layout."""
@@ -59,6 +59,8 @@ TWINS: dict[str, tuple[str, str]] = {
     "keyed": ("KeyedWriter", "DynamoWriter"),
     "base": ("FolderBase", "S3Base"),
     "catalog": ("SqliteCatalog", "GlueCatalog"),
+    "folder": ("LocalFolder", "S3Folder"),
+    "metadata": ("DurableFileIO", "S3FileIO"),
     "notify": ("FileNotifier", "SnsNotifier"),
     "target": ("LocalTarget", "AwsTarget"),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ class Base:
     partitions: tuple[tuple[str, str, str], ...] = ()  # name, type, expression over the row
     number: int = 0
     written: int = field(default=0)
+    keep: Callable[[Sequence[DataFile]], None] = field(default=lambda files: None)  # what a home does with new files
 
     def __post_init__(self) -> None:
         self.duckdb = duckdb.connect()
@@ -60,7 +61,9 @@ class Base:
         else:
             paths = [folder / f"{name}.parquet"]
             self.duckdb.execute(f"COPY ({query}) TO '{paths[0]}' (FORMAT parquet)")
-        return [self._file(path, folder) for path in paths]
+        files = [self._file(path, folder) for path in paths]
+        self.keep(files)
+        return files
 
     def _file(self, path: Path, folder: Path) -> DataFile:
         counted = self.duckdb.execute(

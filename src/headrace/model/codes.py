@@ -318,6 +318,15 @@ CODES: dict[str, str] = {
         "The places of a stack (buckets, queues, tables) cannot be read: it was not deployed by this version, or lacks "
         "a pipeline that the project has. `headrace deploy` brings it up to date."
     ),
+    "HR860": "The Glue database of the lake's tables is not there. `headrace deploy` makes it.",
+    "HR861": (
+        "The Glue database has a table of the sink's name that is no Iceberg table, so it is not ours to change. "
+        "Delete that table, or give the sink another name."
+    ),
+    "HR862": (
+        "Old metadata of a table of the lake cannot be deleted. No reader needs it, but it takes room: allow "
+        "s3:DeleteObject on `lake/<table>/metadata/`."
+    ),
     "HR901": (
         "Something unexpected was raised: a defect of Headrace. Nothing that was committed is lost. Report the "
         "trace file that the message names."

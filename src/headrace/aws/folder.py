@@ -1,0 +1,82 @@
+"""The files of one Iceberg table in the lake bucket. Used by `sinks.lake`. Twin of `local/folder.py`.
+
+Without PyIceberg: `number` asks for the metadata's bytes alone, and must not wait for that import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any
+
+from headrace.aws.session import Session
+from headrace.model.errors import InfrastructureError
+
+SCHEME = "s3://"
+AGAIN = "it is tried again"
+DELETES = 1000
+"""Objects per DeleteObjects, at most."""
+
+
+class S3Folder:
+    """`ports.TableFolder` for what has the prefix `below` in a bucket. A path of the base is the object's key."""
+
+    def __init__(self, session: Session, bucket: str, below: str) -> None:
+        self.session, self.bucket = session, bucket
+        self.location = self.locate(below)
+
+    def locate(self, path: str) -> str:
+        return f"{SCHEME}{self.bucket}/{path}"
+
+    def path(self, location: str) -> str:
+        bucket, key = key_of(location)
+        if bucket != self.bucket:
+            raise ValueError(f"{location} is not in the bucket {self.bucket}")
+        return key
+
+    def read(self, location: str) -> bytes | None:
+        return get(self.session, location)
+
+    def metadata(self) -> Iterator[tuple[str, datetime]]:
+        prefix = f"{self.path(self.location)}/metadata/"
+        with self.session.wrapped(self.location, AGAIN):
+            pages = self.session.client("s3").get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=self.bucket, Prefix=prefix):
+                for found in page.get("Contents", ()):
+                    yield self.locate(found["Key"]), found["LastModified"]
+
+    def delete(self, locations: Iterable[str]) -> None:
+        """Raises InfrastructureError (HR862) if S3 keeps any of them; the others are gone."""
+        keys = [{"Key": self.path(location)} for location in locations]
+        for start in range(0, len(keys), DELETES):
+            batch = {"Objects": keys[start : start + DELETES], "Quiet": True}
+            with self.session.wrapped(self.location, AGAIN):
+                answer = self.session.client("s3").delete_objects(Bucket=self.bucket, Delete=batch)
+            if kept := answer.get("Errors"):
+                found = f"{len(kept)} metadata files cannot be deleted: {kept[0].get('Code')} {kept[0].get('Key')}"
+                raise InfrastructureError(
+                    "HR862", self.location, found, "allow s3:DeleteObject on the table's metadata"
+                )
+
+    def io(self) -> Any:
+        from headrace.aws.metadata import S3FileIO
+
+        return S3FileIO(self.session)
+
+
+def key_of(location: str) -> tuple[str, str]:
+    """Bucket and key of a location. Locations are not URL-encoded: `%20` is part of a key."""
+    bucket, _, key = location.removeprefix(SCHEME).partition("/")
+    return bucket, key
+
+
+def get(session: Session, location: str) -> bytes | None:
+    """An object's content; None if there is no such object."""
+    bucket, key = key_of(location)
+    client = session.client("s3")
+    with session.wrapped(location, AGAIN):
+        try:
+            content: bytes = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        except client.exceptions.NoSuchKey:
+            return None
+    return content
