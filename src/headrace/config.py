@@ -25,11 +25,15 @@ if TYPE_CHECKING:
     from headrace.model.pipeline import Pipeline
 
 FILE = "headrace.toml"
+KINDS = ("local", "aws")
 
 
 @dataclass(frozen=True, slots=True)
 class TargetConfig:
-    """One `[targets.NAME]`: where pipelines live. `settings` holds what is left of the table: how much it may use."""
+    """One `[targets.NAME]`: where pipelines live. `settings` holds what is left of the table: how much it may use.
+
+    `root` is where a local target keeps everything, and any other its copies.
+    """
 
     name: str
     kind: str
@@ -51,8 +55,9 @@ class Config:
             known = ", ".join(sorted(self.targets))
             raise UsageError("HR105", FILE, f"there is no target {name!r}", _suggest(name, self.targets, known))
         found = self.targets[name]
-        if found.kind != "local":
-            raise UsageError("HR106", f"{FILE} [targets.{name}]", f"kind {found.kind!r} cannot be used", 'use "local"')
+        if found.kind not in KINDS:
+            next = f"use {' or '.join(map(repr, KINDS))}"
+            raise UsageError("HR106", f"{FILE} [targets.{name}]", f"kind {found.kind!r} cannot be used", next)
         return found
 
 
@@ -90,7 +95,8 @@ def read(directory: Path) -> Config:
 def _target(folder: Path, name: str, value: Any) -> TargetConfig:
     which = f"{FILE} [targets.{name}]"
     table = dict(_table(value, which))
-    kind, root = table.pop("kind", "local"), table.pop("root", ".headrace")
+    kind = table.pop("kind", "local")
+    root = table.pop("root", ".headrace" if kind == "local" else f".headrace/{name}")
     if not isinstance(kind, str) or not isinstance(root, str) or not root:
         raise DefinitionError("HR103", which, "kind and root are texts", 'e.g. kind = "local", root = ".headrace"')
     return TargetConfig(name, kind, (folder / Path(root).expanduser()).absolute(), table)

@@ -52,10 +52,10 @@ def test_status_reads_no_load(command: Command, project: Path) -> None:
     command("run", "readings", "a.csv")
     with open_project(project) as opened:
         queries: list[str] = []
-        opened.home("readings")
-        opened.target.database.connection().set_trace_callback(queries.append)
+        database = opened.home("readings").ledger._db  # type: ignore[attr-defined]
+        database.connection().set_trace_callback(queries.append)
         assert opened.status().pipelines[0].standing == 1
-        opened.target.database.connection().set_trace_callback(None)
+        database.connection().set_trace_callback(None)
     assert queries and not [q for q in queries if "select * from loads" in q]
 
 

@@ -32,7 +32,7 @@ def test_the_child_writes_staged_rows_and_copies_and_nothing_else(project: Path)
         root = opened.root
         allowed = [root / "spool/x", root / "lake/readings/data/x"]
         walled = [root / name for name in ("ledger.db", "catalog.db", "keyed/by_sensor.db", "logs/x", "landing/x", "x")]
-        with opened.children() as child:
+        with opened._side.children() as child:
             said = child.call("test_confined:touch", {"paths": [str(p) for p in (*allowed, *walled, file)]}, 30)
             if not child.granted["writes"]:
                 pytest.skip("this kernel has no Landlock")

@@ -69,11 +69,11 @@ def test_files_are_not_rewritten_under_the_hands_of_another_process(
 
 
 def test_a_process_that_makes_no_progress_is_named(project: Path) -> None:
-    with open_project(project) as opened, exclusive(opened.lock_file):
+    with open_project(project) as opened, exclusive(opened.root / "locks" / "work.lock"):
         home = opened.home("readings")
         home.queue.put([Event("readings", "raw/readings/a.csv", "created")])
         with pytest.raises(InfrastructureError, match=rf"HR126 process {os.getpid()}: made no progress"):
-            wait(opened.lock_file, [home], patience=0.2)
+            wait([home], lambda: f"process {os.getpid()}", lambda home: 0.0, patience=0.2, poll=0.01)
 
 
 def test_a_definition_that_waits_for_a_replay_ends_the_wait(command: Command, project: Path) -> None:
@@ -83,8 +83,12 @@ def test_a_definition_that_waits_for_a_replay_ends_the_wait(command: Command, pr
     (project / "pipelines.py").write_text(changed)
     csv(project / "b.csv", "s2,2025-05-01T00:00:00,1")
     assert command("run", "readings", "b.csv").code == 2
-    with open_project(project) as opened, exclusive(opened.lock_file), pytest.raises(DefinitionError, match="HR240"):
-        wait(opened.lock_file, [opened.home("readings")], patience=0.2)
+    with (
+        open_project(project) as opened,
+        exclusive(opened.root / "locks" / "work.lock"),
+        pytest.raises(DefinitionError, match="HR240"),
+    ):
+        wait([opened.home("readings")], lambda: "somebody", lambda home: 0.0, patience=0.2, poll=0.01)
 
 
 def test_up_ends_only_when_its_threads_have(command: Command, project: Path) -> None:

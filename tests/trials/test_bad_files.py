@@ -120,11 +120,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     (folder / "pipelines.py").write_text(DEFINITION)
     with open_project(folder) as opened:
         for name, data in {**GOOD, **{name: data for name, data, _ in TABLE.values()}}.items():
-            path = opened.landing / "in" / name
+            path = opened.root / "landing" / "in" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
         (opened.root / "escape.csv").write_bytes(csv("1,outside"))
-        (opened.landing / "escape.csv").write_bytes(csv("1,beside"))
+        (opened.root / "landing" / "escape.csv").write_bytes(csv("1,beside"))
         opened.home("rows").queue.put([Event("rows", key, "created") for key in (*ESCAPES, LONG + "z.csv")])
         yield opened
 

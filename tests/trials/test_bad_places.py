@@ -78,8 +78,8 @@ def meanwhile(seconds: float, act: Callable[[int], None]) -> threading.Thread:
 
 def test_a_file_still_being_written_ends_as_it_ended(folder: Path) -> None:
     with open_project(folder) as project:
-        growing = project.landing / "in" / "growing.csv"
-        csv(project.landing / "in" / "done.csv", 0, 100)
+        growing = project.root / "landing" / "in" / "growing.csv"
+        csv(project.root / "landing" / "in" / "done.csv", 0, 100)
         csv(growing, 1_000_000, 200_000)
         written = 200_000
 
@@ -104,7 +104,7 @@ def test_a_file_still_being_written_ends_as_it_ended(folder: Path) -> None:
 
 def test_a_file_overwritten_while_it_is_read_is_never_a_mixture(folder: Path) -> None:
     with open_project(folder) as project:
-        path = csv(project.landing / "in" / "a.csv", 0, 20_000, "v0000")
+        path = csv(project.root / "landing" / "in" / "a.csv", 0, 20_000, "v0000")
         versions = ["v0000"]
 
         def overwrite(n: int) -> None:

@@ -135,7 +135,7 @@ def test_every_row_leads_to_the_record_with_its_token(project: Project, name: st
         cells = {header.lower(): cell for header, cell in record.cells.items()}
         assert (cells["token"], cells["n"]) == (row["token"], str(row["n"]))
         if name.endswith((".csv", ".csv.gz", ".ndjson")):
-            data = (project.landing / load.key).read_bytes()
+            data = (project.root / "landing" / load.key).read_bytes()
             text = gzip.decompress(data) if name.endswith(".gz") else data
             assert starts(text, record.line).startswith(record.raw.encode())
 

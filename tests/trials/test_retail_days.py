@@ -55,9 +55,9 @@ class Trial:
 
     def drop(self, name: str, content: Path) -> None:
         """Let a file take the place of what lies in the landing folder, as a person would who copies it there."""
-        temporary = self.project.landing / f".{name}.part"
+        temporary = self.project.root / "landing" / f".{name}.part"
         shutil.copyfile(content, temporary)
-        temporary.rename(self.project.landing / PREFIX / name)
+        temporary.rename(self.project.root / "landing" / PREFIX / name)
 
     def states(self, name: str) -> list[str]:
         return [str(load.state) for load in self.project.history("retail", file=PREFIX + name)]
@@ -94,7 +94,7 @@ class Trial:
         assert set(stands) <= set(pinned)
         fresh = open_project(folder)
         for key, path in stands.items():
-            target = fresh.landing / key
+            target = fresh.root / "landing" / key
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
             since = (pinned[key] - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
@@ -177,7 +177,7 @@ def test_a_file_that_is_corrected_and_restored_is_whole_each_time(trial: Trial, 
 
 
 def test_files_that_are_renamed_deleted_or_broken_keep_their_rows(trial: Trial, tmp_path: Path) -> None:
-    project, landing = trial.project, trial.project.landing / PREFIX
+    project, landing = trial.project, trial.project.root / "landing" / PREFIX
     before = in_keyed(project)
 
     (landing / RENAMED).rename(landing / "again.csv")
@@ -212,7 +212,7 @@ def test_under_retract_the_rows_of_a_deleted_file_go_with_it(trial: Trial) -> No
     definition = project.directory / "pipelines.py"
     definition.write_text(definition.read_text().replace('suffix=".csv"', 'suffix=".csv", on_delete="retract"'))
     with open_project(project.directory) as trial.project:
-        project, landing = trial.project, trial.project.landing / PREFIX
+        project, landing = trial.project, trial.project.root / "landing" / PREFIX
         rows = {x.key: x.counts.loaded for x in project.history("retail")}
         (landing / DELETED).unlink()
         (landing / RENAMED).rename(landing / "again.csv")

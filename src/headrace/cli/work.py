@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.cli.loads import say_failures, tell_loads
@@ -83,7 +84,7 @@ def _tell_event(project: Project, event: str, fields: Mapping[str, Any], output:
         case "up.started":
             output.say("watching; put files into (Ctrl-C stops)")
             for name, pipeline in project.pipelines.items():
-                output.say(f"  {project.landing / pipeline.source.prefix}  for {name}")
+                output.say(f"  {Path(fields['landing']) / pipeline.source.prefix}  for {name}")
         case "revision.stands":
             output.say(revision_line(fields))
         case "publish.blocked" | "publish.failed" | "ingest.failed" | "scan.failed" | "watch.failed" | "landing.failed":

@@ -14,7 +14,7 @@ from headrace.engine.settings import Settings
 from headrace.model.canary import is_canary
 from headrace.model.contract import Contract
 from headrace.model.loads import Shape
-from headrace.model.pipeline import Pipeline
+from headrace.model.pipeline import Lake, Pipeline
 from headrace.ports import Base, Clock, Ledger, Notifier, Queue, Store, Writer
 
 
@@ -98,6 +98,12 @@ class Home:
         source = self.pipeline.source
         name = key.rsplit("/", 1)[-1]
         return key.startswith(source.prefix) and matches(name, source.suffix) and not is_canary(key)
+
+
+def base_of(pipeline: Pipeline) -> str:
+    """The folder of a pipeline's base files, below the root of any home: its first lake's, or one of its own."""
+    lake = next((s for s in pipeline.sinks if isinstance(s, Lake)), None)
+    return f"lake/{lake.table}" if lake else f"staged/{pipeline.name}"
 
 
 PACKED = (".gz", ".zst", ".zip")

@@ -12,6 +12,7 @@ once is harmless; the ledger takes the first.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -77,9 +78,29 @@ class Batch:
     rest: list[Lease] = field(default_factory=list)  # not looked at yet
 
 
-def ingest(home: Home, child: Child, leases: Sequence[Lease]) -> int:
-    """Take leased events to staged loads, dead loads or hints; returns how many loads were staged."""
-    return sum(stage(home, child, job) for batch in rounds(home, leases) for job in batch.jobs)
+def ingest(
+    home: Home, child: Child, leases: Sequence[Lease], seconds_left: Callable[[], float] = lambda: math.inf
+) -> int:
+    """Take leased events to staged loads, dead loads or hints; returns how many loads were staged.
+
+    A job is begun only while there is time for it; the events of those that are not come again at once.
+    """
+    staged = 0
+    for batch in rounds(home, leases):
+        for i, found in enumerate(batch.jobs):
+            if seconds_left() < _seconds_wanted(home, found):
+                for other in batch.jobs[i:]:
+                    _drop(home, other, timedelta(0))
+                home.queue.release(batch.rest, timedelta(0))
+                return staged
+            staged += stage(home, child, found)
+    return staged
+
+
+def _seconds_wanted(home: Home, found: Sequence[Found]) -> float:
+    """What a job may take: a large object all that a child is given, a few small ones a part of it."""
+    share = sum(f.load.size for f in found) / (4 * home.settings.batch_bytes)
+    return home.settings.child_timeout * min(1.0, max(0.25, share))
 
 
 def rounds(home: Home, leases: Sequence[Lease]) -> Iterator[Batch]:

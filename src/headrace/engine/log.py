@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from headrace.engine.settings import Settings
 
@@ -49,6 +49,21 @@ def configure(folder: Path, settings: Settings, level: int = logging.INFO) -> lo
     if _logger.level == logging.NOTSET or _logger.level > level:
         _logger.setLevel(level)
     return handler
+
+
+def to_stream(stream: TextIO, level: int = logging.INFO) -> logging.Handler:
+    """Write the same lines to a stream: for a place that gathers what its processes print."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(_Lines())
+    _logger.addHandler(handler)
+    if _logger.level == logging.NOTSET or _logger.level > level:
+        _logger.setLevel(level)
+    return handler
+
+
+class _Lines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return line(record)
 
 
 def stop(handler: logging.Handler) -> None:

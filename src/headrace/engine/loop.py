@@ -177,7 +177,7 @@ class Loop:
 
     def _publishing(self) -> None:
         for home in self._homes if self._warm else ():
-            self._keep_house(home, warm)
+            keep_house(home, warm)
         backoff = {home.name: Backoff() for home in self._homes}
         revisions = dict.fromkeys(backoff, 0)
         while not self._stopping.is_set():
@@ -185,7 +185,7 @@ class Loop:
             if self._untidy.is_set():
                 self._untidy.clear()
                 for home in self._homes:
-                    self._keep_house(home, *HOUSEKEEP)
+                    keep_house(home, *HOUSEKEEP)
             if not ready:
                 with self._heard:
                     if not any(h.bell.rung and backoff[h.name].over for h in self._homes):
@@ -197,9 +197,9 @@ class Loop:
                     if self._publish(home, backoff[home.name]):
                         revisions[home.name] += 1
                         if revisions[home.name] % HOUSEKEEPING == 0:
-                            self._keep_house(home, *HOUSEKEEP)
+                            keep_house(home, *HOUSEKEEP)
         for home in self._homes if self._crashed is None else ():
-            self._keep_house(home, *(HOUSEKEEP if revisions[home.name] else (tidy_up,)))
+            keep_house(home, *(HOUSEKEEP if revisions[home.name] else (tidy_up,)))
 
     def _publish(self, home: Home, backoff: Backoff) -> bool:
         """Publish once; a fault backs off and rings again, and shows as a failure once it was there too often."""
@@ -221,14 +221,6 @@ class Loop:
         backoff.reset()
         self._failures.pop(name, None)
         return made
-
-    def _keep_house(self, home: Home, *works: Callable[[Home], object]) -> None:
-        """Work that changes no row: each piece can fail, and be done another time, by itself."""
-        for work in works:
-            try:
-                work(home)
-            except InfrastructureError as exc:
-                log.event("housekeeping.failed", pipeline=home.name, error=str(exc))
 
     def _guard(self, body: Callable[[], None]) -> None:
         """A bug ends the process with its trace, never a thread in silence."""
@@ -297,6 +289,15 @@ def tidy_up(home: Home) -> None:
     """Delete what nothing needs any more: all that there is to do where no revision was made."""
     with home.lock():
         prune(home)
+
+
+def keep_house(home: Home, *works: Callable[[Home], object]) -> None:
+    """Work that changes no row: each piece can fail, and be done another time, by itself."""
+    for work in works:
+        try:
+            work(home)
+        except InfrastructureError as exc:
+            log.event("housekeeping.failed", pipeline=home.name, error=str(exc))
 
 
 HOUSEKEEP = (join_files, maintain, tidy_up)

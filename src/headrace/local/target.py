@@ -13,7 +13,7 @@ import stat
 from pathlib import Path
 
 from headrace.contract.compile import compile_contract, partitions
-from headrace.engine.home import Home
+from headrace.engine.home import Home, base_of
 from headrace.engine.settings import Settings
 from headrace.local.base import FolderBase
 from headrace.local.catalog import SqliteCatalog
@@ -64,7 +64,6 @@ class LocalTarget:
         contract = compile_contract(pipeline)
         ledger = SqliteLedger(self.database, self.queue, pipeline.name, self.clock)
         ledger.keep_contract(contract)
-        lakes = [s for s in pipeline.sinks if isinstance(s, Lake)]
         home = Home(
             pipeline=pipeline,
             contract=contract,
@@ -77,7 +76,7 @@ class LocalTarget:
             notifier=FileNotifier(self.root / "logs" / "notifications.jsonl", self.clock),
             root=self.root,
             quick=self.quick,
-            base=f"lake/{lakes[0].table}" if lakes else f"staged/{pipeline.name}",
+            base=base_of(pipeline),
             project=str(self._project),
             settings=self.settings,
             clock=self.clock,

@@ -300,8 +300,8 @@ CODES: dict[str, str] = {
         "of the role or user, or use another `profile`."
     ),
     "HR803": (
-        "A service of AWS cannot be reached, or fails by itself. Nothing is taken for gone because of it: what was under "
-        "way is done again later. Look at the network, the region and any proxy."
+        "A service of AWS cannot be reached, or fails by itself. Nothing is taken for gone because of it: what was in "
+        "hand is done again later. Look at the network, the region and any proxy."
     ),
     "HR804": (
         "A service of AWS throttled a request until all attempts were used up. It is done again later; lower "
@@ -318,6 +318,17 @@ CODES: dict[str, str] = {
         "The places of a stack (buckets, queues, tables) cannot be read: it was not deployed by this version, or lacks "
         "a pipeline that the project has. `headrace deploy` brings it up to date."
     ),
+    "HR814": "Targets of kind aws need the AWS library. Install it with `pip install 'headrace[aws]'`.",
+    "HR815": (
+        "`headrace up` is for targets on this machine. A stack works by itself whenever a file arrives: `headrace logs "
+        "--follow` shows it at work."
+    ),
+    "HR816": (
+        "A keyed table is a DynamoDB table on AWS, and answers by key alone: `headrace get TABLE KEY`. Where the "
+        "pipeline has a lake as well, SQL finds the same rows there."
+    ),
+    "HR817": "The publish function was called with something to do that it does not know. The message says with what.",
+    "HR818": "A function of the stack failed at what it was asked. `headrace logs` has what went before.",
     "HR860": "The Glue database of the lake's tables is not there. `headrace deploy` makes it.",
     "HR861": (
         "The Glue database has a table of the sink's name that is no Iceberg table, so it is not ours to change. "

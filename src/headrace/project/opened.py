@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Callable, Iterable
-from functools import cached_property, partial
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -13,23 +11,18 @@ from typing import TYPE_CHECKING, Any
 from headrace import config
 from headrace.engine.home import Home
 from headrace.engine.settings import Settings
-from headrace.model.errors import InfrastructureError, UsageError
+from headrace.model.errors import UsageError
 from headrace.model.loads import Correction, Load
 from headrace.model.where import meant
 from headrace.project.given import Paths, Since, instant, listed
 from headrace.project.results import Explanation, Listed, LoadResult, RunResult, Status, Table
+from headrace.project.side import Progress, Side
 
 if TYPE_CHECKING:
-    from headrace.engine.query import Relation
-    from headrace.engine.sandbox import Sandbox
-    from headrace.local.keyed_lookup import KeyedLookup
-    from headrace.local.target import LocalTarget
     from headrace.model.pipeline import Pipeline
+    from headrace.ports import Lookup
     from headrace.project.checking import Against, Checked
     from headrace.project.correcting import Corrected
-
-Progress = Callable[[Home, int], None]
-"""Called with a pipeline's home and how many of its loads were just staged."""
 
 
 def open_project(directory: str | Path = ".", target: str = "local") -> Project:
@@ -39,19 +32,16 @@ def open_project(directory: str | Path = ".", target: str = "local") -> Project:
     without a project or an unknown target.
     """
     found = config.read(Path(directory))
-    place = found.target(target)
-    settings = Settings.from_mapping(place.settings, f"{config.FILE} [targets.{target}]")
-    return Project(found, place, settings)
+    return Project(found, found.target(target))
 
 
 class Project:
     """What can be done with a project's pipelines at one target. Close it, or use it as a context manager."""
 
-    def __init__(self, found: config.Config, place: config.TargetConfig, settings: Settings) -> None:
-        self.config, self.place, self.settings = found, place, settings
+    def __init__(self, found: config.Config, place: config.TargetConfig) -> None:
+        self.config, self.place = found, place
         self.pipelines: dict[str, Pipeline] = config.load_pipelines(found)
-        self._lookups: dict[str, KeyedLookup] = {}
-        self._logging: logging.Handler | None = None
+        self.settings, self._side = _side(found, place, self.pipelines)
 
     # -- places --------------------------------------------------------------------------------------------------
 
@@ -66,32 +56,14 @@ class Project:
         return self.place.root
 
     @property
-    def landing(self) -> Path:
-        """Where files arrive."""
-        return self.target.landing
+    def begun(self) -> bool:
+        """Whether there is any state at the target yet. Makes none."""
+        return self._side.begun()
 
     @property
-    def lock_file(self) -> Path:
-        """Held by the one process that works on the root: `up`, or a `run` while it lasts."""
-        return self.root / "locks" / "work.lock"
-
-    @cached_property
-    def target(self) -> LocalTarget:
-        """The opened home of all pipelines."""
-        from headrace.engine import log
-        from headrace.local.target import LocalTarget
-
-        try:
-            self._logging = log.configure(self.root / "logs", self.settings)
-            return LocalTarget(self.root, self.settings, project=self.directory)
-        except OSError as exc:
-            next = f"make it writable, or give another root in {config.FILE}"
-            raise InfrastructureError("HR534", str(self.root), f"cannot be used as a root: {exc}", next) from exc
-
-    @cached_property
-    def homes(self) -> dict[str, Home]:
+    def homes(self) -> Mapping[str, Home]:
         """Every pipeline with its opened ledger, store and sinks."""
-        return {name: self.target.home(pipeline) for name, pipeline in self.pipelines.items()}
+        return self._side.homes
 
     def pipeline(self, name: str) -> Pipeline:
         """Raises UsageError HR120 for a name that no pipeline has."""
@@ -105,20 +77,7 @@ class Project:
 
     def close(self) -> None:
         """Close what was opened. The project can be used again."""
-        from headrace.engine import log
-        from headrace.engine.sql import close_instances
-
-        for lookup in self._lookups.values():
-            lookup.close()
-        self._lookups.clear()
-        self.__dict__.pop("homes", None)
-        target: LocalTarget | None = self.__dict__.pop("target", None)
-        if target is not None:
-            target.close()
-            close_instances(target.root)
-        if self._logging is not None:
-            log.stop(self._logging)
-            self._logging = None
+        self._side.close()
 
     def __enter__(self) -> Project:
         return self
@@ -140,18 +99,6 @@ class Project:
 
         return check_against(self.pipeline(pipeline), listed(files), self.settings, str(self.directory))
 
-    def children(self) -> Sandbox:
-        """A confined child for one worker: it may write to the pipelines' bases and the spool, and nowhere else.
-
-        So not to the ledger, the sinks' own files, the landing folder or the logs.
-        """
-        from headrace.engine.sandbox import Sandbox
-
-        folders = [self.root / "spool", *(self.root / home.base for home in self.homes.values())]
-        for folder in folders:
-            folder.mkdir(parents=True, exist_ok=True)
-        return Sandbox(self.settings, writable=folders)
-
     # -- running -------------------------------------------------------------------------------------------------
 
     def run(self, pipeline: str, files: Paths = (), *, on_progress: Progress | None = None) -> RunResult:
@@ -161,7 +108,7 @@ class Project:
         """
         from headrace.project.running import run
 
-        return run(self, self.home(pipeline), listed(files), on_progress)
+        return run(self._side, self.home(pipeline), listed(files), on_progress)
 
     def plan(self, pipeline: str, files: Paths) -> dict[str, Path]:
         """The key that each file would get. Opens nothing."""
@@ -171,30 +118,17 @@ class Project:
 
     def up(self, stop: threading.Event | None = None, *, on_progress: Progress | None = None) -> None:
         """Watch the landing folder and work until `stop` is set. Raises LockHeld (HR521) if another process does."""
-        from headrace.project.serving import serve_root
-
-        serve_root(self, stop or threading.Event(), on_progress)
+        self._side.serve(stop or threading.Event(), on_progress)
 
     def work(self, names: Iterable[str], *, on_progress: Progress | None = None) -> None:
         """Work until these pipelines are idle, here or in the process that holds the root."""
-        from headrace.project.running import work
-
-        work(self, [self.home(n) for n in names], on_progress)
+        self._side.work([self.home(n) for n in names], on_progress)
 
     # -- asking --------------------------------------------------------------------------------------------------
 
-    def tables(self) -> dict[str, Relation]:
-        """Every relation that `sql` sees."""
-        from headrace.project.tables import relations
-
-        return {name: relation for home in self.homes.values() for name, relation in relations(home).items()}
-
     def sql(self, query: str) -> Table:
         """The answer to one read-only statement over the standing rows."""
-        from headrace.engine.query import Limits, run_sql
-
-        limits = Limits(memory=self.settings.memory_limit, threads=self.settings.threads)
-        return Table(run_sql(self.tables(), query, limits))
+        return self._side.sql(query)
 
     def get(
         self,
@@ -215,27 +149,16 @@ class Project:
         rows = found.get(table, key, at=at, begins_with=begins_with, start=start, end=end, limit=limit)
         return Listed(rows, dict)
 
-    def _lookup(self, table: str) -> KeyedLookup:
-        from headrace.local.keyed_lookup import KeyedLookup
+    def _lookup(self, table: str) -> Lookup:
         from headrace.model.pipeline import Keyed
 
-        tables = [s.table for p in self.pipelines.values() for s in p.sinks if isinstance(s, Keyed)]
+        tables = {s.table: p for p in self.pipelines.values() for s in p.sinks if isinstance(s, Keyed)}
         if table in (s.table for p in self.pipelines.values() for s in p.sinks) and table not in tables:
             next = f'ask it with `headrace sql "SELECT * FROM {table} LIMIT 10"`'
             raise UsageError("HR128", table, "is a table of the lake, it has no items by key", next)
         if table not in tables:
             raise UsageError("HR128", table, "there is no such keyed table", meant(table, tables))
-        if table not in self._lookups:
-            expected = partial(self._sink_number, table)
-            self._lookups[table] = KeyedLookup(self.root / "keyed" / f"{table}.db", table, expected)
-        return self._lookups[table]
-
-    def _sink_number(self, table: str) -> int:
-        """The revision that the ledger knows a sink to be at; 0 without a ledger."""
-
-        if not (self.root / "ledger.db").exists():
-            return 0
-        return self._home_of_sink(table).ledger.sinks().get(table, 0)
+        return self._side.lookup(tables[table], table)
 
     def history(
         self,
@@ -263,11 +186,10 @@ class Project:
 
     def status(self) -> Status:
         """Health now."""
-        from headrace.local.lock import holder
-        from headrace.project.health import disk_use, pipeline_status
+        from headrace.project.health import pipeline_status
 
         statuses = tuple(pipeline_status(home) for home in self.homes.values())
-        return Status(self.place.name, str(self.root), holder(self.lock_file), statuses, disk_use(self.root))
+        return Status(self.place.name, str(self.root), pipelines=statuses, **self._side.condition())
 
     # -- mending -------------------------------------------------------------------------------------------------
 
@@ -390,12 +312,8 @@ class Project:
 
         Raises LockHeld (HR521) while another process works on the root.
         """
-        from headrace.engine.replay import rebuild
-        from headrace.project.running import holding
-
         home = self._home_of_sink(sink)
-        with holding(self):
-            rebuild(home, sink)
+        self._side.rebuild(home, sink)
         return home.name
 
     def compact(self, pipeline: str | None = None) -> int:
@@ -403,12 +321,8 @@ class Project:
 
         Raises LockHeld (HR521) while another process works on the root; `up` compacts by itself.
         """
-        from headrace.engine.compact import compact
-        from headrace.project.running import holding
-
         homes = [self.home(pipeline)] if pipeline else list(self.homes.values())
-        with holding(self):
-            return sum(compact(home) for home in homes)
+        return sum(self._side.compact(home) for home in homes)
 
     def _home_of_sink(self, table: str) -> Home:
         owners = {s.table: p.name for p in self.pipelines.values() for s in p.sinks}
@@ -421,3 +335,17 @@ class Project:
 
 
 __all__ = ["Progress", "Project", "open_project"]
+
+
+def _side(found: config.Config, place: config.TargetConfig, pipelines: Mapping[str, Pipeline]) -> tuple[Settings, Side]:
+    """How much the target may use, and who does its work."""
+    which = f"{config.FILE} [targets.{place.name}]"
+    if place.kind == "aws":
+        from headrace.project.there import There
+
+        there = There.of(found, place, pipelines, which)
+        return there.settings, there
+    from headrace.project.here import Here
+
+    settings = Settings.from_mapping(place.settings, which)
+    return settings, Here(found, place, settings, pipelines)

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 def foretold(project: Project, pipeline: str, files: Sequence[str | Path]) -> list[dict[str, Any]]:
     """Each file with its key and what it would be: `new`, `unchanged`, or `replaces` the version that stands."""
     keys = project.plan(pipeline, files)
-    begun = (project.root / "ledger.db").exists()
-    standing = project.home(pipeline).ledger.standing() if begun else {}
+    standing = project.home(pipeline).ledger.standing() if project.begun else {}
     found = []
     for key, path in keys.items():
         load = standing.get(key)

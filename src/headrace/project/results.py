@@ -201,19 +201,24 @@ class PipelineStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Health now: `exit_code` 0 healthy, 1 alarms, 3 a fault. `disk` is bytes by what they are used for."""
+    """Health now: `exit_code` 0 healthy, 1 alarms, 3 a fault. `disk` is bytes by what they are used for.
+
+    `alarms` and `faults` are those of the place itself, beside those of its pipelines.
+    """
 
     target: str
     root: str
     running: int | None  # process id of `up`
     pipelines: tuple[PipelineStatus, ...]
     disk: Mapping[str, int]
+    alarms: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
-        if any(p.faults for p in self.pipelines):
+        if self.faults or any(p.faults for p in self.pipelines):
             return 3
-        return 1 if any(p.alarms for p in self.pipelines) else 0
+        return 1 if self.alarms or any(p.alarms for p in self.pipelines) else 0
 
     def public(self) -> dict[str, Any]:
         words = {0: "healthy", 1: "alarm", 3: "fault"}
@@ -224,7 +229,8 @@ class Status:
         return Listed([{k: v for k, v in asdict(p).items() if k not in aside} for p in self.pipelines], dict)
 
     def _words(self) -> list[str]:
-        return [self.public()["state"], *(word for p in self.pipelines for word in (*p.faults, *p.alarms))]
+        own = (*self.faults, *self.alarms)
+        return [self.public()["state"], *own, *(word for p in self.pipelines for word in (*p.faults, *p.alarms))]
 
     def __str__(self) -> str:
         return "\n".join([repr(self._figures()), *self._words()])

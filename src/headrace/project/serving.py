@@ -16,60 +16,60 @@ from headrace.local.watch import watch
 from headrace.model.errors import InfrastructureError
 from headrace.model.loads import Event
 from headrace.project.alarms import sending
-from headrace.project.running import holding
 
 if TYPE_CHECKING:
-    from headrace.project.opened import Progress, Project
+    from headrace.project.here import Here
+    from headrace.project.side import Progress
 
 AGAIN = 1.0
 """Seconds until a watch that failed is tried again: the folder may be mounted by then."""
 
 
-def serve_root(project: Project, stop: threading.Event, on_progress: Progress | None) -> None:
+def serve_root(here: Here, stop: threading.Event, on_progress: Progress | None) -> None:
     """Hold the root and work on all its pipelines until `stop`."""
-    homes = list(project.homes.values())
-    with holding(project, thorough=True):
+    homes = list(here.homes.values())
+    with here.holding(thorough=True):
         for home in homes:
-            _prepare(project, home)
-        log.event("up.started", landing=str(project.landing), pipelines=[home.name for home in homes])
+            _prepare(here, home)
+        log.event("up.started", landing=str(here.landing), pipelines=[home.name for home in homes])
         done = threading.Event()
         threads: list[threading.Thread] = []
 
         def start(loop: Loop) -> None:
-            threads.append(threading.Thread(target=_watching, args=(project, loop, done), name="watcher", daemon=True))
+            threads.append(threading.Thread(target=_watching, args=(here, loop, done), name="watcher", daemon=True))
             threads.append(threading.Thread(target=sending, args=(homes, loop, done), name="alarms", daemon=True))
             for thread in threads:
                 thread.start()
 
         try:
-            serve(homes, project.children, stop, on_start=start, on_progress=on_progress)
+            serve(homes, here.children, stop, on_start=start, on_progress=on_progress)
         finally:
             done.set()
             for thread in threads:
                 thread.join()  # they use what is closed next
 
 
-def _prepare(project: Project, home: Home) -> None:
+def _prepare(here: Here, home: Home) -> None:
     """Make the folder of a pipeline's prefix, so that files can be put there at once."""
     try:
-        project.target.store.make_prefix(home.pipeline.source.prefix)
+        here.target.store.make_prefix(home.pipeline.source.prefix)
     except InfrastructureError as exc:  # an unmounted landing folder: the scan tells of it until it is back
         log.event("landing.failed", pipeline=home.name, error=str(exc))
 
 
-def _watching(project: Project, loop: Loop, done: threading.Event) -> None:
+def _watching(here: Here, loop: Loop, done: threading.Event) -> None:
     while not done.is_set():
         try:
-            for changes in watch(project.landing, done):
-                _tell(project, changes.keys, changes.rescan)
+            for changes in watch(here.landing, done):
+                _tell(here, changes.keys, changes.rescan)
                 loop.wake()
         except InfrastructureError as exc:
             log.event("watch.failed", error=str(exc))
             done.wait(AGAIN)
 
 
-def _tell(project: Project, keys: tuple[str, ...], rescan: bool) -> None:
-    for home in project.homes.values():
+def _tell(here: Here, keys: tuple[str, ...], rescan: bool) -> None:
+    for home in here.homes.values():
         home.queue.put([Event(home.name, key, "created") for key in keys if home.wants(key)])
         if rescan:
             scan(home)

@@ -1,36 +1,40 @@
-"""Waiting for the process that holds the root, such as `up`, to do what was asked. Called by `running.work`.
+"""Waiting for somebody else to do what was asked: the process that holds the root, such as `up`, or a stack.
 
-It does the work; whether it is done is read from the ledger. A wait without any progress ends with an error.
+They do the work; whether it is done is read from the ledger. A wait without any progress ends with an error.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 from headrace.engine.home import Home
 from headrace.engine.publish import blocked
-from headrace.local.lock import holder
 from headrace.model.errors import InfrastructureError
 from headrace.model.loads import LoadState
 
-POLL = 0.05
-"""Seconds between looks at the ledger while another process works."""
-PATIENCE = 60.0
-"""Seconds without any change in the ledger, and nothing visibly in work, after which the other process is stuck."""
 OPEN = (LoadState.SEEN, LoadState.STAGED, LoadState.DECIDED)
 
 
-def wait(lock: Path, homes: Sequence[Home], patience: float = PATIENCE) -> bool:
-    """True once the process that holds `lock` has settled everything; False when it ended before.
+def wait(
+    homes: Sequence[Home],
+    worker: Callable[[], str | None],
+    in_work: Callable[[Home], float],
+    *,
+    done: Callable[[Home], bool] | None = None,
+    patience: float,
+    poll: float,
+) -> bool:
+    """True once `worker` has settled everything; False when it ended before.
 
-    Raises DefinitionError HR240 when what is staged must wait for a replay, InfrastructureError HR126 when that process
-    makes no progress for `patience` seconds.
+    `worker` names who works, or is None once nobody does. `in_work` says how many seconds more than `patience` it may
+    take without any change in the ledger; `done` whether nothing is left of a home (None: as `settled`). Looks every
+    `poll` seconds. Raises DefinitionError HR240 when what is staged must wait for a replay, InfrastructureError HR126
+    when there is no progress.
     """
     seen: dict[str, tuple[object, float]] = {}
-    while (pid := holder(lock)) is not None:
-        unsettled = [home for home in homes if not settled(home)]
+    while (name := worker()) is not None:
+        unsettled = [home for home in homes if not (done or settled)(home)]
         if not unsettled:
             return True
         for home in unsettled:
@@ -40,14 +44,14 @@ def wait(lock: Path, homes: Sequence[Home], patience: float = PATIENCE) -> bool:
                 seen[home.name] = state, now
             elif now - since > min(1.0, patience):
                 _raise_if_blocked(home)
-                if now - since > patience + _in_work(home, lock.parent):
+                if now - since > patience + in_work(home):
                     raise InfrastructureError(
                         "HR126",
-                        f"process {pid}" if pid else "the process that holds this root",
+                        name,
                         f"made no progress with pipeline {home.name!r} for {now - since:.0f} s",
                         "`headrace logs` says why; what was asked for waits in the queue",
                     )
-        time.sleep(POLL)
+        time.sleep(poll)
     return False
 
 
@@ -67,12 +71,6 @@ def _state(home: Home) -> object:
     ledger = home.ledger
     hints = {key: (hint.held, hint.confirmed) for key, hint in home.ledger.hints().items()}  # each scan asks anew
     return ledger.census(home.contract.digest), home.ledger.head(), ledger.sinks(), hints
-
-
-def _in_work(home: Home, locks: Path) -> float:
-    """How much longer it may take, as an object is being read or a revision being made."""
-    leased = home.queue.depth(home.name)[1] > 0
-    return home.settings.child_timeout if leased or holder(locks / f"{home.name}.lock") is not None else 0.0
 
 
 def _raise_if_blocked(home: Home) -> None:

@@ -1,0 +1,209 @@
+"""What Lambda calls: the same engine as a laptop's worker and publisher, with one invocation's events and its time.
+
+`ingest` is fed by the pipeline's queue; `publish` by the doorbell, by a sweep each minute, and by commands. A function
+opens its pipeline once, and keeps it for the invocations that follow.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from headrace import config
+from headrace.aws import canary
+from headrace.aws.bell import ring
+from headrace.aws.lock import LockHeld
+from headrace.aws.options import AwsOptions, Role
+from headrace.aws.places import PIPELINE, Places
+from headrace.aws.queue import DeliveredQueue
+from headrace.aws.session import Session
+from headrace.aws.target import AwsTarget
+from headrace.engine import log
+from headrace.engine.home import Home
+from headrace.engine.sandbox import Sandbox
+from headrace.model.errors import DefinitionError, InfrastructureError
+
+TARGET = "HEADRACE_TARGET"
+"""The variable with the name of the target that this function was deployed for."""
+AGAIN = 3
+"""Seconds until a doorbell that found another publisher at work rings again."""
+RESERVE = 30.0
+"""Seconds that a revision must have left to be worth beginning: it goes on where it was in the next invocation."""
+
+Event = Mapping[str, Any]
+Reply = dict[str, Any]
+
+
+class Function:
+    """One pipeline, opened in this process. Copies lie in a folder of its own: several may share a machine."""
+
+    def __init__(self, role: Role, environment: Mapping[str, str], code: Path) -> None:
+        found = config.read(code)
+        table = found.target(environment[TARGET]).settings
+        options = AwsOptions.from_mapping(table, f"{config.FILE} [targets.{environment[TARGET]}]")
+        self.role, self.options = role, options
+        self.places = Places.from_environment(environment)
+        self.session = Session(self.places.region)
+        self.pipeline = config.load_pipelines(found)[environment[PIPELINE]]
+        root = Path(tempfile.mkdtemp(prefix="headrace-"))
+        settings = options.settings_for(role)
+        self.target = AwsTarget(self.session, self.places, options, root, settings, project=code)
+
+    @cached_property
+    def home(self) -> Home:
+        return self.target.home(self.pipeline)
+
+    @cached_property
+    def child(self) -> Sandbox:
+        """The confined process that parses what arrives."""
+        folders = [self.home.spool, self.target.root / self.home.base]
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+        return Sandbox(self.target.settings, writable=folders)
+
+    def delivered(self, event: Event) -> tuple[Home, DeliveredQueue]:
+        """The home with the events of this invocation as its queue."""
+        queue = DeliveredQueue(self.session, self.places, self.target.clock, dict(event))
+        return replace(self.home, queue=queue, ledger=self.target.ledger(self.pipeline, queue)), queue
+
+    def ring(self, canaries: list[str] | None = None) -> None:
+        """Tell the publisher that there is something to decide."""
+        ring(self.session, self.places.pipeline(self.pipeline.name).bell, self.pipeline.name, canaries or ())
+
+
+@lru_cache(maxsize=2)
+def function(role: Role) -> Function:
+    """This process's function, opened at its first call."""
+    log.to_stream(sys.stdout)
+    return Function(role, os.environ, Path(os.environ.get("LAMBDA_TASK_ROOT", ".")))
+
+
+def ingest(event: Event, context: Any) -> Reply:
+    """Take the records of an event to staged loads; what was not settled is reported, message by message."""
+    opened = function("ingest")
+    with _reported(opened, context):
+        home, queue = opened.delivered(event)
+        leases = queue.lease(home.name, sys.maxsize, _whole(opened))
+        canaries = canary.mark(
+            opened.session, opened.places.ledger, home.name, leases, home.clock, str(context.aws_request_id)
+        )
+        from headrace.engine.ingest import ingest
+
+        try:
+            ingest(home, opened.child, leases, _seconds_left(context))
+        except InfrastructureError as exc:  # its events were given back; what others came to is kept
+            log.event("ingest.failed", pipeline=home.name, error=str(exc))
+        if home.bell.take() or canaries:
+            opened.ring(canaries)
+        return {"batchItemFailures": [{"itemIdentifier": message} for message in queue.failures()]}
+
+
+def publish(event: Event, context: Any) -> Reply:
+    """Decide whatever waits; or do what a command asks: {"do": "scan" | "compact" | "rebuild", …}."""
+    opened = function("publish")
+    with _reported(opened, context):
+        match event.get("do", "publish"):
+            case "publish":
+                return _publish(opened, event, context)
+            case "scan":
+                return _scan(opened)
+            case "compact":
+                from headrace.engine.compact import compact
+
+                return {"files": compact(opened.home)}
+            case "rebuild":
+                from headrace.engine.replay import rebuild
+
+                rebuild(opened.home, str(event["sink"]))
+                return {"sink": event["sink"]}
+            case other:
+                raise DefinitionError("HR817", "publish", f"there is nothing to do that is called {other!r}")
+
+
+def _publish(opened: Function, event: Event, context: Any) -> Reply:
+    """Drain what is staged. While another publisher works the bell is rung again: it may have looked too early."""
+    messages = event.get("Records", [])
+    home, left = opened.home, _seconds_left(context)
+    try:
+        while _once(home) and left() > RESERVE:
+            pass
+    except LockHeld:
+        log.event("publish.waits", pipeline=home.name)
+        return {"batchItemFailures": [_again(opened, message) for message in messages]}
+    keys = [key for message in messages for key in canary.of_message(_body(message))]
+    canary.mark_published(
+        opened.session, opened.places.ledger, home.name, keys, home.clock, str(context.aws_request_id)
+    )
+    return {"batchItemFailures": []}
+
+
+def _once(home: Home) -> bool:
+    """One revision, and now and then the housekeeping that goes with it. False if there was nothing to decide."""
+    from headrace.engine.loop import HOUSEKEEP, HOUSEKEEPING, keep_house
+    from headrace.engine.publish import publish
+
+    try:
+        made = publish(home)
+    except DefinitionError as exc:  # it waits for a replay; `status` says so
+        log.event("publish.blocked", pipeline=home.name, error=str(exc))
+        return False
+    if made and home.ledger.head() % HOUSEKEEPING == 0:
+        keep_house(home, *HOUSEKEEP)
+    return made
+
+
+def _scan(opened: Function) -> Reply:
+    """Find what no event told of, and clear away what nothing needs any more."""
+    from headrace.engine.loop import keep_house, tidy_up
+    from headrace.engine.reconcile import scan
+    from headrace.engine.retain import sweep
+
+    events = scan(opened.home)
+    keep_house(opened.home, tidy_up, sweep)
+    return {"events": events}
+
+
+def _again(opened: Function, message: Event) -> dict[str, str]:
+    url = opened.places.pipeline(opened.pipeline.name).bell
+    with opened.session.wrapped("the publish queue", "the sweep of each minute covers it"):
+        opened.session.client("sqs").change_message_visibility(
+            QueueUrl=url, ReceiptHandle=message["receiptHandle"], VisibilityTimeout=AGAIN
+        )
+    return {"itemIdentifier": message["messageId"]}
+
+
+def _body(message: Event) -> Event:
+    try:
+        body = json.loads(message.get("body", ""))
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _whole(opened: Function) -> Any:
+    from headrace.engine.ingest import patience
+
+    return patience(opened.home)
+
+
+def _seconds_left(context: Any) -> Callable[[], float]:
+    return lambda: float(context.get_remaining_time_in_millis()) / 1000
+
+
+@contextmanager
+def _reported(opened: Function, context: Any) -> Iterator[None]:
+    """Log what the invocation took, and what it asked of AWS: what `plan` and the bill are told by."""
+    request = str(context.aws_request_id)
+    with log.timed("invocation", function=opened.role, pipeline=opened.pipeline.name, request=request):
+        try:
+            yield
+        finally:
+            opened.session.report()
