@@ -32,12 +32,16 @@ from headrace.model.errors import (
     InfrastructureError,
     LeaseLost,
     ObjectMoving,
+    StoreUnavailable,
 )
 from headrace.model.loads import UNREAD, Again, Alert, Arrival, Counts, DataFile, Lease, Load, LoadState, Staged
 from headrace.model.times import text_of
 
-MACHINE = ("HR301", "HR304", "HR501", "HR605", "HR606")
-"""Faults that no object is to blame for: the landing place, the disk, the ledger, the child that does not start."""
+MACHINE = ("HR304", "HR501", "HR605", "HR606", "HR801", "HR802", "HR803", "HR804", "HR871")
+"""Faults that no object is to blame for: the disk, the ledger, the child that does not start, a service far away.
+
+Neither is it for a landing place that cannot be read at all (StoreUnavailable).
+"""
 MOVING = timedelta(milliseconds=200)
 """When to look again at an object that changed while it was copied."""
 
@@ -194,7 +198,7 @@ def _prepared(home: Home, leases: Sequence[Lease], looked: list[tuple[Seen, list
             home.queue.release(asked, MOVING)
             continue
         except (InfrastructureError, BadObject) as exc:
-            if exc.code in MACHINE:
+            if _machine(exc):
                 raise
             _failed(home, key, asked, exc)
             continue
@@ -252,7 +256,7 @@ def _conclude(
         _drop(home, found, MOVING)
         return 0
     except InfrastructureError as exc:
-        if exc.code in MACHINE:
+        if _machine(exc):
             _drop(home, found, _delay(home, _leases(found)))
             raise
         if len(found) > 1:
@@ -261,6 +265,10 @@ def _conclude(
         _failed(home, found[0].load.key, found[0].leases, exc, found[0].load)
         found[0].path.unlink(missing_ok=True)
         return 0
+
+
+def _machine(exc: HeadraceError) -> bool:
+    return isinstance(exc, StoreUnavailable) or exc.code in MACHINE
 
 
 def _bury(home: Home, found: list[Found], errors: Mapping[str, str]) -> list[Found]:
