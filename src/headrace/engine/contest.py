@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import duckdb
-import pyarrow as pa
 
 from headrace.engine.base import BaseWriter, base_lost, file_list, key_columns, quoted
 from headrace.engine.home import Home
@@ -270,9 +269,7 @@ class Contest:
         )
 
     def _load_table(self, name: str, loads: Iterable[str]) -> None:
-        self._db.register(f"{name}_", pa.table({"load": pa.array(sorted(loads), pa.string())}))
-        self._db.execute(f"create temp table {name} as select * from {name}_")
-        self._db.unregister(f"{name}_")
+        self._db.execute(f"create temp table {name} as select unnest($1::varchar[]) as load", [sorted(loads)])
 
 
 def _meets(file: DataFile, bounds: Sequence[tuple[object, object]]) -> bool:

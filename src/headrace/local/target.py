@@ -21,7 +21,6 @@ from headrace.local.clock import SystemClock
 from headrace.local.database import Database
 from headrace.local.disk import make_folders
 from headrace.local.folder import LocalFolder
-from headrace.local.keyed import KeyedWriter
 from headrace.local.ledger import SCHEMA, SqliteLedger
 from headrace.local.lock import exclusive
 from headrace.local.notify import FileNotifier
@@ -91,6 +90,8 @@ class LocalTarget:
             folder = LocalFolder(self.root, f"lake/{sink.table}")
             catalog = SqliteCatalog(self.root / "catalog.db", sink.table)
             return LakeWriter(folder, catalog, sink.table, partitions(pipeline), key)
+        from headrace.local.keyed import KeyedWriter  # imports PyArrow, which a lake alone can do without
+
         path, settings = self.root / "keyed" / f"{sink.table}.db", self.settings
         return KeyedWriter(
             self.root, path, sink.table, key, sink.index, memory_limit=settings.engine_memory, threads=settings.threads
