@@ -12,8 +12,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from headrace.aws.base import S3Base
-from headrace.aws.catalog import GlueCatalog, S3Folder
+from headrace.aws.catalog import GlueCatalog
 from headrace.aws.clock import SystemClock
+from headrace.aws.folder import S3Folder
 from headrace.aws.keyed import DynamoWriter
 from headrace.aws.ledger import DynamoLedger
 from headrace.aws.lock import exclusive
