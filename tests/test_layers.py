@@ -69,6 +69,7 @@ TWINS: dict[str, tuple[str, str]] = {
 ONE_HOME_ONLY: dict[str, str] = {
     "FolderStore.make_prefix": "a prefix of S3 needs no folder",
     "SqliteQueue.acknowledge_in": "one database holds queue and ledger: a stage acknowledges in its transaction",
+    "FolderStore.create": "a bucket is made by the deployment",
     "LocalTarget.landing": "a folder that a person may copy into",
 }
 """Public methods that the other home's twin has no use for, and why."""

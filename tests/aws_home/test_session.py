@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import logging
-import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from other_services import Answer, service
 
 from headrace.aws.session import Session
 from headrace.engine import log
@@ -22,39 +20,6 @@ from headrace.model.errors import InfrastructureError, StoreUnavailable
 CANARY = "canary-wJalrXUtnFEMI-K7MDENG-bPxRfiCY"
 TOKEN = "canary-token-IQoJb3JpZ2luX2VjEJr"
 KEY = "AKIACANARY7EXAMPLE00"
-
-Answer = tuple[int, dict[str, str], str]
-
-
-@contextmanager
-def service(answers: Callable[[int, dict[str, str]], Answer]) -> Iterator[str]:
-    """A service on this machine that answers the n-th request as told: what no emulator can be asked to say."""
-    asked: list[int] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers.get("content-length", 0)))
-            asked.append(1)
-            status, headers, body = answers(len(asked), dict(self.headers))
-            self.send_response(status)
-            for name, value in {**headers, "content-length": str(len(body.encode()))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body.encode())
-
-        do_GET = do_HEAD = do_PUT = do_POST
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def refusal(code: str, message: str = "no", status: int = 400) -> Answer:
@@ -211,10 +176,7 @@ def test_calls_and_their_retries_are_counted_apart_and_reported_once(secrets: py
     ]
 
 
-def test_threads_share_one_client(ministack: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", ministack)
+def test_threads_share_one_client(aws_environment: str) -> None:
     session = Session("eu-west-2")
     with ThreadPoolExecutor(8) as pool:
         clients = set(pool.map(lambda _: session.client("sqs"), range(40)))

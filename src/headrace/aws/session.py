@@ -212,18 +212,17 @@ class Session:
         try:
             yield
         except (foreign.BotoCoreError, foreign.ClientError) as exc:
-            raise self._told(self.error(exc, which, next, kind), exc) from exc
+            raise self.error(exc, which, next, kind) from exc
 
     def error(
         self, exc: Exception, which: str, next: str, kind: type[InfrastructureError] = InfrastructureError
     ) -> InfrastructureError:
-        """What `wrapped` would raise, for who wants to look at it first."""
+        """What `wrapped` raises, for who wants to look at it first. Takes the cause's own words away where they hold
+        a secret: a trace would show them.
+        """
         code, found, instead = self._judge(exc, which)
-        return kind(code, which, self.scrub(found), instead or next)
-
-    def _told(self, ours: InfrastructureError, exc: Exception) -> InfrastructureError:
-        """Take the words of the cause away where they hold a secret: a trace would show them."""
-        if self.scrub(str(exc)) != str(exc) or isinstance(exc, NO_CREDENTIALS) or code_of(exc) in NOT_TAKEN:
+        ours = kind(code, which, self.scrub(found), instead or next)
+        if code == "HR801" or self.scrub(str(exc), None) != str(exc):
             exc.args = ("(its words may hold a secret)",)
             if isinstance(exc, foreign.ClientError):
                 exc.response = {"Error": {"Code": code_of(exc)}}
@@ -253,11 +252,11 @@ class Session:
             return "HR803", f"{asked} fails there ({status} {code}): {said}", "try again later"
         return "HR805", f"{asked} was refused ({code}): {said}", ""
 
-    def scrub(self, text: str) -> str:
+    def scrub(self, text: str, longest: int | None = LONGEST) -> str:
         """A text without what lets anybody in, and no longer than a person reads."""
         for secret in self._secrets():
             text = text.replace(secret, "***")
-        return SECRETS.sub("***", text)[:LONGEST]
+        return SECRETS.sub("***", text)[:longest]
 
     def _secrets(self) -> Iterator[str]:
         held = self._inner.get_credentials() if self._known() else None

@@ -32,24 +32,18 @@ from headrace.local.archive import Archive
 from headrace.local.clock import SystemClock
 from headrace.local.disk import copy, fingerprint, make_folders, sync, unfinished, writing
 from headrace.model.errors import BadObject, HeadraceError, InfrastructureError, ObjectMoving, StoreUnavailable
+from headrace.model.keys import MOST_BYTES, ignored
 from headrace.model.loads import Stat
 from headrace.ports import Clock
 
 SENTINEL = ".headrace-landing"
 """Proof that the folder is the landing folder, and not the empty mount point below it."""
 
-UNFINISHED = (".part", ".tmp")
-MOST_BYTES = 1024  # of a key: S3's limit, so that a definition can move there
 MOST_SEGMENT = 255  # bytes of one name in any common file system
 SYNCS = 8  # at a time: measured 2,900 a second one by one, 7,000 with eight, 8,100 with 32
 FRESH = 2_000_000_000  # ns: the coarsest tick of a file system in use (FAT's); a write within it may leave no trace
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 F_GETPATH = 50  # macOS: the path of an open file
-
-
-def ignored(name: str) -> bool:
-    """Whether a file or folder of this name is still being written, or is none of ours."""
-    return name.startswith(".") or name.endswith(UNFINISHED)
 
 
 class FolderStore:

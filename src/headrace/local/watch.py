@@ -23,8 +23,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from headrace.local.store import ignored
 from headrace.model.errors import InfrastructureError, StoreUnavailable
+from headrace.model.keys import ignored
 
 PAUSE = 0.1
 """Seconds after which a watcher looks whether it is to stop."""

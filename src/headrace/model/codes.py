@@ -127,8 +127,8 @@ CODES: dict[str, str] = {
         "name and load the files anew."
     ),
     "HR301": (
-        "The landing folder is not there, not mounted, or cannot be read. It is tried again, and never taken for "
-        "a deletion. Mount it, or correct its permissions."
+        "The landing folder or bucket is not there, not mounted, or cannot be read. It is tried again, and never taken "
+        "for a deletion. Mount it, deploy the target, or correct its permissions."
     ),
     "HR302": "An object changed or went while it was read. Nothing of it was used; it is read again.",
     "HR303": (
@@ -142,9 +142,9 @@ CODES: dict[str, str] = {
         "The system has no file watch left (fs.inotify.max_user_watches), or refused one. The reconciling scan "
         "goes on and finds new files later."
     ),
-    "HR307": "A notification could not be stored. It is kept, and sent again.",
-    "HR311": "A key would leave the landing folder, or names no file.",
-    "HR312": "A key is longer than folders allow: 255 bytes for a part, 1,024 in all.",
+    "HR307": "A notification could not be stored or sent. It is kept, and sent again.",
+    "HR311": "A key would leave the landing folder or bucket, or names no object.",
+    "HR312": "A key is longer than its place allows: 1,024 bytes in all, in a folder 255 for a part.",
     "HR313": (
         "A key's name says that it is still being written (.part, .tmp, or a dot in front). Rename it when it is whole."
     ),
