@@ -329,6 +329,31 @@ CODES: dict[str, str] = {
     ),
     "HR817": "The publish function was called with something to do that it does not know. The message says with what.",
     "HR818": "A function of the stack failed at what it was asked. `headrace logs` has what went before.",
+    "HR832": (
+        "A bucket's name is somebody else's: names of buckets are the whole world's. Give another name in the "
+        "target's table."
+    ),
+    "HR833": (
+        "CloudFormation could not make, change or delete a resource. The message names the first one that failed, with "
+        "the reason; what failed later failed because of it. A failed deploy is rolled back; deploy again once the cause "
+        "is gone."
+    ),
+    "HR834": (
+        "A stack of this name belongs to another project, or was not made by Headrace, and is left alone. Give another "
+        "`stack` in the target's table; for a project that was renamed or moved, set [project] name to the old one."
+    ),
+    "HR835": (
+        "A stack is stuck: an update failed, and so did rolling it back, twice. The message names the resource; mend it, "
+        "or let CloudFormation leave it out of the rollback."
+    ),
+    "HR836": (
+        "Deploying would lose rows or files: a changed key or partitioning, or a table or bucket that is not declared any "
+        "more. Nothing was changed. `headrace plan` shows it in full."
+    ),
+    "HR837": "CloudFormation refused the change set before anything was changed, for the reason given.",
+    "HR840": "After a destroy something of the stack was still there, or could not be told to be its own.",
+    "HR844": "The stack is not deployed in this account and region.",
+    "HR845": "CloudFormation was at work for longer than an hour. The same command again waits on.",
     "HR860": "The Glue database of the lake's tables is not there. `headrace deploy` makes it.",
     "HR861": (
         "The Glue database has a table of the sink's name that is no Iceberg table, so it is not ours to change. "

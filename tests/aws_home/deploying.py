@@ -1,0 +1,41 @@
+"""A deploy or destroy of the small stack as a process of its own, which a test may kill at any step.
+
+usage: python deploying.py deploy|destroy|destroy-data STACK FOLDER [CHANGE]
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from headrace.aws.deploy import deploy
+from headrace.aws.destroy import Unmaking
+from headrace.aws.inventory import Item
+from headrace.aws.names import Names
+from headrace.aws.session import Session
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from small_stack import ACCOUNT, PROJECT, REGION, quick, wanted
+
+
+def exact(name: str) -> frozenset[str]:
+    names = Names(name, REGION, ACCOUNT)
+    return frozenset(names.bucket(what) for what in ("landing", "artifacts"))
+
+
+def unmaking(session: Session, name: str, delete_data: bool) -> Unmaking:
+    return Unmaking(quick(session, name), PROJECT, ACCOUNT, exact(name), delete_data)
+
+
+def of_stack(items: list[Item], name: str) -> list[Item]:
+    return [item for item in items if name in item.name]
+
+
+if __name__ == "__main__":
+    verb, name, folder = sys.argv[1:4]
+    session = Session(REGION)
+    if verb == "deploy":
+        deploy(session, wanted(name, Path(folder)), print, stack=quick(session, name))
+    else:
+        unmaking(session, name, verb == "destroy-data").destroy(print)
