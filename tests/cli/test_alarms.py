@@ -13,7 +13,7 @@ from cli_project import DEFINITION, Command, csv
 from test_waiting import HEADRACE, until
 
 from headrace import open_project
-from headrace.project.alarms import send
+from headrace.engine.alarms import send
 
 EXPECTING = DEFINITION.replace("{more}", "").replace("tolerate=0.5", 'tolerate=0.5, expect_every="1 s"')
 

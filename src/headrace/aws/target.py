@@ -34,8 +34,8 @@ from headrace.sinks.lake import LakeWriter
 
 LEASE = 60.0
 """Seconds for which a publisher's lease outlives its function: clocks differ, and a kill takes a moment."""
-PATIENCE = 20.0
-"""Seconds to wait for another publisher of the same pipeline to finish its revision."""
+PATIENCE = 2.0
+"""Seconds to wait for another publisher of the same pipeline: its doorbell is rung again, and costs less than waiting."""
 GRACE = 900.0
 """Seconds for which metadata that nothing refers to is kept: a query that has looked it up may still be planning."""
 

@@ -25,7 +25,7 @@ from headrace.engine.answer import check_answer
 from headrace.engine.faults import point
 from headrace.engine.home import Home
 from headrace.engine.job import Input, Job
-from headrace.engine.look import Seen, doubtful, look
+from headrace.engine.look import Seen, doubtful, look_at, windows
 from headrace.model.errors import (
     BadObject,
     HeadraceError,
@@ -184,29 +184,21 @@ def _prepared(home: Home, leases: Sequence[Lease], looked: list[tuple[Seen, list
     batch = Batch()
     by_key = _by_key(leases)
     live = home.ledger.live(list(by_key))
+    wanted = [key for key in by_key if home.wants(key)]
+    batch.settled += [lease for key in by_key.keys() - set(wanted) for lease in by_key[key]]
     copied = 0
-    for key, asked in by_key.items():
+    for keys in windows(home, wanted):
         if copied >= home.settings.batch_bytes:
-            batch.rest += asked
+            batch.rest += [lease for key in keys for lease in by_key[key]]
             continue
-        if not home.wants(key):
-            batch.settled += asked
-            continue
-        try:
-            seen = look(home, key, live.get(key, ()), _again(asked))
-        except ObjectMoving:
-            home.queue.release(asked, MOVING)
-            continue
-        except (InfrastructureError, BadObject) as exc:
-            if _machine(exc):
-                raise
-            _failed(home, key, asked, exc)
-            continue
-        if seen is None:
-            batch.gone[key] = asked
-        else:
-            looked.append((seen, asked))
-            copied += seen.arrival.size if seen.copy else 0
+        found = look_at(home, live, {key: _again(by_key[key]) for key in keys})
+        looked += [(seen, by_key[key]) for key, seen in found.items() if isinstance(seen, Seen)]
+        copied += sum(x.arrival.size for x in found.values() if isinstance(x, Seen) and x.copy)
+        for key, seen in found.items():
+            if seen is None:
+                batch.gone[key] = by_key[key]
+            elif isinstance(seen, HeadraceError):
+                _unlooked(home, key, by_key[key], seen)
     point("ingest.spooled")
 
     loads = home.ledger.pin([seen.arrival for seen, _ in looked])
@@ -265,6 +257,16 @@ def _conclude(
         _failed(home, found[0].load.key, found[0].leases, exc, found[0].load)
         found[0].path.unlink(missing_ok=True)
         return 0
+
+
+def _unlooked(home: Home, key: str, asked: Sequence[Lease], exc: HeadraceError) -> None:
+    """What could not be looked at is tried again, unless no object is to blame for it: that is raised."""
+    if isinstance(exc, ObjectMoving):
+        home.queue.release(asked, MOVING)
+    elif _machine(exc) or not isinstance(exc, (InfrastructureError, BadObject)):
+        raise exc
+    else:
+        _failed(home, key, asked, exc)
 
 
 def _machine(exc: HeadraceError) -> bool:

@@ -5,11 +5,13 @@ Called by `ingest.prepare`. A copy is hashed while it is made, so the version al
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from headrace.engine.home import Home
+from headrace.engine.many import each
+from headrace.model.errors import HeadraceError
 from headrace.model.loads import Again, Arrival, Load, LoadState, Stat
 
 QUICK = 4 * 2**20
@@ -38,6 +40,42 @@ def look(home: Home, key: str, live: Sequence[Load], again: Again) -> Seen | Non
             return Seen(known, None)
     path, stat, version = _copy(home, key, stat.size)
     return Seen(_arrival(home, stat, version, again), path)
+
+
+def windows(home: Home, keys: Sequence[str]) -> Iterator[list[str]]:
+    """The keys in groups to look at together: as many small objects as may be, a large one alone."""
+    at_once = home.settings.looks
+    if at_once == 1:
+        yield from ([key] for key in keys)
+        return
+    for start in range(0, len(keys), at_once):
+        some = keys[start : start + at_once]
+        sizes = dict(zip(some, each(lambda key: _size(home, key), some, at_once), strict=True))
+        yield [key for key in some if sizes[key] <= QUICK]
+        yield from ([key] for key in some if sizes[key] > QUICK)
+
+
+def look_at(
+    home: Home, live: Mapping[str, Sequence[Load]], asked: Mapping[str, Again]
+) -> dict[str, Seen | HeadraceError | None]:
+    """`look` for several keys at once; what it raises about a key stands in its place."""
+
+    def one(key: str) -> Seen | HeadraceError | None:
+        try:
+            return look(home, key, live.get(key, ()), asked[key])
+        except HeadraceError as exc:
+            return exc
+
+    return dict(zip(asked, each(one, list(asked), home.settings.looks), strict=True))
+
+
+def _size(home: Home, key: str) -> int:
+    """What may have to be copied; 0 where looking itself will say what is wrong."""
+    try:
+        stat = home.store.stat(key)
+    except HeadraceError:
+        return 0
+    return stat.size if stat else 0
 
 
 def _from_archive(home: Home, live: Sequence[Load], again: Again) -> Seen | None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from headrace.engine.home import Home
-from headrace.model.errors import BadObject, InfrastructureError, ObjectMoving, StoreUnavailable
+from headrace.engine.many import each
+from headrace.model.errors import BadObject, HeadraceError, InfrastructureError, ObjectMoving, StoreUnavailable
 from headrace.model.loads import UNREAD, Alert, Event, Hint, Load, LoadState, Stat
 
 STANDS = (LoadState.DECIDED, LoadState.STANDING)
@@ -59,8 +60,8 @@ def judge(home: Home) -> Verdict:
     keys = sorted(home.ledger.pending() | set(hints))
     live = home.ledger.live(keys)
     gone: list[Load] = []
-    for key in keys:
-        _judge_key(home, key, live.get(key, []), verdict, gone)
+    for key, found in zip(keys, each(lambda key: _held(home, key), keys, home.settings.looks), strict=True):
+        _judge_key(home, key, found, live.get(key, []), verdict, gone)
     _guard(home, gone, hints, verdict)
     _let_go(home, live, hints, verdict)
     held = set(verdict.hold)
@@ -69,7 +70,24 @@ def judge(home: Home) -> Verdict:
     return verdict
 
 
-def _judge_key(home: Home, key: str, loads: Sequence[Load], verdict: Verdict, gone: list[Load]) -> None:
+def _held(home: Home, key: str) -> Stat | HeadraceError | None:
+    """What the store holds under a key now, or why it cannot be looked at. Raises StoreUnavailable."""
+    try:
+        return home.store.stat(key)
+    except StoreUnavailable:
+        raise
+    except (InfrastructureError, BadObject) as exc:
+        return exc
+
+
+def _judge_key(
+    home: Home,
+    key: str,
+    stat: Stat | HeadraceError | None,
+    loads: Sequence[Load],
+    verdict: Verdict,
+    gone: list[Load],
+) -> None:
     standing = next((x for x in loads if x.state in STANDS), None)
     skipped = [x for x in loads if x.state is LoadState.SKIPPED]
     staged = [x for x in loads if x.state is LoadState.STAGED]
@@ -77,11 +95,7 @@ def _judge_key(home: Home, key: str, loads: Sequence[Load], verdict: Verdict, go
     verdict.abandon += staged[:-1]  # an older attempt at the same key
     newest = staged[-1] if staged else None
 
-    try:
-        stat = home.store.stat(key)
-    except StoreUnavailable:
-        raise
-    except (InfrastructureError, BadObject):
+    if isinstance(stat, HeadraceError):
         # It cannot be looked at now: a worker tries again, and says what is wrong with it.
         verdict.abandon += staged[-1:]
         verdict.again += [Event(home.name, key, "moved")] if staged else []
@@ -215,7 +229,7 @@ def _guard(home: Home, gone: Sequence[Load], hints: Mapping[str, Hint], verdict:
     if others and missing > GUARD_COUNT and missing > GUARD_SHARE * (home.ledger.count_standing() + lately):
         verdict.hold += [x.key for x in others]
         if any(x.key not in hints or not hints[x.key].held for x in others):  # said once, until there is more to say
-            verdict.alerts.append(_held(home, len(others)))
+            verdict.alerts.append(_held_back(home, len(others)))
         others = []
     verdict.retire += [*confirmed, *others]
     verdict.retracted, verdict.confirmed = bool(others), bool(confirmed)
@@ -236,15 +250,10 @@ def _let_go(home: Home, live: Mapping[str, Sequence[Load]], hints: Mapping[str, 
 
 
 def _is_gone(home: Home, key: str) -> bool:
-    try:
-        return home.store.stat(key) is None
-    except StoreUnavailable:
-        raise
-    except (InfrastructureError, BadObject):
-        return False  # there is something, if nothing that can be looked at now
+    return _held(home, key) is None  # or there is something, if nothing that can be looked at now
 
 
-def _held(home: Home, count: int) -> Alert:
+def _held_back(home: Home, count: int) -> Alert:
     return Alert(
         name=f"held:{home.name}:{home.ledger.head()}",
         load="",

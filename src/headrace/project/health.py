@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from headrace.engine.alarms import alarms, rejected
 from headrace.engine.base import base_lost
 from headrace.engine.home import Home
 from headrace.engine.publish import blocked
@@ -23,7 +24,6 @@ from headrace.model.errors import HeadraceError
 from headrace.model.loads import Counts, FileKind
 from headrace.model.pipeline import Keyed
 from headrace.model.words import count
-from headrace.project.alarms import alarms, rejected
 from headrace.project.results import PipelineStatus
 
 

@@ -9,13 +9,13 @@ import threading
 from typing import TYPE_CHECKING
 
 from headrace.engine import log
+from headrace.engine.alarms import sending
 from headrace.engine.home import Home
 from headrace.engine.loop import Loop, serve
 from headrace.engine.reconcile import scan
 from headrace.local.watch import watch
 from headrace.model.errors import InfrastructureError
 from headrace.model.loads import Event
-from headrace.project.alarms import sending
 
 if TYPE_CHECKING:
     from headrace.project.here import Here

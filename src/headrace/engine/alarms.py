@@ -1,4 +1,4 @@
-"""Alarms about a pipeline as a whole: too many rejected rows, nothing arriving. Told by `status`, sent by `up`.
+"""Alarms about a pipeline as a whole: too many rejected rows, nothing arriving. `status` tells them.
 
 What concerns one object (dead, held) is said by the publisher when it happens; this is about what does not happen.
 """
