@@ -28,7 +28,6 @@ from headrace.aws.session import Session
 from headrace.aws.target import AwsTarget
 from headrace.engine import alarms, log
 from headrace.engine.home import Home
-from headrace.engine.recover import deliver
 from headrace.engine.sandbox import Sandbox
 from headrace.model.errors import DefinitionError, InfrastructureError
 
@@ -56,7 +55,7 @@ class Function:
         self.pipeline = config.load_pipelines(found)[environment[PIPELINE]]
         root = Path(tempfile.mkdtemp(prefix="headrace-"))
         settings = options.settings_for(role)
-        self._sent: set[str] = set()
+        self.alarms: set[str] = set()
         self.target = AwsTarget(self.session, self.places, options, root, settings, project=code)
 
     @cached_property
@@ -75,11 +74,6 @@ class Function:
         """The home with the events of this invocation as its queue."""
         queue = DeliveredQueue(self.session, self.places, self.target.clock, dict(event))
         return replace(self.home, queue=queue, ledger=self.target.ledger(self.pipeline, queue)), queue
-
-    def alarm(self) -> None:
-        """Send what is the matter with the pipeline as a whole, once."""
-        if alarms.send(self.home, self._sent):
-            deliver(self.home)
 
     def ring(self, canaries: list[str] | None = None) -> None:
         """Tell the publisher that there is something to decide."""
@@ -139,13 +133,13 @@ def _publish(opened: Function, event: Event, context: Any) -> Reply:
     """Drain what is staged. While another publisher works the bell is rung again: it may have looked too early."""
     messages = event.get("Records", [])
     home, left = opened.home, _seconds_left(context)
+    alarms.send(home, opened.alarms)
     try:
         while _once(home) and left() > RESERVE:
             pass
     except LockHeld:
         log.event("publish.waits", pipeline=home.name)
         return {"batchItemFailures": [_again(opened, message) for message in messages]}
-    opened.alarm()
     keys = [key for message in messages for key in canary.of_message(_body(message))]
     canary.mark_published(
         opened.session, opened.places.ledger, home.name, keys, home.clock, str(context.aws_request_id)

@@ -18,6 +18,9 @@ from headrace.model.words import UNITS, span_seconds
 MOST_FILES = 90
 """Most objects of one job: staging writes one item per load, and a transaction of DynamoDB holds 100."""
 
+LOOKS = 16
+"""Objects looked at at once: each look is a few requests of some 20 ms."""
+
 VCPU = 1769
 """MB of memory at which a function has one whole processor (AWS Lambda developer guide, "Configuring memory")."""
 
@@ -161,7 +164,7 @@ class AwsOptions:
     query_limit: int = _option(100 * 10**9, _size(10 * 10**6, 7 * 10**15))  # most bytes that one Athena query scans
     extras: bool = _option(True, _flag)  # saved queries and the budget: not every account (or emulator) lets us
 
-    settings: Settings = field(default_factory=lambda: Settings(batch_files=MOST_FILES))
+    settings: Settings = field(default_factory=lambda: Settings(batch_files=MOST_FILES, looks=LOOKS))
 
     @staticmethod
     def from_mapping(table: Mapping[str, Any], which: str = "headrace.toml") -> AwsOptions:
@@ -182,7 +185,9 @@ class AwsOptions:
             name: _read(which, name, table[name], f.metadata["read"]) for name, f in known.items() if name in table
         }
         rest = {name: value for name, value in table.items() if name in settings and name not in known}
-        options = AwsOptions(**values, settings=Settings.from_mapping({"batch_files": MOST_FILES, **rest}, which))
+        options = AwsOptions(
+            **values, settings=Settings.from_mapping({"batch_files": MOST_FILES, "looks": LOOKS, **rest}, which)
+        )
         return options._checked(which, set(table))
 
     def _checked(self, which: str, given: set[str]) -> AwsOptions:

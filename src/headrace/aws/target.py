@@ -35,7 +35,7 @@ from headrace.sinks.lake import LakeWriter
 LEASE = 60.0
 """Seconds for which a publisher's lease outlives its function: clocks differ, and a kill takes a moment."""
 PATIENCE = 2.0
-"""Seconds to wait for another publisher of the same pipeline: its doorbell is rung again, and costs less than waiting."""
+"""Seconds to wait for another publisher of the same pipeline: to ring again costs less than to wait."""
 GRACE = 900.0
 """Seconds for which metadata that nothing refers to is kept: a query that has looked it up may still be planning."""
 
