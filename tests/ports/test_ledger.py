@@ -1,118 +1,34 @@
-"""The contract of ports.Ledger; here SQLite. What a load is, who may stage it, and who moves the head."""
+"""The contract of ports.Ledger, for SQLite and DynamoDB. What a load is, who may stage it, and who moves the head."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
+from ledgers import MINUTE, SHAPE, START, TWO, Opener, arrival, data, decide, pin, said, stage, state, stood
 
 from headrace.local.clock import ManualClock
-from headrace.local.database import Database
-from headrace.local.ledger import SCHEMA, SqliteLedger
 from headrace.local.queue import SqliteQueue
 from headrace.model.errors import InfrastructureError, LeaseLost, RevisionRefused, UsageError
-from headrace.model.loads import (
-    Alert,
-    Arrival,
-    Counts,
-    DataFile,
-    Decision,
-    Event,
-    FileKind,
-    Lease,
-    Load,
-    LoadState,
-    Settlement,
-    Shape,
-    Staged,
-)
-
-START = datetime(2025, 1, 1, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
-SHAPE = Shape((("k", "BIGINT"), ("v", "BIGINT")), ("k",), "last", ())
-TWO = Counts(read=2, accepted=2, loaded=2)
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(START)
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Database:
-    return Database(tmp_path / "ledger.db", SCHEMA)
-
-
-@pytest.fixture
-def queue(database: Database, clock: ManualClock) -> SqliteQueue:
-    return SqliteQueue(database, clock)
-
-
-@pytest.fixture
-def ledger(database: Database, queue: SqliteQueue, clock: ManualClock) -> SqliteLedger:
-    return SqliteLedger(database, queue, "p", clock)
-
-
-def arrival(version: str, key: str = "a", minute: int = 0, **more: Any) -> Arrival:
-    return Arrival(key, version, START + minute * MINUTE, 10, f"print of {version}", "contract", **more)
-
-
-def pin(ledger: SqliteLedger, *args: Any, **more: Any) -> Load:
-    (load,) = ledger.pin([arrival(*args, **more)])
-    return load
-
-
-def data(*loads: str, path: str = "", kind: FileKind = "data", lo: int = 0, hi: int = 9) -> DataFile:
-    rows = dict.fromkeys(loads, 2)
-    return DataFile(path or f"{kind}/{'-'.join(loads)}.parquet", kind, 2 * len(loads), 100, rows, {}, ((lo, hi),))
-
-
-def stage(ledger: SqliteLedger, *loads: Load, leases: tuple[Lease, ...] = (), file: DataFile | None = None) -> DataFile:
-    found = file or data(*(x.id for x in loads))
-    ledger.stage([Staged(x.id, TWO, {}, 0.1) for x in loads], [found], leases)
-    return found
-
-
-def decide(ledger: SqliteLedger, *loads: Load, **more: Any) -> int:
-    """Record the next revision, in which these staged loads begin to stand."""
-    number = ledger.head() + 1
-    ids = tuple(x.id for x in loads)
-    adopted = tuple(f.path for f in ledger.files_of(ids, staged=True))
-    ledger.record(Decision("p", number, "publish", SHAPE, standing=ids, adopted=adopted, **more))
-    return number
-
-
-def stood(ledger: SqliteLedger, version: str, **more: Any) -> Load:
-    load = pin(ledger, version, **more)
-    stage(ledger, load)
-    decide(ledger, load)
-    ledger.stand(ledger.head())
-    return ledger.find_load(load.id)
-
-
-def state(ledger: SqliteLedger, load: Load) -> LoadState:
-    return ledger.find_load(load.id).state
-
+from headrace.model.loads import Alert, Counts, DataFile, Decision, Event, LoadState, Settlement, Staged
+from headrace.ports import Ledger
 
 # -- what an arrival is ------------------------------------------------------------------------------------------
 
 
-def test_a_version_is_pinned_to_the_time_at_which_it_was_first_seen(ledger: SqliteLedger) -> None:
+def test_a_version_is_pinned_to_the_time_at_which_it_was_first_seen(ledger: Ledger) -> None:
     first = pin(ledger, "A", minute=3)
     again = pin(ledger, "A", minute=7)
     assert (again.id, again.arrived_at) == (first.id, START + 3 * MINUTE)
     assert stood(ledger, "A", minute=9).arrived_at == START + 3 * MINUTE
 
 
-def test_what_stands_already_is_not_loaded_again(ledger: SqliteLedger) -> None:
+def test_what_stands_already_is_not_loaded_again(ledger: Ledger) -> None:
     load = stood(ledger, "A")
     assert pin(ledger, "A").id == load.id
 
 
-def test_what_once_stood_and_comes_back_is_a_new_occurrence_in_a_new_place(ledger: SqliteLedger) -> None:
+def test_what_once_stood_and_comes_back_is_a_new_occurrence_in_a_new_place(ledger: Ledger) -> None:
     first = stood(ledger, "A", minute=1)
     second = pin(ledger, "B", minute=2)
     stage(ledger, second)
@@ -122,25 +38,25 @@ def test_what_once_stood_and_comes_back_is_a_new_occurrence_in_a_new_place(ledge
     assert (third.state, third.arrived_at) == (LoadState.SEEN, START + 3 * MINUTE)
 
 
-def test_a_seen_version_that_is_overtaken_is_abandoned(ledger: SqliteLedger) -> None:
+def test_a_seen_version_that_is_overtaken_is_abandoned(ledger: Ledger) -> None:
     first, second = pin(ledger, "A"), pin(ledger, "B")
     assert (state(ledger, first), state(ledger, second)) == (LoadState.ABANDONED, LoadState.SEEN)
 
 
-def test_a_replay_of_what_stands_is_a_new_load_in_the_old_place(ledger: SqliteLedger) -> None:
+def test_a_replay_of_what_stands_is_a_new_load_in_the_old_place(ledger: Ledger) -> None:
     load = stood(ledger, "A", minute=5)
     new = pin(ledger, "A", minute=8, again="replay")
     assert new.id != load.id
     assert (new.arrived_at, state(ledger, load)) == (load.arrived_at, LoadState.STANDING)
 
 
-def test_other_corrections_make_a_new_load_of_the_same_version(ledger: SqliteLedger) -> None:
+def test_other_corrections_make_a_new_load_of_the_same_version(ledger: Ledger) -> None:
     load = stood(ledger, "A", minute=5)
     new = pin(ledger, "A", minute=8, corrections="some")
     assert (new.id != load.id, new.arrived_at) == (True, load.arrived_at)
 
 
-def test_a_dead_version_stays_dead_until_it_is_tried_again_or_read_otherwise(ledger: SqliteLedger) -> None:
+def test_a_dead_version_stays_dead_until_it_is_tried_again_or_read_otherwise(ledger: Ledger) -> None:
     load = pin(ledger, "A", minute=5)
     ledger.bury(load.id, "HR451 broken", [])
     assert pin(ledger, "A").id == load.id
@@ -150,7 +66,7 @@ def test_a_dead_version_stays_dead_until_it_is_tried_again_or_read_otherwise(led
     assert state(ledger, load) == LoadState.ABANDONED
 
 
-def test_keys_are_pinned_in_the_order_of_their_arrivals(ledger: SqliteLedger) -> None:
+def test_keys_are_pinned_in_the_order_of_their_arrivals(ledger: Ledger) -> None:
     found = ledger.pin([arrival("A", key=key) for key in "cab"])
     assert [x.key for x in found] == ["c", "a", "b"]
     assert [x.key for x in ledger.history()] == ["c", "a", "b"]
@@ -159,7 +75,7 @@ def test_keys_are_pinned_in_the_order_of_their_arrivals(ledger: SqliteLedger) ->
 # -- same bytes --------------------------------------------------------------------------------------------------
 
 
-def test_the_earlier_twin_is_the_first_in_order_whatever_came_first(ledger: SqliteLedger) -> None:
+def test_the_earlier_twin_is_the_first_in_order_whatever_came_first(ledger: Ledger) -> None:
     late = pin(ledger, "A", key="a", minute=5)
     early = pin(ledger, "A", key="b", minute=1)
     found = ledger.earlier_twin(late)
@@ -170,7 +86,7 @@ def test_the_earlier_twin_is_the_first_in_order_whatever_came_first(ledger: Sqli
     assert ledger.repeated({"A", "B", "C"}) == {"A"}
 
 
-def test_a_skipped_load_is_taken_up_as_a_new_one_whose_old_files_do_not_count(ledger: SqliteLedger) -> None:
+def test_a_skipped_load_is_taken_up_as_a_new_one_whose_old_files_do_not_count(ledger: Ledger) -> None:
     load = pin(ledger, "A", minute=5)
     old = stage(ledger, load)
     ledger.settle(Settlement(skipped=(load.id,)))
@@ -186,7 +102,7 @@ def test_a_skipped_load_is_taken_up_as_a_new_one_whose_old_files_do_not_count(le
 # -- staging -----------------------------------------------------------------------------------------------------
 
 
-def test_staging_owns_the_files_and_acknowledges_the_events_at_once(ledger: SqliteLedger, queue: SqliteQueue) -> None:
+def test_staging_owns_the_files_and_acknowledges_the_events_at_once(ledger: Ledger, queue: SqliteQueue) -> None:
     queue.put([Event("p", "a")])
     load, leases = pin(ledger, "A"), queue.lease("p", 1, MINUTE)
     file = stage(ledger, load, leases=tuple(leases))
@@ -206,7 +122,7 @@ def test_staging_owns_the_files_and_acknowledges_the_events_at_once(ledger: Sqli
         [data("p.1", "p.2")],
     ],
 )
-def test_files_that_hold_other_rows_than_are_counted_are_refused(ledger: SqliteLedger, files: list[DataFile]) -> None:
+def test_files_that_hold_other_rows_than_are_counted_are_refused(ledger: Ledger, files: list[DataFile]) -> None:
     load = pin(ledger, "A")
     with pytest.raises(InfrastructureError, match="HR520"):
         ledger.stage([Staged(load.id, TWO, {}, 0.1)], files, [])
@@ -214,7 +130,7 @@ def test_files_that_hold_other_rows_than_are_counted_are_refused(ledger: SqliteL
     assert ledger.files_of([load.id], staged=True) == []
 
 
-def test_a_revision_without_the_rows_of_its_loads_is_refused(ledger: SqliteLedger) -> None:
+def test_a_revision_without_the_rows_of_its_loads_is_refused(ledger: Ledger) -> None:
     load = pin(ledger, "A")
     stage(ledger, load)
     with pytest.raises(InfrastructureError, match="HR520"):
@@ -222,7 +138,7 @@ def test_a_revision_without_the_rows_of_its_loads_is_refused(ledger: SqliteLedge
     assert (ledger.head(), state(ledger, load)) == (0, LoadState.STAGED)
 
 
-def test_a_revision_that_rewrites_a_file_with_fewer_rows_is_refused(ledger: SqliteLedger) -> None:
+def test_a_revision_that_rewrites_a_file_with_fewer_rows_is_refused(ledger: Ledger) -> None:
     load = stood(ledger, "A")
     fewer = DataFile("data/anew.parquet", "data", 1, 50, {load.id: 1}, {}, ())
     with pytest.raises(InfrastructureError, match="HR520"):
@@ -230,7 +146,7 @@ def test_a_revision_that_rewrites_a_file_with_fewer_rows_is_refused(ledger: Sqli
     assert ledger.head() == 1
 
 
-def test_counts_that_do_not_add_up_are_refused_whole(ledger: SqliteLedger, queue: SqliteQueue) -> None:
+def test_counts_that_do_not_add_up_are_refused_whole(ledger: Ledger, queue: SqliteQueue) -> None:
     queue.put([Event("p", "a")])
     load, leases = pin(ledger, "A"), queue.lease("p", 1, MINUTE)
     wrong = Staged(load.id, Counts(read=3, accepted=2, loaded=2), {}, 0.1)
@@ -239,7 +155,7 @@ def test_counts_that_do_not_add_up_are_refused_whole(ledger: SqliteLedger, queue
     assert (state(ledger, load), ledger.known_paths("data"), queue.depth("p")) == (LoadState.SEEN, set(), (0, 1))
 
 
-def test_what_two_workers_stage_is_taken_once_and_the_other_s_files_are_trash(ledger: SqliteLedger) -> None:
+def test_what_two_workers_stage_is_taken_once_and_the_other_s_files_are_trash(ledger: Ledger) -> None:
     load = pin(ledger, "A")
     first = stage(ledger, load)
     second = stage(ledger, load, file=data(load.id, path="data/again.parquet"))
@@ -248,7 +164,7 @@ def test_what_two_workers_stage_is_taken_once_and_the_other_s_files_are_trash(le
 
 
 def test_a_batch_of_which_another_worker_staged_a_part_is_refused_and_its_files_are_trash(
-    ledger: SqliteLedger, queue: SqliteQueue
+    ledger: Ledger, queue: SqliteQueue
 ) -> None:
     queue.put([Event("p", "a"), Event("p", "b")])
     leases = queue.lease("p", 2, MINUTE)
@@ -260,9 +176,7 @@ def test_a_batch_of_which_another_worker_staged_a_part_is_refused_and_its_files_
     assert (state(ledger, b), ledger.trash(), queue.depth("p")) == (LoadState.SEEN, [both.path], (0, 2))
 
 
-def test_a_lost_lease_does_not_undo_what_was_staged(
-    ledger: SqliteLedger, queue: SqliteQueue, clock: ManualClock
-) -> None:
+def test_a_lost_lease_does_not_undo_what_was_staged(ledger: Ledger, queue: SqliteQueue, clock: ManualClock) -> None:
     queue.put([Event("p", "a")])
     load, lost = pin(ledger, "A"), queue.lease("p", 1, MINUTE)
     clock.advance(2 * MINUTE)
@@ -271,7 +185,7 @@ def test_a_lost_lease_does_not_undo_what_was_staged(
     assert (state(ledger, load), queue.depth("p")) == (LoadState.STAGED, (0, 1))
 
 
-def test_what_was_overtaken_while_it_was_read_is_neither_staged_nor_buried(ledger: SqliteLedger) -> None:
+def test_what_was_overtaken_while_it_was_read_is_neither_staged_nor_buried(ledger: Ledger) -> None:
     load = pin(ledger, "A")
     pin(ledger, "B")
     file = stage(ledger, load)
@@ -279,24 +193,17 @@ def test_what_was_overtaken_while_it_was_read_is_neither_staged_nor_buried(ledge
     assert (state(ledger, load), ledger.trash()) == (LoadState.ABANDONED, [file.path])
 
 
-def test_a_dead_object_is_hinted_to_the_publisher_and_its_event_is_done(
-    ledger: SqliteLedger, queue: SqliteQueue
-) -> None:
+def test_a_dead_object_is_hinted_to_the_publisher_and_its_event_is_done(ledger: Ledger, queue: SqliteQueue) -> None:
     queue.put([Event("p", "a")])
     load = pin(ledger, "A")
     ledger.bury(load.id, "HR451 broken", queue.lease("p", 1, MINUTE))
     assert (said(ledger), queue.depth("p")) == ({"a": (False, False)}, (0, 0))
 
 
-def said(ledger: SqliteLedger) -> dict[str, tuple[bool, bool]]:
-    """Of each hint, whether it is held and whether it is confirmed."""
-    return {key: (hint.held, hint.confirmed) for key, hint in ledger.hints().items()}
-
-
 # -- deciding ----------------------------------------------------------------------------------------------------
 
 
-def test_a_decision_on_what_stood_before_is_refused(ledger: SqliteLedger) -> None:
+def test_a_decision_on_what_stood_before_is_refused(ledger: Ledger) -> None:
     a, b = pin(ledger, "A"), pin(ledger, "B", key="b")
     stage(ledger, a)
     stage(ledger, b)
@@ -307,7 +214,7 @@ def test_a_decision_on_what_stood_before_is_refused(ledger: SqliteLedger) -> Non
     assert (ledger.head(), state(ledger, b)) == (1, LoadState.STAGED)
 
 
-def test_a_revision_names_the_files_that_come_and_go(ledger: SqliteLedger) -> None:
+def test_a_revision_names_the_files_that_come_and_go(ledger: Ledger) -> None:
     first = stood(ledger, "A")
     second = pin(ledger, "B")
     new = stage(ledger, second)
@@ -320,7 +227,7 @@ def test_a_revision_names_the_files_that_come_and_go(ledger: SqliteLedger) -> No
     assert list(ledger.standing()) == ["a"] and ledger.standing()["a"].id == second.id
 
 
-def test_a_staged_file_that_was_written_anew_is_never_adopted(ledger: SqliteLedger) -> None:
+def test_a_staged_file_that_was_written_anew_is_never_adopted(ledger: Ledger) -> None:
     load = pin(ledger, "A")
     old = stage(ledger, load)
     fresh = data(load.id, path="data/fresh.parquet")
@@ -328,7 +235,7 @@ def test_a_staged_file_that_was_written_anew_is_never_adopted(ledger: SqliteLedg
     assert (ledger.files("data"), ledger.trash()) == ([fresh], [old.path])
 
 
-def test_counts_of_a_decision_must_add_up(ledger: SqliteLedger) -> None:
+def test_counts_of_a_decision_must_add_up(ledger: Ledger) -> None:
     load = pin(ledger, "A")
     stage(ledger, load)
     wrong = {load.id: replace(TWO, loaded=1)}
@@ -337,7 +244,7 @@ def test_counts_of_a_decision_must_add_up(ledger: SqliteLedger) -> None:
     assert (ledger.head(), state(ledger, load)) == (0, LoadState.STAGED)
 
 
-def test_settling_moves_loads_and_no_head(ledger: SqliteLedger) -> None:
+def test_settling_moves_loads_and_no_head(ledger: Ledger) -> None:
     stale = stood(ledger, "A")
     gone = pin(ledger, "B", key="b")
     ledger.hint(["a", "b", "c"])
@@ -350,7 +257,7 @@ def test_settling_moves_loads_and_no_head(ledger: SqliteLedger) -> None:
 
 
 def test_the_last_arrival_is_a_versions_and_no_replay_redrive_or_second_look_changes_it(
-    ledger: SqliteLedger, clock: ManualClock
+    ledger: Ledger, clock: ManualClock
 ) -> None:
     assert ledger.last_arrival() is None
     stood(ledger, "A")
@@ -368,7 +275,7 @@ def test_the_last_arrival_is_a_versions_and_no_replay_redrive_or_second_look_cha
     assert ledger.last_arrival() == START + 2 * MINUTE
 
 
-def test_held_retractions_wait_until_a_person_confirms_them(ledger: SqliteLedger) -> None:
+def test_held_retractions_wait_until_a_person_confirms_them(ledger: Ledger) -> None:
     ledger.hint(["a", "b"])
     ledger.hold(["a"])
     assert (said(ledger), ledger.held()) == ({"a": (True, False), "b": (False, False)}, ["a"])
@@ -377,7 +284,7 @@ def test_held_retractions_wait_until_a_person_confirms_them(ledger: SqliteLedger
 
 
 def test_a_hint_that_is_given_while_the_publisher_looks_is_not_forgotten_with_the_one_it_read(
-    ledger: SqliteLedger,
+    ledger: Ledger,
 ) -> None:
     ledger.hint(["a", "b"])
     read = {key: hint.asked for key, hint in ledger.hints().items()}
@@ -386,7 +293,7 @@ def test_a_hint_that_is_given_while_the_publisher_looks_is_not_forgotten_with_th
     assert list(ledger.hints()) == ["a"]
 
 
-def test_what_a_person_lets_go_is_confirmed_whether_it_was_hinted_held_or_neither(ledger: SqliteLedger) -> None:
+def test_what_a_person_lets_go_is_confirmed_whether_it_was_hinted_held_or_neither(ledger: Ledger) -> None:
     ledger.hint(["a"])
     ledger.hold(["b", "d"])
     ledger.let_go(["a", "b", "c"])
@@ -395,9 +302,7 @@ def test_what_a_person_lets_go_is_confirmed_whether_it_was_hinted_held_or_neithe
     assert ledger.held() == ["d"]
 
 
-def test_retractions_are_counted_since_an_instant_and_replacements_are_not(
-    ledger: SqliteLedger, clock: ManualClock
-) -> None:
+def test_retractions_are_counted_since_an_instant_and_replacements_are_not(ledger: Ledger, clock: ManualClock) -> None:
     a, b = stood(ledger, "A"), stood(ledger, "B", key="b")
     ledger.record(Decision("p", 3, "retract", SHAPE, retired=(a.id,)))
     ledger.record(Decision("p", 4, "publish", SHAPE, retired=(b.id,)))
@@ -408,7 +313,7 @@ def test_retractions_are_counted_since_an_instant_and_replacements_are_not(
 # -- files -------------------------------------------------------------------------------------------------------
 
 
-def test_a_search_by_key_passes_files_by_and_never_those_of_unknown_range(ledger: SqliteLedger) -> None:
+def test_a_search_by_key_passes_files_by_and_never_those_of_unknown_range(ledger: Ledger) -> None:
     a, b, c = (pin(ledger, key.upper(), key=key) for key in "abc")
     low = stage(ledger, a, file=data(a.id, lo=0, hi=9))
     high = stage(ledger, b, file=data(b.id, lo=20, hi=29))
@@ -421,7 +326,7 @@ def test_a_search_by_key_passes_files_by_and_never_those_of_unknown_range(ledger
     assert ledger.overlapping("losers", 0, 99) == []
 
 
-def test_files_of_a_load_are_its_staged_ones_or_its_standing_ones(ledger: SqliteLedger) -> None:
+def test_files_of_a_load_are_its_staged_ones_or_its_standing_ones(ledger: Ledger) -> None:
     load = pin(ledger, "A")
     file = stage(ledger, load)
     assert (ledger.files_of([load.id], staged=True), ledger.files_of([load.id], staged=False)) == ([file], [])
@@ -429,7 +334,7 @@ def test_files_of_a_load_are_its_staged_ones_or_its_standing_ones(ledger: Sqlite
     assert (ledger.files_of([load.id], staged=True), ledger.files_of([load.id], staged=False)) == ([], [file])
 
 
-def test_retired_files_are_kept_until_no_sink_needs_them(ledger: SqliteLedger, clock: ManualClock) -> None:
+def test_retired_files_are_kept_until_no_sink_needs_them(ledger: Ledger, clock: ManualClock) -> None:
     first = stood(ledger, "A")
     (old,) = ledger.files("data")
     at = clock.now()
@@ -444,7 +349,7 @@ def test_retired_files_are_kept_until_no_sink_needs_them(ledger: SqliteLedger, c
 # -- sinks and messages ------------------------------------------------------------------------------------------
 
 
-def test_loads_stand_once_every_sink_has_their_revision(ledger: SqliteLedger) -> None:
+def test_loads_stand_once_every_sink_has_their_revision(ledger: Ledger) -> None:
     a, b = pin(ledger, "A"), pin(ledger, "B", key="b")
     stage(ledger, a)
     stage(ledger, b)
@@ -459,7 +364,7 @@ def test_loads_stand_once_every_sink_has_their_revision(ledger: SqliteLedger) ->
     assert ledger.standing_number() == 2
 
 
-def test_a_message_is_said_once_and_only_when_its_load_stands(ledger: SqliteLedger) -> None:
+def test_a_message_is_said_once_and_only_when_its_load_stands(ledger: Ledger) -> None:
     load = pin(ledger, "A")
     alert = Alert("high:a:1", load.id, "high", "look")
     ledger.stage([Staged(load.id, TWO, {}, 0.1, (alert,))], [data(load.id)], [])
@@ -475,7 +380,7 @@ def test_a_message_is_said_once_and_only_when_its_load_stands(ledger: SqliteLedg
     assert ledger.messages() == []
 
 
-def test_corrections_are_bound_to_one_version(ledger: SqliteLedger) -> None:
+def test_corrections_are_bound_to_one_version(ledger: Ledger) -> None:
     ledger.correct("a", "A", "", {3: {"k": "1", "v": None}}, START)
     assert ledger.corrections("a", "A") == [("", 3, {"k": "1", "v": None})]
     assert (ledger.corrections("a", "B"), ledger.corrections_digest("a", "B")) == ([], "")
@@ -484,7 +389,7 @@ def test_corrections_are_bound_to_one_version(ledger: SqliteLedger) -> None:
     assert before and ledger.corrections_digest("a", "A") not in ("", before)
 
 
-def test_what_is_not_there_is_said_with_a_code(ledger: SqliteLedger) -> None:
+def test_what_is_not_there_is_said_with_a_code(ledger: Ledger) -> None:
     with pytest.raises(UsageError, match="HR130"):
         ledger.find_load("p.99")
     with pytest.raises(InfrastructureError, match="HR527"):
@@ -493,9 +398,7 @@ def test_what_is_not_there_is_said_with_a_code(ledger: SqliteLedger) -> None:
         ledger.contract("unknown")
 
 
-def test_pipelines_of_one_root_do_not_see_each_other(
-    ledger: SqliteLedger, database: Database, queue: SqliteQueue, clock: ManualClock
-) -> None:
-    other = SqliteLedger(database, queue, "q", clock)
+def test_pipelines_of_one_root_do_not_see_each_other(ledger: Ledger, open_ledger: Opener) -> None:
+    other = open_ledger("q")
     stood(ledger, "A")
     assert (other.head(), other.standing(), other.history(), other.files("data")) == (0, {}, [], [])

@@ -363,6 +363,18 @@ CODES: dict[str, str] = {
         "Old metadata of a table of the lake cannot be deleted. No reader needs it, but it takes room: allow "
         "s3:DeleteObject on `lake/<table>/metadata/`."
     ),
+    "HR871": (
+        "Others change the same items of the ledger's table all the time, or DynamoDB throttles it. Nothing is lost: "
+        "the work comes back and is tried again. Lower `concurrency` if this is common."
+    ),
+    "HR872": (
+        "More objects were read together than the ledger on AWS can take at once. Set `batch_files` of the target to "
+        "the number that the message names, or less."
+    ),
+    "HR873": (
+        "An object of the lake bucket that belongs to the ledger is gone. The bucket is versioned: restore the object, "
+        "and let nothing delete below `ledger/`."
+    ),
     "HR901": (
         "Something unexpected was raised: a defect of Headrace. Nothing that was committed is lost. Report the "
         "trace file that the message names."

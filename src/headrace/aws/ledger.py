@@ -1,0 +1,419 @@
+"""The ledger of one pipeline in DynamoDB: what was seen, staged and decided. `ledger_rows.py` says what the items are.
+
+Why each method is safe, with many workers and several publishers that may die between any two calls:
+
+- `pin`, `skip`, `take_up`, `bury`: read a key's loads, think, write them back under the `rev` that was read, with all
+  traces, in one transaction (`ledger_keys.py`). A number that was reserved for nothing is a gap, no more.
+- `stage`: one transaction moves every load of the job and puts the attempt, or nothing is staged. Files that nobody
+  will refer to are called trash before; events are acknowledged after. Who dies between is asked again by the event.
+- `record`, `settle`: one step of the line in `ledger_log.py`: its head moves once, the items follow, whoever leads.
+- `stand`, `mark`, `forget_sink`: say what is true of the sinks for good; saying it late or twice changes nothing.
+- hints are levels under numbers (`ledger_hints.py`), messages are said by name (`ledger_outbox.py`).
+
+What workers do is not fenced and need not be: done late, it is done to loads that have moved on, and refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from headrace.aws.ledger_apply import advance
+from headrace.aws.ledger_hints import Hints
+from headrace.aws.ledger_keys import Change, KeyLoads
+from headrace.aws.ledger_pin import Pinning
+from headrace.aws.ledger_rows import (
+    STANDS,
+    Head,
+    Kept,
+    Totals,
+    alert_list,
+    counts_list,
+    file_dict,
+    file_of,
+    padded,
+    seq_of,
+    shape_of,
+    shape_text,
+)
+from headrace.aws.session import Session
+from headrace.aws.table import MOST_WRITES, TRIES, Refused, Write, delete, pause, put
+from headrace.engine.faults import point
+from headrace.model.accounts import check_files, check_load, check_staged
+from headrace.model.contract import Contract
+from headrace.model.errors import InfrastructureError, LeaseLost, RevisionRefused
+from headrace.model.loads import (
+    Arrival,
+    Counts,
+    DataFile,
+    Decision,
+    FileKind,
+    Lease,
+    Load,
+    LoadState,
+    Revision,
+    Settlement,
+    Shape,
+    Staged,
+)
+from headrace.model.times import instant_of, text_of
+from headrace.ports import Clock, Queue
+
+MOST_STAGED = MOST_WRITES - 2
+"""Loads of one job: they are staged by one transaction."""
+EARLIER = (LoadState.SEEN, LoadState.STAGED, *STANDS)
+
+
+class DynamoLedger(Hints):
+    """ports.Ledger for one pipeline."""
+
+    def __init__(self, session: Session, table: str, bucket: str, queue: Queue, pipeline: str, clock: Clock) -> None:
+        super().__init__(session, table, bucket, pipeline, clock)
+        self._queue = queue
+        self._shapes: dict[str, Shape] = {}
+
+    # -- arriving ------------------------------------------------------------------------------------------------
+
+    def keep_contract(self, contract: Contract) -> None:
+        """Store what loads will refer to by digest."""
+        at = (f"{self.pipeline}/contract", contract.digest)
+        if self.table.get(at) is not None:
+            return
+        body = zlib.compress(json.dumps(contract.to_dict()).encode())
+        item = {"pk": at[0], "sk": at[1], "contract": body, "at": text_of(self.clock.now())}
+        self.table.put({"pk": "*/pipeline", "sk": self.pipeline})
+        try:
+            self.table.transact([put(item, "attribute_not_exists(#pk)")])
+        except Refused:
+            return  # another process opened the pipeline at this moment
+
+    def pin(self, arrivals: Sequence[Arrival]) -> list[Load]:
+        found: dict[int, Load] = {}
+        head, left = self.log.peek(), dict(enumerate(arrivals))
+        for attempt in range(TRIES):
+            refused = self._pin(left, found)
+            left = {i: a for i, a in left.items() if a.key in refused}
+            if not left:
+                return [head.shown(found[i]) for i in range(len(arrivals))]
+            pause(attempt)
+        raise self._keys.contended(min(a.key for a in left.values()))
+
+    def _pin(self, arrivals: Mapping[int, Arrival], found: dict[int, Load]) -> list[str]:
+        """Pin what is not found yet; returns the keys that another worker changed meanwhile."""
+        before = self._keys.read(a.key for a in arrivals.values())
+        pinning = Pinning(self.pipeline, self.clock.now(), before)
+        found |= {i: pinning.pin(a) for i, a in arrivals.items()}
+        if pinning.born:  # thought through once more, with numbers: most often there is nothing new
+            first = self._keys.number(pinning.born, text_of(self.clock.now()) if pinning.arrived else "")
+            point("ledger.numbered")
+            pinning = Pinning(self.pipeline, self.clock.now(), before, first)
+            found |= {i: pinning.pin(a) for i, a in arrivals.items()}
+        return self._keys.write_all(pinning.changes())
+
+    def earlier_twin(self, load: Load) -> Load | None:
+        """A live load of another key with the same bytes and an earlier place in the order."""
+        head, place = self.log.head(), (load.arrived_at, load.key)
+        alike = [x.load for x in self._keys.alike([load.version])[load.version]]
+        others = [x for x in alike if x.key != load.key and x.state in EARLIER and (x.arrived_at, x.key) < place]
+        return head.shown(min(others, key=lambda x: (x.arrived_at, x.key))) if others else None
+
+    def skip(self, load: str) -> None:
+        """Leave a seen load unread because of its twin."""
+        self._move(load, LoadState.SEEN, lambda kept: kept.moved(LoadState.SKIPPED))
+
+    def take_up(self, load: str) -> Load:
+        """A new load in place of a skipped one, whose twin has gone. What is live, if another worker was faster.
+
+        New, because the old one may have been staged before its twin came: no load is ever staged twice.
+        """
+        key = self.find_load(load).key
+
+        def think(before: KeyLoads) -> Change:
+            old = before.find(load)
+            if old is None or old.load.state is not LoadState.SKIPPED:
+                return Change(before, before.loads)
+            id = f"{self.pipeline}.{self._keys.number(1)}"
+            new = replace(old.load, id=id, state=LoadState.SEEN, counts=Counts(), decided=None)
+            rest = [x for x in before.loads if x is not old]
+            return Change(before, (*rest, Kept(new)), (replace(old.load, state=LoadState.ABANDONED),))
+
+        change = self._keys.change(key, think)
+        if change.born:
+            return change.born[0]
+        version = self.find_load(load).version
+        return [x for x in self.history(key) if x.version == version][-1]
+
+    def _move(self, load: str, state: LoadState, move: Callable[[Kept], Kept]) -> str:
+        """Move a load if it is in that state; returns its key."""
+        key = self.find_load(load).key
+
+        def think(before: KeyLoads) -> Change:
+            moved = (move(x) if x.load.id == load and x.load.state is state else x for x in before.loads)
+            return Change(before, tuple(moved))
+
+        self._keys.change(key, think)
+        return key
+
+    # -- staging -------------------------------------------------------------------------------------------------
+
+    def stage(self, staged: Sequence[Staged], files: Sequence[DataFile], leases: Sequence[Lease]) -> None:
+        check_staged(staged, files)
+        if len(staged) > MOST_STAGED:
+            found = f"a job of {len(staged)} loads is too big to be staged at once"
+            raise InfrastructureError("HR872", self.pipeline, found, f"set `batch_files` to at most {MOST_STAGED}")
+        keys = self._keys.locate(s.load for s in staged)
+        for attempt in range(TRIES):
+            if (missed := self._stage(staged, files, keys)) is not None:
+                break
+            pause(attempt)
+        else:
+            raise self._keys.contended(min(keys.values()))
+        point("ledger.staged")
+        # What was abandoned meanwhile may be just what the store holds: somebody has to look.
+        self._hint(keys[id] for id in missed)
+        self._acknowledge(leases)
+
+    def _stage(self, staged: Sequence[Staged], files: Sequence[DataFile], keys: Mapping[str, str]) -> list[str] | None:
+        """Stage what is still to be staged, all at once; returns what was abandoned, or None if a key moved."""
+        before = self._keys.read(keys.values())
+        kept = {s.load: before[keys[s.load]].find(s.load) for s in staged if s.load in keys}
+        seen = {id for id, x in kept.items() if x is not None and x.load.state is LoadState.SEEN}
+        torn = next((f for f in files if not seen.isdisjoint(f.loads) and not seen.issuperset(f.loads)), None)
+        trash = files if torn is not None else [f for f in files if seen.isdisjoint(f.loads)]
+        self.table.batch_write({"pk": f"{self.pipeline}/trash", "sk": f.path} for f in trash)
+        if torn is not None:  # these files are trash, and known as such
+            raise LeaseLost("HR525", torn.path, "another worker staged part of this batch", "nothing to do")
+        point("ledger.before-stage")
+        if seen:
+            try:
+                self.table.transact(self._staging([s for s in staged if s.load in seen], files, before, keys))
+            except Refused:
+                return None
+        gone = self._keys.find(id for id, x in kept.items() if x is None)
+        return [id for id, x in gone.items() if x.load.state is LoadState.ABANDONED]
+
+    def _staging(
+        self,
+        staged: Sequence[Staged],
+        files: Sequence[DataFile],
+        before: Mapping[str, KeyLoads],
+        keys: Mapping[str, str],
+    ) -> list[Write]:
+        token, now = secrets.token_hex(8), self.clock.now()
+        coming = {s.load: s for s in staged}
+
+        def moved(kept: Kept) -> Kept:
+            s = coming.get(kept.load.id)
+            if s is None:
+                return kept
+            also = {"counts": s.counts, "dialect": s.dialect, "seconds": s.seconds, "staged_at": now}
+            return replace(kept.moved(LoadState.STAGED, **also), attempt=token)
+
+        changes = [Change(before[key], tuple(map(moved, before[key].loads))) for key in {keys[id] for id in coming}]
+        body = {
+            "files": [file_dict(f) for f in files if not coming.keys().isdisjoint(f.loads)],
+            "alerts": [alert_list(alert) for s in staged for alert in s.alerts],
+        }
+        attempt = {"pk": f"{self.pipeline}/attempt", "sk": token, "left": {f"{id} {keys[id]}" for id in coming}}
+        attempt |= self._bodies.keep(f"attempt-{token}", body)
+        return [put(attempt), *(write for change in changes for write in self._keys.writes(change))]
+
+    def bury(self, load: str, cause: str, leases: Sequence[Lease]) -> None:
+        key = self._move(load, LoadState.SEEN, lambda kept: kept.moved(LoadState.DEAD, cause=cause))
+        point("ledger.buried")
+        self._hint([key])
+        self._acknowledge(leases)
+
+    def hint(self, keys: Iterable[str], leases: Sequence[Lease] = ()) -> None:
+        """Ask the publisher to look at keys whose object is gone or in doubt, and acknowledge their events."""
+        self._hint(keys)
+        point("ledger.hinted")
+        self._acknowledge(leases)
+
+    def _acknowledge(self, leases: Sequence[Lease]) -> None:
+        try:
+            self._queue.acknowledge(leases)
+        except LeaseLost:
+            # Somebody else holds the event now and will find this work done. Losing it here would do it twice.
+            pass
+
+    # -- deciding ------------------------------------------------------------------------------------------------
+
+    def pending(self) -> set[str]:
+        """Keys with staged loads that wait for the publisher."""
+        self.log.head()
+        attempts = self.table.query(f"{self.pipeline}/attempt")
+        return {entry.partition(" ")[2] for attempt in attempts for entry in attempt.get("left", ())}
+
+    def live(self, keys: Sequence[str]) -> dict[str, list[Load]]:
+        """Every load of those keys that is not history yet, oldest first."""
+        head = self.log.head()
+        found = self._keys.read(keys)
+        return {key: [head.shown(x.load) for x in live.loads] for key, live in found.items() if live.loads}
+
+    def record(self, decision: Decision) -> None:
+        d, head = decision, self.log.head()
+        if d.number != head.number + 1:
+            raise self.log.refused(f"revision {d.number} is not the next one")
+        check_files(d.fresh)
+        about = self._about([*d.standing, *d.retired, *d.counts, *(x for f in d.fresh for x in f.loads)], d.settlement)
+        step = self._step_of(d.settlement, about, d.reason) | {
+            "number": d.number,
+            "standing": [id for id in d.standing if id in about],
+            "retired": [id for id in d.retired if id in about],
+            "counts": {id: counts_list(counts) for id, counts in d.counts.items()},
+        }
+        step |= self._files_step(d, about)
+        self._decide(head, step, about, self._keep_shape(d.shape))
+
+    def settle(self, settlement: Settlement) -> None:
+        """Record what a look settled without changing any row: no revision is needed."""
+        for attempt in range(TRIES):
+            head, about = self.log.head(), self._about([], settlement)
+            try:
+                self._decide(head, self._step_of(settlement, about, "settle"), about, head.shape)
+                return
+            except RevisionRefused:
+                if self.log.peek().step == head.step or self.log.fence is not None:
+                    raise
+                pause(attempt)
+        raise self.log.refused("others decide all the time")
+
+    def _about(self, loads: Iterable[str], s: Settlement) -> dict[str, KeyLoads]:
+        """The keys of everything that a step is about, as they are, by load."""
+        ids = dict.fromkeys([*loads, *s.abandoned, *s.skipped, *s.stale, *s.recovered])
+        keys = self._keys.locate(ids)
+        found = self._keys.read(keys.values())
+        return {id: found[key] for id, key in keys.items()}
+
+    def _step_of(self, s: Settlement, about: Mapping[str, KeyLoads], reason: str) -> dict[str, Any]:
+        """A step without any revision in it."""
+        lists = {name: list(getattr(s, name)) for name in ("abandoned", "skipped", "stale", "recovered")}
+        none: dict[str, list[str]] = {n: [] for n in ("standing", "retired", "added", "removed", "adopted", "doomed")}
+        return {
+            "number": None,
+            "at": text_of(self.clock.now()),
+            "reason": reason,
+            "keys": {id: found.key for id, found in about.items()},
+            "counts": {},
+            **none,
+            **lists,
+            "forgotten": dict(s.forgotten),
+            "alerts": [alert_list(alert) for alert in s.alerts],
+        }
+
+    def _files_step(self, d: Decision, about: Mapping[str, KeyLoads]) -> dict[str, Any]:
+        """The files of a step, each whole: what is applied later needs to ask nothing."""
+        tokens = {x.attempt for found in about.values() for x in found.loads if x.attempt}
+        staged = self._staged_files(tokens) if d.adopted or d.doomed or d.standing else {}
+        standing = self._files() if d.removed else {}
+        added = [*d.fresh, *(staged[path][1] for path in d.adopted if path in staged)]
+        attempts = {str(item["sk"]): item for item, _ in staged.values()}
+        alerts = [a for item in attempts.values() for a in self._bodies.read(item)["alerts"] if a[1] in d.standing]
+        return {
+            "added": [file_dict(file) for file in added],
+            "removed": [[file_dict(standing[p][0]), standing[p][1]] for p in d.removed if p in standing],
+            "adopted": list(d.adopted),
+            "doomed": list(d.doomed),
+            "alerts": [*alerts, *(alert_list(alert) for alert in d.settlement.alerts)],
+        }
+
+    def _decide(self, head: Head, step: dict[str, Any], about: Mapping[str, KeyLoads], shape: str) -> None:
+        """Check that a step adds up and record it."""
+        changes = [advance(before, step) for before in {x.key: x for x in about.values()}.values()]
+        after = {x.load.id: x.load for change in changes for x in change.after}
+        self._check_accounts(step, after)
+        before = (x.load for change in changes for x in change.before.loads)
+        totals = head.totals.plus(Totals.of(after.values())).plus(Totals.of(before), -1)
+        self.log.commit(head, step, totals, shape)
+
+    def _check_accounts(self, step: Mapping[str, Any], after: Mapping[str, Load]) -> None:
+        """What stands from now on: the counts of each of these loads are the rows in its files."""
+        added = [file_of(raw) for raw in step["added"]]
+        concerned = {*step["standing"], *step["counts"], *(id for f in added for id in f.loads)}
+        concerned = {id for id in concerned if id in after and after[id].state in STANDS}
+        removed = {raw["path"] for raw, _ in step["removed"]}
+        known = self._files() if removed or concerned - set(step["standing"]) else {}
+        held: dict[str, Counter[FileKind]] = {id: Counter() for id in concerned}
+        for file in [*added, *(f for path, (f, _) in known.items() if path not in removed)]:
+            for id in concerned.intersection(file.loads):
+                held[id][file.kind] += file.loads[id]
+        for id in sorted(concerned):
+            check_load(id, after[id].counts, held[id])
+
+    def _keep_shape(self, shape: Shape) -> str:
+        """Store a shape under a name that only it has."""
+        text = shape_text(shape)
+        name = hashlib.sha256(text.encode()).hexdigest()[:24]
+        if name != self.log.peek().shape:
+            self.table.put({"pk": f"{self.pipeline}/shape", "sk": name, "shape": zlib.compress(text.encode())})
+        return name
+
+    def mark(self, sink: str, number: int) -> None:
+        """Remember what a sink said of itself. It holds this pipeline's rows now, whosever they were before."""
+        self.table.put({"pk": "*/sink", "sk": sink, "pipeline": self.pipeline, "number": number})
+
+    def forget_sink(self, sink: str) -> None:
+        """A sink that the definition no longer has holds nothing back; if it returns it is filled as a new one."""
+        try:
+            self.table.transact([delete(("*/sink", sink), "#pipeline = :mine", mine=self.pipeline)])
+        except Refused:
+            return  # it is another's, or nobody's
+
+    def stand(self, number: int) -> None:
+        """Every sink is at `number` or beyond: its loads stand, and messages about them may go out.
+
+        What was to be said of a load that never came to stand, or does so no more, is dropped.
+        """
+        head = self.log.head()
+        if number > head.stood:
+            less = "attribute_not_exists(#stood) OR #stood < :number"
+            try:
+                self.table.update(self.log.at, "SET #stood = :number", less, number=number)
+            except Refused:
+                pass  # another publisher said so already, or more
+        self._outbox.release(self._loads)
+
+    # -- what sinks and engines read ------------------------------------------------------------------------------
+
+    def head(self) -> int:
+        return self.log.head().number
+
+    def shape(self, number: int | None = None) -> Shape | None:
+        """The tables' shape after that revision; None before the first."""
+        head = self.log.head()
+        name = head.shape
+        if number is not None and number != head.number:
+            item = self.table.get((f"{self.pipeline}/revision", padded(number)))
+            name = str(item["shape"]) if item else ""
+        return self._shape(name) if name else None
+
+    def _shape(self, name: str) -> Shape:
+        if name not in self._shapes:
+            item = self.table.get((f"{self.pipeline}/shape", name))
+            assert item is not None, f"a revision names shape {name}"
+            self._shapes[name] = shape_of(zlib.decompress(item["shape"]).decode())
+        return self._shapes[name]
+
+    def revision(self, number: int) -> Revision:
+        self.log.head()
+        step, shape = self._step(number), self.shape(number)
+        assert shape is not None, f"revision {number} has a shape"
+        added, removed = [file_of(x) for x in step["added"]], [file_of(x) for x, _ in step["removed"]]
+        return Revision(
+            pipeline=self.pipeline,
+            number=number,
+            at=instant_of(step["at"]),
+            reason=step["reason"],
+            added=tuple(file for file in added if file.kind == "data"),
+            removed=tuple(file for file in removed if file.kind == "data"),
+            columns=shape.columns,
+            standing=tuple(sorted(step["standing"], key=seq_of)),
+            retired=tuple(sorted(step["retired"], key=seq_of)),
+        )
