@@ -1,4 +1,4 @@
-"""What a folder has of its own as a landing place: links, mounts, permissions, disks. The contract is in tests/ports."""
+"""What a folder has of its own as a landing place: links, mounts, permissions, disks. tests/ports has the contract."""
 
 from __future__ import annotations
 

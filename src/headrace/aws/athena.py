@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from headrace.aws.session import Session
 from headrace.model.errors import UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 POLL = 0.3
 """Seconds between looks at a query that runs."""
@@ -65,6 +66,8 @@ def _wait(client: Any, id: str) -> None:
 
 
 def _rows(client: Any, id: str) -> pa.Table:
+    import pyarrow as pa
+
     names: list[str] = []
     kinds: list[str] = []
     columns: list[list[Any]] = []
