@@ -480,7 +480,8 @@ class Writer(Protocol):
         """Take `removed` out and put `added` in, with the revision's number, all at once.
 
         Applying a number that is already there changes nothing; one that is not the next raises InfrastructureError
-        (HR512). After a crash at any instant the sink is at the old number or at the new one, whole.
+        (HR512). After a crash at any instant the sink is at the old number or at the new one, whole; or, where the
+        store cannot take a revision at once (DynamoDB), at the old number, and applying it again completes it.
         """
         ...
 

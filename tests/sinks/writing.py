@@ -12,15 +12,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from headrace.aws.keyed import DynamoWriter
 from headrace.local.catalog import SqliteCatalog
 from headrace.local.folder import LocalFolder
 from headrace.local.keyed import KeyedWriter
 from headrace.sinks.lake import LakeWriter
+from sinks.base_files import COLUMNS
+from sinks.dynamo import open_dynamo
 
 KEY = ("asset", "seen")
 PARTITIONS = (("year", "INTEGER", "year(seen)"),)
 
-AnyWriter = KeyedWriter | LakeWriter
+AnyWriter = KeyedWriter | LakeWriter | DynamoWriter
 
 
 def local_lake(root: Path, partitions: Sequence[tuple[str, str]] = (), **given: Any) -> LakeWriter:
@@ -31,6 +34,8 @@ def local_lake(root: Path, partitions: Sequence[tuple[str, str]] = (), **given: 
 def open_writer(kind: str, root: Path) -> AnyWriter:
     if kind == "lake":
         return local_lake(root, [(n, t) for n, t, _ in PARTITIONS], key=KEY, grace_seconds=0)
+    if kind == "dynamo":
+        return open_dynamo(root, KEY, COLUMNS)
     return KeyedWriter(root, root / "keyed" / "t.db", "t", KEY)
 
 

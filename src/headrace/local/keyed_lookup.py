@@ -17,15 +17,8 @@ from typing import Any
 from headrace.local.keyed_layout import Layout, reader_of
 from headrace.model.contract import LINEAGE
 from headrace.model.errors import InfrastructureError, UsageError
-from headrace.sinks.keyed import AFTER, escaped, quoted
-
-_TIMES = ("TIMESTAMP", "TIMESTAMPTZ")
-
-
-def missing_table(table: str, number: int) -> InfrastructureError:
-    """HR533: a keyed table that the ledger knows at `number` holds nothing at all."""
-    found = f"is missing or empty, while the ledger is at revision {number}"
-    return InfrastructureError("HR533", f"keyed table {table!r}", found, f"headrace rebuild {table}")
+from headrace.sinks.keyed import missing_table, quoted
+from headrace.sinks.keyed_bounds import conditions
 
 
 class KeyedLookup:
@@ -177,65 +170,7 @@ def _conditions(
 ) -> tuple[str, list[Any]]:
     """The WHERE clause over `items i`, with its values."""
     parts, values = [f"i.{quoted(layout.partition)} = ?"], [layout.key.encode_partition(key)]
-    given = [bound for bound in (at, begins_with, start, end) if bound is not None]
-    if not given:
-        return parts[0], values
-    if layout.sort is None:
-        raise UsageError(
-            "HR722", "sort key", "this table's key is one column, it has no sort key", "give the key alone"
-        )
-    sort = f"i.{quoted(layout.sort)}"
-    if at is not None:
-        parts.append(f"{sort} = ?")
-        values.append(layout.key.encode_sort(_tuple(at)))
-    if begins_with:
-        prefix = _prefix(layout, begins_with)
-        parts += [f"{sort} >= ?", f"{sort} < ?"]
-        values += [prefix, _beyond(prefix)]
-    if start is not None:
-        parts.append(f"{sort} >= ?")
-        values.append(_bound(layout, start, last=False))
-    if end is not None:
-        parts.append(f"{sort} {'<=' if len(layout.key.sort) == 1 else '<'} ?")
-        values.append(_bound(layout, end, last=True))
+    for operator, value in conditions(layout.key, at, begins_with, start, end):
+        parts.append(f"i.{quoted(layout.sort or layout.partition)} {operator} ?")
+        values.append(value)
     return " AND ".join(parts), values
-
-
-def _tuple(value: Any) -> tuple[Any, ...]:
-    return tuple(value) if isinstance(value, list | tuple) else (value,)
-
-
-def _bound(layout: Layout, value: Any, *, last: bool) -> int | str:
-    """A bound that includes `value`: in a joined key, the upper one is the least text beyond its leading values."""
-    values = _tuple(value)
-    if len(layout.key.sort) == 1:
-        return layout.key.encode_sort(values)
-    if len(values) > len(layout.key.sort):
-        raise UsageError("HR722", "sort key", f"{len(values)} values for {len(layout.key.sort)} columns")
-    if len(values) == len(layout.key.sort):
-        whole = layout.key.encode_sort(values)
-        return f"{whole}\x00" if last else whole
-    prefix = layout.key.encode_prefix(values)
-    return prefix[:-1] + AFTER if last else prefix
-
-
-def _prefix(layout: Layout, text: str) -> str:
-    """What the sort keys meant by `begins_with` begin with."""
-    first = layout.key.sort[0]
-    if first.type in _TIMES:
-        return text.replace(" ", "T", 1)
-    if first.type == "VARCHAR":
-        return text if len(layout.key.sort) == 1 else escaped(text)
-    if first.type in ("DATE", "UUID"):
-        return text
-    found = f"a {first.type.lower()} has no beginning"
-    raise UsageError("HR722", f"begins_with on {first.name!r}", found, "use --from and --to (in Python: start and end)")
-
-
-def _beyond(prefix: str) -> str:
-    """The least text above everything that begins with `prefix`, by code points."""
-    kept = prefix.rstrip(chr(0x10FFFF))
-    if not kept:
-        return prefix + chr(0x10FFFF) * 1024  # longer than any sort key
-    point = ord(kept[-1]) + 1
-    return kept[:-1] + chr(0xE000 if point == 0xD800 else point)

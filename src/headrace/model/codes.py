@@ -354,6 +354,27 @@ CODES: dict[str, str] = {
     "HR840": "After a destroy something of the stack was still there, or could not be told to be its own.",
     "HR844": "The stack is not deployed in this account and region.",
     "HR845": "CloudFormation was at work for longer than an hour. The same command again waits on.",
+    "HR850": (
+        "Another writer holds the keyed table in DynamoDB and may be alive, or requests of one that died may still "
+        "arrive. Nothing was written; it is tried again until the other's lease has run out, in some minutes."
+    ),
+    "HR851": (
+        "Another writer took the keyed table in DynamoDB over from this one, which changed nothing since. It is tried "
+        "again from what the table says now."
+    ),
+    "HR852": (
+        "DynamoDB did not take all items within the time, because it throttles. What was taken is marked, and the rest "
+        "is tried again. A new on-demand table takes 4,000 items/s and doubles that within half an hour."
+    ),
+    "HR853": (
+        "A keyed table is missing in DynamoDB, or its keys or indexes are not those of the definition. `headrace plan` "
+        "tells the difference, `headrace deploy` makes it so."
+    ),
+    "HR854": "A keyed table in DynamoDB was written by a newer Headrace. Upgrade this one.",
+    "HR855": (
+        "DuckDB or the disk failed while rows of the base were read for a keyed table in DynamoDB. It is tried again, "
+        "from the last mark on."
+    ),
     "HR860": "The Glue database of the lake's tables is not there. `headrace deploy` makes it.",
     "HR861": (
         "The Glue database has a table of the sink's name that is no Iceberg table, so it is not ours to change. "

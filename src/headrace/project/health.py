@@ -19,12 +19,12 @@ from headrace.engine.base import base_lost
 from headrace.engine.home import Home
 from headrace.engine.publish import blocked
 from headrace.engine.settings import Settings
-from headrace.local.keyed_lookup import missing_table
 from headrace.model.errors import HeadraceError
 from headrace.model.loads import Counts, FileKind
 from headrace.model.pipeline import Keyed
 from headrace.model.words import count
 from headrace.project.results import PipelineStatus
+from headrace.sinks.keyed import missing_table
 
 
 def pipeline_status(home: Home) -> PipelineStatus:

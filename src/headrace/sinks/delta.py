@@ -17,8 +17,15 @@ ORIGIN = ("_load_id", "_source_file", "_source_row")
 """Where a row comes from. Equal origins mean the same row: only its file changed (compaction, a contest elsewhere)."""
 
 
-def rows_of(root: Path, files: Sequence[DataFile], columns: Sequence[tuple[str, str]]) -> str:
-    """A subquery over the rows of `files` with exactly `columns` and the lineage; what an older file lacks is null."""
+Span = tuple[int, int]
+"""The first row of a file that is meant, and the first behind it that is not."""
+
+
+def rows_of(root: Path, files: Sequence[DataFile], columns: Sequence[tuple[str, str]], span: Span | None = None) -> str:
+    """A subquery over the rows of `files` with exactly `columns` and the lineage; what an older file lacks is null.
+
+    `span` takes a part of the only file: row groups outside it are not read.
+    """
     wanted = (*columns, *LINEAGE)
     empty = ", ".join(f"NULL::{kind} AS {quoted(name)}" for name, kind in wanted)
     typed = ", ".join(f"{quoted(name)}::{kind} AS {quoted(name)}" for name, kind in wanted)
@@ -27,17 +34,33 @@ def rows_of(root: Path, files: Sequence[DataFile], columns: Sequence[tuple[str, 
     paths = ", ".join(_literal(str(root / f.path)) for f in files)
     union = f", union_by_name = {'true' if len(files) > 1 else 'false'}"
     found = f"read_parquet([{paths}], hive_partitioning = false{union})"
+    if span is not None:
+        found = (
+            f"{found[:-1]}, file_row_number = true) WHERE file_row_number >= {span[0]} AND file_row_number < {span[1]}"
+        )
     return f"(SELECT {typed} FROM (SELECT {empty} WHERE false UNION ALL BY NAME SELECT * FROM {found}))"
 
 
-def gone(root: Path, added: Sequence[DataFile], removed: Sequence[DataFile], columns: Sequence[tuple[str, str]]) -> str:
-    """The rows of `removed` that `added` does not hold again."""
-    return _without(rows_of(root, removed, columns), rows_of(root, added, columns) if added else None)
+def gone(
+    root: Path,
+    added: Sequence[DataFile],
+    removed: Sequence[DataFile],
+    columns: Sequence[tuple[str, str]],
+    span: Span | None = None,
+) -> str:
+    """The rows of `removed`, or of a span of it, that `added` does not hold again."""
+    return _without(rows_of(root, removed, columns, span), rows_of(root, added, columns) if added else None)
 
 
-def come(root: Path, added: Sequence[DataFile], removed: Sequence[DataFile], columns: Sequence[tuple[str, str]]) -> str:
-    """The rows of `added` that `removed` did not hold already."""
-    return _without(rows_of(root, added, columns), rows_of(root, removed, columns) if removed else None)
+def come(
+    root: Path,
+    added: Sequence[DataFile],
+    removed: Sequence[DataFile],
+    columns: Sequence[tuple[str, str]],
+    span: Span | None = None,
+) -> str:
+    """The rows of `added`, or of a span of it, that `removed` did not hold already."""
+    return _without(rows_of(root, added, columns, span), rows_of(root, removed, columns) if removed else None)
 
 
 def _without(rows: str, others: str | None) -> str:

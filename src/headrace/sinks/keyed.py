@@ -19,7 +19,7 @@ from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
 
-from headrace.model.errors import DefinitionError, UsageError
+from headrace.model.errors import DefinitionError, InfrastructureError, UsageError
 
 SEPARATOR = "\x01"
 """Ends each part of a joined key: lower than any character that an escaped part can hold, so prefixes sort first."""
@@ -266,3 +266,9 @@ def _decimal(value: Any, part: Part) -> Decimal:
 def quoted(name: str) -> str:
     """A name as SQL writes it."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def missing_table(table: str, number: int) -> InfrastructureError:
+    """HR533: a keyed table that the ledger knows at `number` holds nothing at all."""
+    found = f"is missing or empty, while the ledger is at revision {number}"
+    return InfrastructureError("HR533", f"keyed table {table!r}", found, f"headrace rebuild {table}")
