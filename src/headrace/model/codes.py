@@ -329,6 +329,41 @@ CODES: dict[str, str] = {
     ),
     "HR817": "The publish function was called with something to do that it does not know. The message says with what.",
     "HR818": "A function of the stack failed at what it was asked. `headrace logs` has what went before.",
+    "HR820": "Functions run on x86_64 or arm64. Set `architecture` of the target to one of them.",
+    "HR821": (
+        "The libraries of the functions are not all in this user's cache, and the package index cannot be reached. Go "
+        "online once, or name an index that can be reached, as for any use of pip."
+    ),
+    "HR822": "Packaging the functions needs pip, which fetches their libraries: `python -m ensurepip`, or install uv.",
+    "HR823": (
+        "A library's bytes are not those that Headrace, or the project's requirements.txt, is locked to. Nothing was "
+        "packaged. The package index, or something in between, gives other files: find out why before you deploy."
+    ),
+    "HR824": (
+        "pip could not bring a library for the functions, for the reason given. They run Python 3.12 on Linux: a "
+        "library needs a wheel for that."
+    ),
+    "HR825": (
+        "Each line of the project's requirements.txt pins one version by its hashes, so that what is deployed is what "
+        "was tried: `uv pip compile --python-version 3.12 --generate-hashes` writes it so, with what a library "
+        "needs itself."
+    ),
+    "HR826": (
+        "The project's requirements.txt wants another version of a library that Headrace itself needs. A function "
+        "holds one: pin the one that the message names."
+    ),
+    "HR827": (
+        "The Python 3.12 that should compile the functions' modules does not work. Name another by HEADRACE_PYTHON312. "
+        "Without any the functions work too, and take longer to start."
+    ),
+    "HR828": (
+        "A module of the project has the name of a library that the functions need, and would be taken for it. Rename "
+        "it."
+    ),
+    "HR829": (
+        "The package of a function cannot be made: it is larger than the 250 MB that Lambda takes, or the disk refused "
+        "it."
+    ),
     "HR832": (
         "A bucket's name is somebody else's: names of buckets are the whole world's. Give another name in the "
         "target's table."

@@ -1,0 +1,294 @@
+"""What Lambda gets: the same bytes from everybody, no secret, small, quick to start, and it works there."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+import zstandard
+
+from aws_home.packages import CANARY, SOURCE, bare, built, library, project, python312, unpacked, writable
+from formats.reading import workbook
+from headrace.aws import contents, wheels
+from headrace.aws.bytecode import name_of
+from headrace.aws.package import Package
+from headrace.aws.wheels import Wheel
+from headrace.model.codes import CODES
+from headrace.model.errors import DefinitionError, InfrastructureError
+
+ROLES = ("ingest", "publish")
+GOALS = {"ingest": 1.5, "publish": 3.0}
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Package]:
+    folder = project(tmp_path_factory.mktemp("project"))
+    into = tmp_path_factory.mktemp("packages")
+    return {role: built(folder, role, into) for role in ROLES}
+
+
+@pytest.fixture(scope="module")
+def code(packages: dict[str, Package], tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+    """Both packages as folders that nobody may write to."""
+    folders = {role: unpacked(made, tmp_path_factory.mktemp(role) / "task") for role, made in packages.items()}
+    yield folders
+    for folder in folders.values():
+        writable(folder)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache that has the wheels already and nothing else, so that all is made anew."""
+    usual, own = wheels.cache_folder(), tmp_path / "cache"
+    own.mkdir()
+    (usual / "wheels").mkdir(parents=True, exist_ok=True)
+    (own / "wheels").symlink_to(usual / "wheels")
+    monkeypatch.setenv("HEADRACE_CACHE", str(own))
+    return own
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only place that pip may look at: a folder."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_two_people_get_the_same_bytes(role: str, packages: dict[str, Package], tmp_path: Path, cache: Path) -> None:
+    folder = project(tmp_path / "elsewhere" / "of another name")
+    for path in folder.rglob("*"):
+        os.utime(path, (1, 1))
+    before = os.umask(0o077)
+    try:
+        again = built(folder, role, tmp_path / "packages")
+    finally:
+        os.umask(before)
+    assert again.sha256 == packages[role].sha256
+    assert again.sha256 == wheels.digest_of(again.path)
+    assert (cache / "libraries").is_dir()  # nothing was taken from the first one's
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("architecture", ["x86_64", "arm64"])
+def test_a_package_is_small_enough_for_lambda(role: str, architecture: str, tmp_path: Path) -> None:
+    made = built(project(tmp_path / "p"), role, tmp_path / "packages", architecture)
+    with zipfile.ZipFile(made.path) as opened:
+        assert opened.testzip() is None
+        assert made.unzipped_bytes == sum(info.file_size for info in opened.infolist()) < 250 * 2**20
+        assert made.files == tuple(opened.namelist()) == tuple(sorted(opened.namelist()))
+        machine = {"x86_64": "aarch64", "arm64": "x86_64"}[architecture]
+        assert not [name for name in made.files if name.endswith(".so") and machine in name]
+
+
+def test_no_secret_and_nothing_of_the_project_that_no_definition_imports_is_in_a_package(
+    packages: dict[str, Package],
+) -> None:
+    for made in packages.values():
+        with zipfile.ZipFile(made.path) as opened:
+            own = ("helpers", "pipelines.py", "headrace.toml", "notes.py")
+            assert {name for name in made.files if name.split("/")[0] in own} == {
+                "headrace.toml",
+                "pipelines.py",
+                "helpers/__init__.py",
+                "helpers/doubling.py",
+                *(name_of(n) for n in ("helpers/__init__.py", "helpers/doubling.py") if made.bytecode),
+            }
+            assert not [name for name in made.files if CANARY.encode() in opened.read(name)]
+            assert not [name for name in made.files if name.split("/")[0] in ("tests", ".git", ".env", ".headrace")]
+            said = opened.read("headrace.toml").decode()
+    assert 'stack = "rows"' in said and 'child_timeout = "4 min"' in said and "local" not in said
+
+
+def test_a_package_has_what_its_function_needs_and_no_library_of_the_other(packages: dict[str, Package]) -> None:
+    tops = {role: {name.split("/")[0].split(".")[0] for name in made.files} for role, made in packages.items()}
+    assert {"duckdb", "pyarrow", "fastexcel", "botocore", "tzdata", "headrace"} <= tops["ingest"]
+    assert not {"pyiceberg", "pydantic", "sqlglot", "rich", "boto3", "watchfiles", "pip"} & tops["ingest"]
+    assert {"duckdb", "pyiceberg", "botocore", "tzdata", "headrace"} <= tops["publish"]
+    assert not {"pyarrow", "fastexcel", "sqlglot", "rich", "boto3", "hive_metastore"} & tops["publish"]
+    for made in packages.values():
+        services = {n.split("/")[2] for n in made.files if n.startswith("botocore/data/") and n.count("/") > 2}
+        assert services == set(contents.SERVICES)
+        assert not [n for n in made.files if n.endswith(("RECORD", ".pyi", ".pxd", ".h")) or "/tests/" in n]
+        assert not [n for n in made.files if n.startswith(("headrace/cli", "headrace/local", "headrace/server"))]
+
+
+def test_every_entry_of_a_zip_is_of_one_date_and_one_mode(packages: dict[str, Package]) -> None:
+    for made in packages.values():
+        with zipfile.ZipFile(made.path) as opened:
+            assert {(i.date_time, i.external_attr >> 16) for i in opened.infolist()} == {
+                ((1980, 1, 1, 0, 0, 0), 0o100644)
+            }
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_function_starts_in_time_and_from_its_package_alone(role: str, code: dict[str, Path], tmp_path: Path) -> None:
+    python = python312()
+    runs = [bare(python, "import", code[role], *contents.ENTRIES[role][1:], work=tmp_path) for _ in range(3)]
+    print(role, [(f"{run['wall']:.2f} s", f"{run['cpu']:.2f} CPU s") for run in runs])
+    assert min(run["cpu"] for run in runs) <= GOALS[role]
+    assert ("pyarrow" in runs[0]["loaded"]) is False or role == "ingest"
+
+
+def files(into: Path) -> set[str]:
+    """One file of each format, all with keys of their own but two."""
+    into.mkdir(parents=True)
+    text = {n: f"k,v\n{n},{n}\n99,{n}\n".encode() for n in range(1, 10)}
+    (into / "1.csv").write_bytes(text[1])
+    (into / "2.csv.gz").write_bytes(gzip.compress(text[2]))
+    (into / "3.csv.zst").write_bytes(zstandard.compress(text[3]))
+    with zipfile.ZipFile(into / "4.zip", "w") as made:
+        made.writestr("a.csv", text[4])
+    (into / "5.json").write_text(json.dumps([{"k": 5, "v": 5}, {"k": 99, "v": 5}]))
+    (into / "6.jsonl").write_text('{"k": 6, "v": 6}\n{"k": 99, "v": 6}\n')
+    duckdb.sql(f"copy (select unnest([7, 99]) as k, 7 as v) to '{into / '7.parquet'}' (format parquet)")
+    (into / "8.xlsx").write_bytes(workbook([["k", "v"], [8, 8], [99, 8]]))
+    (into / "9.csv").write_bytes("k,v,r\xe9gion\n9,9,\xeele\n99,9,\xe0\n".encode("latin-1"))
+    return {f"in/{path.name}" for path in into.iterdir()}
+
+
+def test_every_format_is_read_and_published_by_the_packages_where_only_tmp_can_be_written(
+    code: dict[str, Path], tmp_path: Path
+) -> None:
+    python = python312()
+    keys = files(tmp_path / "root" / "landing" / "in")
+    staged = bare(python, "ingest", code["ingest"], SOURCE, tmp_path, work=tmp_path)
+    assert {(key, state, cause) for key, state, cause in staged["loads"]} == {(key, "staged", "") for key in keys}
+    stands = bare(python, "publish", code["publish"], SOURCE, tmp_path, work=tmp_path)
+    assert {(key, state) for key, state, _ in stands["loads"]} == {(key, "standing") for key in keys}
+    assert "pyarrow" not in stands["loaded"]
+    rows = duckdb.execute("select k, v from read_parquet($1) where k < 99 order by k", [stands["files"]]).fetchall()
+    assert rows == [(n, 2 * n) for n in range(1, 10)]  # the step, with PyArrow's functions, doubled them
+    assert duckdb.execute("select count(*) from read_parquet($1)", [stands["files"]]).fetchone() == (10,)
+
+
+def test_unchanged_inputs_are_not_packaged_again_and_changed_ones_are(tmp_path: Path) -> None:
+    folder, into = project(tmp_path / "p"), tmp_path / "packages"
+    first = built(folder, "publish", into)
+    written = first.path.stat().st_mtime_ns
+    began = time.process_time()
+    again = built(folder, "publish", into)
+    assert time.process_time() - began < 0.1
+    assert again == first and again.path.stat().st_mtime_ns == written
+    (folder / "readings.csv").write_text("not a part of it")
+    assert built(folder, "publish", into).path.stat().st_mtime_ns == written
+    (folder / "helpers" / "doubling.py").write_text("def doubled(table):\n    return table\n")
+    assert built(folder, "publish", into).sha256 != first.sha256
+
+
+def test_a_zip_that_was_touched_is_made_again(tmp_path: Path) -> None:
+    folder, into = project(tmp_path / "p"), tmp_path / "packages"
+    first = built(folder, "publish", into)
+    with first.path.open("ab") as out:
+        out.write(b"more")
+    assert built(folder, "publish", into).sha256 == first.sha256 == wheels.digest_of(first.path)
+
+
+def test_a_library_of_the_projects_own_comes_along_pinned_and_hashed(tmp_path: Path, index: Path, cache: Path) -> None:
+    folder, digest = project(tmp_path / "p"), library(index)
+    (folder / "requirements.txt").write_text(f"# own\nlittlelib==1.0 \\\n    --hash=sha256:{digest}\n")
+    made = built(folder, "publish", tmp_path / "packages")
+    assert {"littlelib/__init__.py", "littlelib-1.0.dist-info/METADATA"} <= set(made.files)
+    assert "littlelib-1.0.dist-info/RECORD" not in made.files
+
+
+def test_other_bytes_than_those_that_were_locked_are_refused(tmp_path: Path, index: Path) -> None:
+    locked = Wheel("littlelib", "1.0", (library(index),))
+    library(index, "ANSWER = 'something else'\n")
+    with pytest.raises(InfrastructureError, match="HR823 littlelib==1.0: the index gives other bytes"):
+        wheels.fetch([locked], "x86_64", tmp_path / "cache")
+    assert not list((tmp_path / "cache").rglob("*.whl"))
+
+
+def test_a_damaged_wheel_of_the_cache_is_fetched_again(tmp_path: Path, index: Path) -> None:
+    locked = Wheel("littlelib", "1.0", (library(index),))
+    kept = wheels.fetch([locked], "x86_64", tmp_path / "cache")["littlelib"]
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-1])
+    assert wheels.fetch([locked], "x86_64", tmp_path / "cache")["littlelib"].read_bytes() == whole
+
+
+def test_an_index_that_does_not_have_it_and_one_that_does_not_answer_are_told_apart(
+    tmp_path: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = Wheel("littlelib", "1.0", ("0" * 64,))
+    with pytest.raises(InfrastructureError, match="HR824 package: No matching distribution found for littlelib==1.0"):
+        wheels.fetch([locked], "x86_64", tmp_path / "cache")
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.delenv("PIP_FIND_LINKS")
+    monkeypatch.setenv("PIP_INDEX_URL", f"http://somebody:{CANARY}@127.0.0.1:9/simple")
+    with pytest.raises(InfrastructureError, match="HR821 package: the package index cannot be reached") as told:
+        wheels.fetch([locked], "x86_64", tmp_path / "cache")
+    assert CANARY not in str(told.value)
+
+
+def test_without_pip_it_says_so(tmp_path: Path) -> None:
+    script = (
+        f"import sys; sys.path.insert(0, {str(SOURCE.parent)!r})\n"
+        "from pathlib import Path\n"
+        "from headrace.aws import wheels\n"
+        f"wheels.fetch([wheels.Wheel('littlelib', '1.0', ('0' * 64,))], 'x86_64', Path({str(tmp_path)!r}))\n"
+    )
+    command = [sys.executable, "-I", "-S", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, env={"PATH": str(tmp_path)})
+    assert done.returncode == 1 and "HR822 package: there is no pip here" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("pandas", "HR825", "'pandas' is not `name==version --hash"),
+        ("pandas>=2 --hash=sha256:" + "0" * 64, "HR825", "is not `name==version --hash"),
+        ("pandas==2.2.0", "HR825", "is not `name==version --hash"),
+        ("-r other.txt", "HR825", "'-r other.txt' is not"),
+        ("duckdb==1.0.0 --hash=sha256:" + "0" * 64, "HR826", "duckdb 1.0.0, and Headrace is locked to"),
+    ],
+)
+def test_requirements_that_are_not_pinned_or_not_ours_are_refused(
+    line: str, code: str, said: str, tmp_path: Path
+) -> None:
+    folder = project(tmp_path / "p")
+    (folder / "requirements.txt").write_text(f"{line}\n")
+    with pytest.raises(DefinitionError, match=f"{code} requirements.txt: .*{said}"):
+        built(folder, "ingest", tmp_path / "packages")
+
+
+def test_a_module_with_a_librarys_name_is_refused(tmp_path: Path) -> None:
+    folder = project(tmp_path / "p")
+    (folder / "duckdb.py").write_text("")
+    (folder / "pipelines.py").write_text("import duckdb\n")
+    with pytest.raises(DefinitionError, match=r"HR828 duckdb\.py: 'duckdb' is the name of a library"):
+        built(folder, "ingest", tmp_path / "packages")
+
+
+def test_an_architecture_that_lambda_does_not_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DefinitionError, match="HR820 architecture: 'riscv64'; use one of x86_64, arm64"):
+        built(project(tmp_path / "p"), "ingest", tmp_path / "packages", "riscv64")
+
+
+@pytest.mark.parametrize("architecture", ["x86_64", "arm64"])
+def test_the_lock_has_every_library_of_both_functions_at_the_projects_own_versions(architecture: str) -> None:
+    locked = wheels.locked(wheels.architecture(architecture))
+    assert {name for names in contents.LIBRARIES.values() for name in names} <= set(locked)
+    said = (SOURCE.parent.parent / "constraints.txt").read_text("utf-8").splitlines()
+    versions = {line.split("==")[0]: line.split("==")[1].split()[0] for line in said if "==" in line}
+    assert {name: wheel.version for name, wheel in locked.items() if name in versions} == {
+        name: version for name, version in versions.items() if name in locked
+    }
+
+
+def test_every_code_of_packaging_is_explained() -> None:
+    assert {f"HR{n}" for n in range(820, 830)} <= set(CODES)
