@@ -20,17 +20,22 @@ PROJECT = "small"
 ACCOUNT = "000000000000"
 
 
+TABLES = {
+    "readings": {"pipeline": "lv", "kind": "keyed", "key": ["id"]},
+    "data": {"pipeline": "lv", "kind": "lake", "partitions": ["year(at)"]},
+}
+
+
 def sub(text: str) -> dict[str, str]:
     return {"Fn::Sub": text}
 
 
-def held(kind: str, properties: Mapping[str, Any], **about: Any) -> dict[str, Any]:
+def held(kind: str, properties: Mapping[str, Any]) -> dict[str, Any]:
     """A resource that outlives its stack."""
     return {
         "Type": kind,
         "DeletionPolicy": "Retain",
         "UpdateReplacePolicy": "Retain",
-        "Metadata": {"Headrace": about},
         "Properties": dict(properties),
     }
 
@@ -82,7 +87,6 @@ def template(stack: str) -> dict[str, Any]:
                     "VersioningConfiguration": {"Status": "Enabled"},
                     "Tags": [{"Key": STACK_TAG, "Value": stack}],  # MiniStack hands no tags of a stack on to buckets
                 },
-                holds="landing",
             ),
             "Readings": held(
                 "AWS::DynamoDB::Table",
@@ -92,9 +96,6 @@ def template(stack: str) -> dict[str, Any]:
                     "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
                     "KeySchema": key,
                 },
-                holds="keyed",
-                table="readings",
-                key=["id"],
             ),
             "Events": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": names.queue("lv", "events")}},
             "IngestRole": {"Type": "AWS::IAM::Role", "Properties": role},
@@ -112,6 +113,7 @@ def template(stack: str) -> dict[str, Any]:
                 },
             },
         },
+        "Metadata": {"Headrace": {"tables": TABLES}},
         "Outputs": {"Queue": {"Value": {"Ref": "Events"}}},
     }
 

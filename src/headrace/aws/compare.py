@@ -1,8 +1,8 @@
 """What differs between two templates, and what of that loses rows or files: before anything happens.
 
 A pure function of the two, so it needs no account. `plan.py` shows it, `deploy.py` refuses by it. What CloudFormation
-replaces is told by a short table of the properties that our resources have; what we lose, by what a resource says of
-itself in its metadata: `holds`, `key`, `partitions`.
+replaces is told by a short table of the properties that our resources have; what we lose, by the kinds that hold data
+and by what the template's metadata says of its tables.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 METADATA = "Headrace"
-"""Key of a resource's metadata: {"pipeline", "holds", "table", "key", "partitions"}, as far as they apply."""
+"""Key of the template's metadata. In it, `tables`: name → {"pipeline", "kind", "key" or "partitions"}."""
 
 HOLDING = ("AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::Glue::Database", "AWS::Glue::Table")
 """Kinds whose resources hold rows or files, or are what makes them readable."""
@@ -66,10 +66,27 @@ class Change:
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    """What deploying `after` over `before` would change, in the order of kinds and ids."""
-    old, new = before.get("Resources", {}), after.get("Resources", {})
+    """What deploying `after` over `before` would change; what loses data first, then in the order of kinds and ids."""
+    old, new = present(before), present(after)
     found = [one for id in {*old, *new} if (one := _change(id, old.get(id), new.get(id)))]
+    if before:
+        found += _tables(_told(before), _told(after))
     return sorted(found, key=lambda c: (not c.data_loss, c.kind, c.id))
+
+
+def present(template: Mapping[str, Any]) -> dict[str, Any]:
+    """The resources that a template makes, as far as its own default parameters decide that."""
+    conditions, parameters = template.get("Conditions", {}), template.get("Parameters", {})
+
+    def holds(name: str) -> bool:
+        match conditions.get(name):
+            case {"Fn::Equals": [{"Ref": str(parameter)}, value]}:
+                return bool(parameters[parameter].get("Default") == value)
+            case _:
+                return True
+
+    every = template.get("Resources", {})
+    return {id: one for id, one in every.items() if "Condition" not in one or holds(one["Condition"])}
 
 
 def _change(id: str, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> Change | None:
@@ -77,53 +94,57 @@ def _change(id: str, old: Mapping[str, Any] | None, new: Mapping[str, Any] | Non
         assert new is not None
         return Change("added", id, new["Type"], name_of(id, new))
     if new is None:
-        why = f"{_held(old)} leaves the definition" if _holds(old) else ""
+        why = f"this {_held(old)} leaves the definition" if _holds(old) else ""
         return Change("deleted", id, old["Type"], name_of(id, old), data_loss=bool(why), why=why)
-    if old["Type"] != new["Type"]:
-        why = f"{_held(old)} would be replaced" if _holds(old) else ""
-        return Change("replaced", id, new["Type"], name_of(id, new), ("Type",), bool(why), why)
-    paths = tuple(sorted(differing(_compared(old), _compared(new))))
+    paths = tuple(sorted(differing(_compared(old), _compared(new)))) if old["Type"] == new["Type"] else ("Type",)
     if not paths:
         return None
-    replaced = _replaces(new["Type"], paths)
-    why = _loss(old, new, replaced)
+    replaced = paths == ("Type",) or _replaces(new["Type"], paths)
+    why = ""
+    if replaced and _holds(old):
+        keys = any(path.startswith("KeySchema") for path in paths)
+        why = "its key schema changes" if keys else f"this {_held(old)} would be replaced"
     return Change("replaced" if replaced else "changed", id, new["Type"], name_of(id, new), paths, bool(why), why)
 
 
 def _compared(resource: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a resource counts: its properties, its policies, and what we say of it."""
-    policies = {k: resource[k] for k in ("DeletionPolicy", "UpdateReplacePolicy") if k in resource}
-    return {**resource.get("Properties", {}), **policies, **({"Metadata": said} if (said := about(resource)) else {})}
+    """What of a resource counts: its properties, and what is said of it."""
+    said = {k: v for k, v in resource.items() if k not in ("Type", "Properties", "DependsOn")}
+    return {**resource.get("Properties", {}), **said}
 
 
-def about(resource: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What we say of a resource in its metadata."""
-    found: Mapping[str, Any] = resource.get("Metadata", {}).get(METADATA, {})
+def _told(template: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the metadata says of the tables."""
+    found: Mapping[str, Any] = template.get("Metadata", {}).get(METADATA, {}).get("tables", {})
     return found
 
 
-def _loss(old: Mapping[str, Any], new: Mapping[str, Any], replaced: bool) -> str:
-    """What of a changed resource would be lost; "" where nothing is."""
-    told, tells = about(old), about(new)
-    for what, called in (("key", "key"), ("partitions", "partitioning")):
-        if told.get(what, []) != tells.get(what, []) and what in {*told, *tells}:
-            was, shall = (", ".join(x.get(what, [])) or "nothing" for x in (told, tells))
-            return f"its {called} changes from {was} to {shall}"
-    if not (replaced and _holds(old)):
-        return ""
-    if old.get("Properties", {}).get("KeySchema") != new.get("Properties", {}).get("KeySchema"):
-        return "its key schema changes"
-    return f"{_held(old)} would be replaced"
+def _tables(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
+    """Tables that lose rows without any resource of CloudFormation being another: it does not know keys or folders."""
+    for name, was in old.items():
+        shall = new.get(name)
+        kind = f"{was['kind']} table"
+        if shall is None:
+            if was["kind"] == "lake":  # of a keyed one the resource itself goes
+                yield Change("deleted", name, kind, name, (), True, "this table leaves the definition")
+            continue
+        for what, called in (("kind", "kind"), ("key", "key"), ("partitions", "partitioning")):
+            if was.get(what) != shall.get(what):
+                why = f"its {called} changes from {_words(was.get(what))} to {_words(shall.get(what))}"
+                yield Change("changed", name, kind, name, (what,), True, why)
+                break
+
+
+def _words(value: Any) -> str:
+    return (", ".join(value) if isinstance(value, list) else value) or "nothing"
 
 
 def _holds(resource: Mapping[str, Any]) -> bool:
-    return resource["Type"] in HOLDING or bool(about(resource).get("holds"))
+    return resource["Type"] in HOLDING
 
 
 def _held(resource: Mapping[str, Any]) -> str:
-    kind = {"AWS::S3::Bucket": "bucket", "AWS::Glue::Database": "database"}.get(resource["Type"], "table")
-    called = about(resource).get("table")
-    return f"{kind} {called}" if called else kind
+    return {"AWS::S3::Bucket": "bucket", "AWS::Glue::Database": "database"}.get(resource["Type"], "table")
 
 
 def _replaces(kind: str, paths: tuple[str, ...]) -> bool:

@@ -386,7 +386,15 @@ CODES: dict[str, str] = {
         "more. Nothing was changed. `headrace plan` shows it in full."
     ),
     "HR837": "CloudFormation refused the change set before anything was changed, for the reason given.",
+    "HR838": (
+        "Something of the stack is not as it was deployed: somebody changed or deleted it by hand. `headrace plan` lists "
+        "what; `headrace deploy --repair` brings it back to what the definition says."
+    ),
     "HR840": "After a destroy something of the stack was still there, or could not be told to be its own.",
+    "HR841": (
+        "A check of `verify` failed. The message names the first one; the others are listed. The canary leaves no row, "
+        "whether it came through or not."
+    ),
     "HR844": "The stack is not deployed in this account and region.",
     "HR845": "CloudFormation was at work for longer than an hour. The same command again waits on.",
     "HR850": (
