@@ -32,13 +32,8 @@ def logical(*parts: str) -> str:
     Names that differ only in what an id cannot hold are told apart by a digest.
     """
     plain = "".join(word[:1].upper() + word[1:] for part in parts for word in re.split(r"[^A-Za-z0-9]+", part))
-    return plain if all(re.fullmatch(r"[a-z]+", part) for part in parts) else plain + _told_apart(parts)
-
-
-def _told_apart(parts: tuple[str, ...]) -> str:
-    """Nothing where the words can be read back from the id; a digest where `a_b` and `ab_` would look alike."""
-    readable = all(re.fullmatch(r"[a-z]+[0-9]*(_[a-z]+[0-9]*)*", part) for part in parts)
-    return "" if readable else hashlib.sha256("/".join(parts).encode()).hexdigest()[:6]
+    readable = all(re.fullmatch(r"[A-Za-z]+[0-9]*(_[a-z]+[0-9]*)*", part) for part in parts)
+    return plain if readable else plain + hashlib.sha256("/".join(parts).encode()).hexdigest()[:6]
 
 
 @dataclass(frozen=True, slots=True)

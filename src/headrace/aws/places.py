@@ -15,7 +15,8 @@ from headrace.model.errors import InfrastructureError
 
 VARIABLE = "HEADRACE_PLACES"
 PIPELINE = "HEADRACE_PIPELINE"
-"""Variables of a function's environment: its places as JSON, and the name of its pipeline."""
+TARGET = "HEADRACE_TARGET"
+"""Variables of a function's environment: its places as JSON, and the names of its pipeline and of its target."""
 
 OUTPUT = "Places"
 PIPELINE_OUTPUT = "Pipeline"

@@ -308,6 +308,17 @@ CODES: dict[str, str] = {
         "`concurrency`, or have the account's quota raised, if this is common."
     ),
     "HR805": "A service of AWS refused a request, for the reason that the message gives.",
+    "HR806": (
+        "A pipeline asks for something that AWS cannot do: CloudWatch, for one, looks back at most 7 days for "
+        "`expect_every`."
+    ),
+    "HR807": (
+        "A query cannot be said to Athena: it names something that is no table of the lake, or a function that only "
+        "DuckDB has. A saved query of that kind is left out of the stack, and its workgroup says so."
+    ),
+    "HR808": (
+        "Two pipelines, tables or saved queries have names that differ only in what AWS's names cannot hold. Rename one."
+    ),
     "HR810": "A target of kind aws needs a stack's name and a region: [targets.NAME] stack = …, region = ….",
     "HR811": "[targets.NAME] of kind aws holds an option that does not exist. The message suggests the nearest.",
     "HR812": (
