@@ -67,6 +67,7 @@ from headrace.ports import Clock, Queue
 
 MOST_STAGED = MOST_WRITES - 2
 """Loads of one job: they are staged by one transaction."""
+NOTHING = Settlement()
 EARLIER = (LoadState.SEEN, LoadState.STAGED, *STANDS)
 
 
@@ -258,19 +259,31 @@ class DynamoLedger(Hints):
         return {key: [head.shown(x.load) for x in live.loads] for key, live in found.items() if live.loads}
 
     def record(self, decision: Decision) -> None:
-        d, head = decision, self.log.head()
-        if d.number != head.number + 1:
-            raise self.log.refused(f"revision {d.number} is not the next one")
-        check_files(d.fresh)
-        about = self._about([*d.standing, *d.retired, *d.counts, *(x for f in d.fresh for x in f.loads)], d.settlement)
-        step = self._step_of(d.settlement, about, d.reason) | {
+        check_files(decision.fresh)
+        for attempt in range(TRIES):
+            head = self.log.head()
+            if decision.number != head.number + 1:
+                raise self.log.refused(f"revision {decision.number} is not the next one")
+            try:
+                self._record(head, decision)
+                return
+            except RevisionRefused:  # something was settled meanwhile, unless another publisher was here
+                if self.log.lost():
+                    raise
+                pause(attempt)
+        raise self.log.refused("others settle something all the time")
+
+    def _record(self, head: Head, d: Decision) -> None:
+        changed = self._about([*d.standing, *d.retired, *d.counts], d.settlement)
+        about = changed | self._about({x for f in d.fresh for x in f.loads} - changed.keys())
+        step = self._step_of(d.settlement, changed, d.reason) | {
             "number": d.number,
             "standing": [id for id in d.standing if id in about],
             "retired": [id for id in d.retired if id in about],
             "counts": {id: counts_list(counts) for id, counts in d.counts.items()},
         }
-        step |= self._files_step(d, about)
-        self._decide(head, step, about, self._keep_shape(d.shape))
+        step |= self._files_step(d, changed)
+        self._decide(head, step, about, self._keep_shape(head, d.shape))
 
     def settle(self, settlement: Settlement) -> None:
         """Record what a look settled without changing any row: no revision is needed."""
@@ -280,12 +293,12 @@ class DynamoLedger(Hints):
                 self._decide(head, self._step_of(settlement, about, "settle"), about, head.shape)
                 return
             except RevisionRefused:
-                if self.log.peek().step == head.step or self.log.fence is not None:
+                if self.log.lost():
                     raise
                 pause(attempt)
-        raise self.log.refused("others decide all the time")
+        raise self.log.refused("others decide something all the time")
 
-    def _about(self, loads: Iterable[str], s: Settlement) -> dict[str, KeyLoads]:
+    def _about(self, loads: Iterable[str], s: Settlement = NOTHING) -> dict[str, KeyLoads]:
         """The keys of everything that a step is about, as they are, by load."""
         ids = dict.fromkeys([*loads, *s.abandoned, *s.skipped, *s.stale, *s.recovered])
         keys = self._keys.locate(ids)
@@ -347,11 +360,11 @@ class DynamoLedger(Hints):
         for id in sorted(concerned):
             check_load(id, after[id].counts, held[id])
 
-    def _keep_shape(self, shape: Shape) -> str:
+    def _keep_shape(self, head: Head, shape: Shape) -> str:
         """Store a shape under a name that only it has."""
         text = shape_text(shape)
         name = hashlib.sha256(text.encode()).hexdigest()[:24]
-        if name != self.log.peek().shape:
+        if name != head.shape:
             self.table.put({"pk": f"{self.pipeline}/shape", "sk": name, "shape": zlib.compress(text.encode())})
         return name
 

@@ -65,7 +65,8 @@ class Hints(DynamoHistory):
 
     def _still_gone(self, load: str, key: str) -> bool:
         live = self._keys.read([key])[key].loads
-        return not live and not self._keys.past(key, after=seq_of(load))
+        later = any(seq_of(x.load.id) > seq_of(load) for x in live)
+        return not later and not self._keys.past(key, after=seq_of(load))
 
     def _hint(self, keys: Iterable[str]) -> None:
         self._change([self._of(key, "SET #asked = :asked", asked=_asked()) for key in dict.fromkeys(keys)])

@@ -52,9 +52,9 @@ class DynamoHistory:
     def load(self, id: str) -> Load | None:
         return self._loads([id]).get(id)
 
-    def _loads(self, ids: Iterable[str]) -> dict[str, Load]:
+    def _loads(self, ids: Iterable[str], keys: Mapping[str, str] | None = None) -> dict[str, Load]:
         head = self.log.head()
-        return {id: head.shown(kept.load) for id, kept in self._keys.find(ids).items()}
+        return {id: head.shown(kept.load) for id, kept in self._keys.find(ids, keys).items()}
 
     def history(
         self, key: str | None = None, since: datetime | None = None, limit: int | None = None, after: int = 0
@@ -62,8 +62,8 @@ class DynamoHistory:
         """Loads as they were first seen, newest last. With `limit`, the newest so many."""
         if limit == 0:
             return []
-        found = self._of_key(key, after) if key is not None else self._newest(after)
-        asked = (x for x in found if since is None or (x.seen_at is not None and x.seen_at >= since))
+        found = self._of_key(key, after) if key is not None else self._newest(after, since)
+        asked = (x for x in found if _seen_since(x, since))
         return list(islice(asked, limit))[::-1]
 
     def _of_key(self, key: str, after: int) -> Iterator[Load]:
@@ -72,12 +72,13 @@ class DynamoHistory:
         known = {x.id: x for x in [*live, *self._keys.past(key)]}  # what was live and is history since then
         yield from sorted((x for x in known.values() if seq_of(x.id) > after), key=_seq, reverse=True)
 
-    def _newest(self, after: int) -> Iterator[Load]:
+    def _newest(self, after: int, since: datetime | None) -> Iterator[Load]:
+        """Back through the numbers, until they are too low, or a whole page was seen before that."""
         ids = iter(self._keys.newest())
-        while page := list(islice(ids, PAGE)):
-            found = self._loads(id for id in page if seq_of(id) > after)
+        while page := {id: key for id, key in islice(ids, PAGE) if seq_of(id) > after}:
+            found = self._loads(page, page)
             yield from (found[id] for id in page if id in found)
-            if len(found) < len(page):
+            if not any(_seen_since(x, since) for x in found.values()):
                 return
 
     def last_seq(self) -> int:
@@ -388,6 +389,10 @@ class DynamoHistory:
         if found is None:
             raise UsageError("HR130", id, "there is no such load", "see `headrace history`")
         return found
+
+
+def _seen_since(load: Load, instant: datetime | None) -> bool:
+    return instant is None or (load.seen_at is not None and load.seen_at >= instant)
 
 
 def _counted(revision: Item) -> dict[str, Any]:

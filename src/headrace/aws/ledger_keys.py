@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from headrace.aws.ledger_rows import (
@@ -82,9 +82,12 @@ class Keys:
         found = self._table.batch_get(wanted.values())
         return {id: str(found[at]["key"]) for id, at in wanted.items() if at in found}
 
-    def find(self, ids: Iterable[str]) -> dict[str, Kept]:
-        """Those of the loads that exist, live or history. What moves meanwhile is found: it is history by then."""
-        keys = self.locate(ids)
+    def find(self, ids: Iterable[str], known: Mapping[str, str] | None = None) -> dict[str, Kept]:
+        """Those of the loads that exist, live or history. What moves meanwhile is found: it is history by then.
+
+        `known`: their keys, where these were read already.
+        """
+        keys = self.locate(ids) if known is None else known
         live = self.read(keys.values())
         found = {id: kept for id, key in keys.items() if (kept := live[key].find(id)) is not None}
         past = {id: (self._past(key), padded(seq_of(id))) for id, key in keys.items() if id not in found}
@@ -95,11 +98,11 @@ class Keys:
         """What is history of a key, oldest first."""
         return [self._load_of(item) for item in self._table.query(self._past(key), after=padded(after))]
 
-    def newest(self) -> Iterator[str]:
-        """The ids of all loads there ever were, newest first."""
-        shards = (self._table.query(f"{self.pipeline}/load/{i}", newest=True) for i in range(SHARDS))
+    def newest(self) -> Iterator[tuple[str, str]]:
+        """The ids and keys of all loads there ever were, newest first."""
+        shards = (self._table.query(f"{self.pipeline}/load/{i}", newest=True, page=50) for i in range(SHARDS))
         for item in heapq.merge(*shards, key=lambda item: str(item["sk"]), reverse=True):
-            yield f"{self.pipeline}.{int(item['sk'])}"
+            yield f"{self.pipeline}.{int(item['sk'])}", str(item["key"])
 
     def walk(self) -> Iterator[KeyLoads]:
         """Every key with live loads, in order, without holding them all."""

@@ -114,6 +114,10 @@ class Log:
     def _revision(self, number: int) -> Item | None:
         return self._table.get((f"{self.pipeline}/revision", padded(number)))
 
+    def lost(self) -> bool:
+        """Whether the lease that this process took is another's by now."""
+        return self.fence is not None and self.peek().fence != self.fence
+
     def refused(self, found: str) -> RevisionRefused:
         return RevisionRefused("HR526", self.pipeline, found, "start again")
 

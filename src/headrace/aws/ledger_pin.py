@@ -15,12 +15,14 @@ from headrace.aws.ledger_rows import STANDS, Kept
 from headrace.model.loads import Arrival, Load, LoadState
 
 PENDING = (LoadState.SEEN, LoadState.STAGED)
+UNNUMBERED = -(10**9)
+"""Numbers that no load has: for finding out how many are needed."""
 
 
 class Pinning:
     """Some arrivals upon the loads of their keys as they were read. New loads are numbered from `first` on."""
 
-    def __init__(self, pipeline: str, now: datetime, keys: Mapping[str, KeyLoads], first: int = 0) -> None:
+    def __init__(self, pipeline: str, now: datetime, keys: Mapping[str, KeyLoads], first: int = UNNUMBERED) -> None:
         self._pipeline, self._now, self._first = pipeline, now, first
         self._before = keys
         self._after = {key: list(found.loads) for key, found in keys.items()}

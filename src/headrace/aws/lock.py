@@ -45,24 +45,29 @@ def exclusive(ledger: DynamoLedger, lease: float, wait: float = 0) -> Iterator[b
     Yields whether its last holder left the block in peace: a lease that ran out was not given back. `lease`: seconds,
     more than the block may take; what the ledger would decide later is refused.
     """
-    log = ledger.log
     me = f"{os.environ.get('AWS_LAMBDA_FUNCTION_NAME') or socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
     clean = _acquire(ledger, me, timedelta(seconds=lease), wait)
     point("lock.acquired")
     try:
         yield clean
-    finally:
-        fence, log.fence = log.fence, None
-        try:
-            ledger.table.update(log.at, "REMOVE #holder, #until", "#fence = :fence", fence=fence)
-        except Refused:
-            pass  # it outlived its lease, and another holds it now
+    except BaseException:
+        _give_back(ledger, "SET #until = :now", now=text_of(ledger.clock.now()))  # in trouble: the name stays
+        raise
+    _give_back(ledger, "REMOVE #holder, #until")
 
 
 def holder(ledger: DynamoLedger) -> str | None:
     """Who holds the lease now; None if nobody does."""
     head = ledger.log.peek()
     return head.holder if head.holder and head.until > text_of(ledger.clock.now()) else None
+
+
+def _give_back(ledger: DynamoLedger, change: str, **values: str) -> None:
+    fence, ledger.log.fence = ledger.log.fence, None
+    try:
+        ledger.table.update(ledger.log.at, change, "#fence = :fence", fence=fence, **values)
+    except Refused:
+        pass  # it outlived its lease, and another holds it now
 
 
 def _acquire(ledger: DynamoLedger, me: str, lease: timedelta, wait: float) -> bool:
@@ -96,6 +101,7 @@ def _take(ledger: DynamoLedger, me: str, lease: timedelta, before: Head) -> bool
             **values,
         )
     except Refused:
-        return False
+        if ledger.log.peek().holder != me:
+            return False  # otherwise the lease was taken, and the answer was lost
     ledger.log.fence = before.fence + 1
     return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import re
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -100,9 +101,16 @@ class Table:
         raise self._busy("it leaves reads unprocessed")
 
     def query(
-        self, pk: str, *, begins: str = "", after: str = "", newest: bool = False, limit: int | None = None
+        self,
+        pk: str,
+        *,
+        begins: str = "",
+        after: str = "",
+        newest: bool = False,
+        limit: int | None = None,
+        page: int | None = None,
     ) -> Iterator[Item]:
-        """Items of a partition in the order of their sort keys, page by page."""
+        """Items of a partition in the order of their sort keys, `page` at a time (None: a megabyte)."""
         asked: dict[str, Any] = {"ConsistentRead": True, "ScanIndexForward": not newest}
         condition, values = "#pk = :pk", {":pk": {"S": pk}}
         if begins:
@@ -113,13 +121,14 @@ class Table:
         asked["ExpressionAttributeNames"] = names(condition)
         left = limit
         while True:
-            page = self._call("query", **(asked if left is None else {**asked, "Limit": left}))
-            for item in page["Items"]:
+            limits = [n for n in (left, page) if n is not None]
+            found = self._call("query", **(asked | {"Limit": min(limits)} if limits else asked))
+            for item in found["Items"]:
                 yield decode(item)
-            left = None if left is None else left - len(page["Items"])
-            if "LastEvaluatedKey" not in page or left == 0:
+            left = None if left is None else left - len(found["Items"])
+            if "LastEvaluatedKey" not in found or left == 0:
                 return
-            asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+            asked["ExclusiveStartKey"] = found["LastEvaluatedKey"]
 
     # -- writing -------------------------------------------------------------------------------------------------
 
@@ -137,13 +146,17 @@ class Table:
         raise self._busy("an item is in other transactions all the time")
 
     def transact(self, writes: Sequence[Write]) -> None:
-        """All of the writes or none. Raises Refused with those whose condition did not hold."""
+        """All of the writes or none. Raises Refused with those whose condition did not hold.
+
+        Every attempt is the same request to DynamoDB: where one succeeded and its answer was lost, the next one does.
+        """
         if not writes:
             return
         members = [{kind: {"TableName": self.name, **terms} for kind, terms in write.items()} for write in writes]
+        asked = {"TransactItems": members, "ClientRequestToken": secrets.token_hex(16)}
         for attempt in range(TRIES):
             try:
-                self._call("transact_write_items", TransactItems=members, table=False)
+                self._call("transact_write_items", **asked, table=False)
                 return
             except _Collided:
                 pause(attempt)
