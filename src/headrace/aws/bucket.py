@@ -130,7 +130,7 @@ class Bucket:
                     skip -= len(chunk)
                 while chunk := body.read(CHUNK):
                     hasher.update(chunk)
-                    with files(key):
+                    with on_disk(key):
                         target.write(chunk)
                     done += len(chunk)
             except UNREACHABLE as exc:
@@ -139,7 +139,7 @@ class Bucket:
 
     def send(self, key: str, source: Path) -> str | None:
         """Store a file under a key, whole or not at all; returns its version where the bucket keeps versions."""
-        with files(key), source.open("rb") as file:
+        with on_disk(key), source.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             with self.speaking(key):
                 if size <= PART:
@@ -339,7 +339,7 @@ def whole(instant: datetime) -> datetime:
 
 
 @contextmanager
-def files(which: str) -> Iterator[None]:
+def on_disk(which: str) -> Iterator[None]:
     """Wrap what the local disk says."""
     try:
         yield
@@ -349,7 +349,7 @@ def files(which: str) -> Iterator[None]:
 
 @contextmanager
 def _made(key: str, into: Path) -> Iterator[BinaryIO]:
-    with files(key):
+    with on_disk(key):
         descriptor = os.open(into, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with files(key), os.fdopen(descriptor, "wb") as file:
+    with on_disk(key), os.fdopen(descriptor, "wb") as file:
         yield file

@@ -15,8 +15,10 @@ nothing: the first client looks for credentials.
 from __future__ import annotations
 
 import os
+import random
 import re
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -170,6 +172,10 @@ class Session:
             if found is None:
                 raise foreign.NoCredentialsError()
             return found
+
+    def pause(self, attempt: int) -> None:
+        """Wait before the `attempt`-th further try of what a service took in part: long enough, and not all at once."""
+        time.sleep(random.uniform(0, min(0.1 * 2**attempt, 5)))
 
     def account(self) -> str:
         """The number of the account that the credentials belong to: also the cheapest way to try them."""

@@ -20,7 +20,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from headrace.aws.bucket import Bucket, Found, files, side_by_side
+from headrace.aws.bucket import Bucket, Found, on_disk, side_by_side
 from headrace.aws.session import Session
 from headrace.model.errors import BadObject, ObjectMoving
 from headrace.model.keys import MOST_BYTES, ignored
@@ -87,7 +87,7 @@ class S3Store:
         """
         ready = [(self._free(key), source) for key, source in items]
         for key, source in ready:
-            with files(key):
+            with on_disk(key):
                 os.stat(source)  # what is not there is said before anything is stored
         return side_by_side(lambda item: self._put(*item), ready)
 

@@ -52,7 +52,6 @@ _DEPTH = """
     from queue_events where pipeline = ?2
 """
 _EMPTY = "select not exists (select 1 from queue_events where pipeline = ?)"
-_NEXT = "select min(visible_at) from queue_events where pipeline = ?"
 
 
 class SqliteQueue:
@@ -153,11 +152,6 @@ class SqliteQueue:
         """How many events wait (delayed ones included), and how many are leased. Counts them: not for polling."""
         waiting, leased = self._db.connection().execute(_DEPTH, (self._at(), pipeline)).fetchone()
         return waiting, leased
-
-    def next_visible(self, pipeline: str) -> datetime | None:
-        """When the next event can be leased (perhaps in the past), or None if there is none: how long to sleep."""
-        (found,) = self._db.connection().execute(_NEXT, (pipeline,)).fetchone()
-        return None if found is None else EPOCH + timedelta(microseconds=found)
 
     def _at(self, delay: timedelta = timedelta(0)) -> int:
         return (self._clock.now() + delay - EPOCH) // timedelta(microseconds=1)

@@ -450,6 +450,14 @@ CODES: dict[str, str] = {
         "An object of the lake bucket that belongs to the ledger is gone. The bucket is versioned: restore the object, "
         "and let nothing delete below `ledger/`."
     ),
+    "HR881": (
+        "The queue took some messages of a batch and refused others. What it refused was not lost: whoever put it does "
+        "so again, and a scan finds what no event tells of."
+    ),
+    "HR882": (
+        "A file of the base that was just written is not as long as it was when it was finished, so it was not stored. "
+        "Something else writes to the working folder; the load is staged anew."
+    ),
     "HR901": (
         "Something unexpected was raised: a defect of Headrace. Nothing that was committed is lost. Report the "
         "trace file that the message names."

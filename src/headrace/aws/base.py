@@ -1,0 +1,152 @@
+"""The base's files in the lake bucket: each is stored under its own path, and copied here when it is to be read.
+
+Files are immutable and never named twice, so a copy is always right. Copies take no more room than they may, but for
+what is needed at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from headrace.aws.bucket import Bucket, Found, on_disk, side_by_side
+from headrace.aws.clock import SystemClock
+from headrace.aws.session import Session
+from headrace.engine import log
+from headrace.model.errors import InfrastructureError, ObjectMoving
+from headrace.model.loads import DataFile
+from headrace.ports import Clock
+
+KINDS = ("data", "losers", "rejected")
+SETTLED = timedelta(hours=1)
+"""Age from which no attempt under way can still be about to tell the ledger of a file: functions live 15 minutes."""
+FOREIGN = 15 * 60.0
+"""Seconds for which a file here that this process did not bring is left alone: another may be writing it."""
+
+
+class S3Base:
+    """headrace.ports.Base over a bucket, with copies below `root`. Safe for threads: each call is alone."""
+
+    def __init__(self, session: Session, bucket: str, root: Path, most_bytes: int, clock: Clock | None = None) -> None:
+        self.root = root
+        self.most_bytes = most_bytes
+        self._bucket = Bucket(session, bucket)
+        self._clock: Clock = clock or SystemClock()
+        self._here: OrderedDict[str, int] | None = None  # path → bytes, the longest unused first
+        self._lock = threading.Lock()
+
+    def lost(self, paths: Iterable[str]) -> set[str]:
+        asked = list(dict.fromkeys(paths))
+        return {path for path, found in zip(asked, self._heads(asked), strict=True) if found is None}
+
+    def _heads(self, paths: Sequence[str]) -> list[Found | None]:
+        return side_by_side(self._bucket.head, paths)
+
+    def bring(self, files: Iterable[DataFile]) -> list[DataFile]:
+        """Copy what is not here, side by side. One whose size is not the one the ledger names is lost as well."""
+        wanted = list({file.path: file for file in files}.values())
+        with self._lock:
+            self._make_room(wanted)
+            brought = side_by_side(self._bring, wanted)
+            self._use(file for file, here in zip(wanted, brought, strict=True) if here)
+        return [file for file, here in zip(wanted, brought, strict=True) if not here]
+
+    def _bring(self, file: DataFile) -> bool:
+        path = self.root / file.path
+        return (path.is_file() and path.stat().st_size == file.size) or self._copied(file, path)
+
+    def _copied(self, file: DataFile, path: Path) -> bool:
+        part = path.with_name(f".{secrets.token_hex(8)}.part")
+        with on_disk(file.path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            found, _ = self._bucket.receive(file.path, part)
+            if found.size != file.size:
+                told = {"path": file.path, "bytes": found.size, "expected": file.size}
+                log.event("base.damaged", logging.ERROR, **told)
+                return False
+            with on_disk(file.path):
+                os.replace(part, path)
+            return True
+        except ObjectMoving:
+            return False  # it is gone
+        finally:
+            part.unlink(missing_ok=True)
+
+    def keep(self, files: Sequence[DataFile]) -> None:
+        """Send files, side by side. If one fails, others may have been sent: nobody refers to them."""
+        with self._lock:
+            self._make_room(files)
+            side_by_side(self._keep, files)
+            self._use(files)
+
+    def _keep(self, file: DataFile) -> None:
+        path = self.root / file.path
+        with on_disk(file.path):
+            size = path.stat().st_size
+        if size != file.size:
+            found = f"it has {size} bytes here and should have {file.size}"
+            raise InfrastructureError("HR882", file.path, found, "it is written anew")
+        self._bucket.send(file.path, path)
+
+    def delete(self, paths: Iterable[str]) -> None:
+        """Delete objects, and their copies. Where the bucket keeps versions, its lifecycle takes those later."""
+        gone = list(paths)
+        with self._lock:
+            for path in gone:
+                self._remove(path)
+            self._bucket.delete(gone)
+
+    def paths(self, below: str) -> Iterator[str]:
+        """Those that are older than any attempt under way can be."""
+        young = self._clock.now() - SETTLED
+        for kind in KINDS:
+            for found in self._bucket.objects(f"{below}/{kind}/"):
+                if found.key.endswith(".parquet") and found.modified < young:
+                    yield found.key
+
+    # copies
+
+    def _make_room(self, wanted: Sequence[DataFile]) -> None:
+        """Remove what was unused longest, until this call's files find room beside the others; never one of them."""
+        here, needed = self._copies(), {file.path: file.size for file in wanted}
+        used = sum(here.values()) + sum(size for path, size in needed.items() if path not in here)
+        for path in [path for path in here if path not in needed]:
+            if used <= self.most_bytes:
+                return
+            used -= here[path]
+            self._remove(path)
+
+    def _copies(self) -> OrderedDict[str, int]:
+        """What is here: brought or kept by this process, or left by one before it."""
+        if self._here is None:
+            found = sorted(self._left(), key=lambda item: item[0])
+            self._here = OrderedDict((path, size) for _, path, size in found)
+        return self._here
+
+    def _left(self) -> Iterator[tuple[float, str, int]]:
+        settled = self._clock.now().timestamp() - FOREIGN
+        for path in self.root.rglob("*.parquet"):
+            try:
+                told = path.stat()
+            except FileNotFoundError:
+                continue  # another process made room
+            if told.st_mtime < settled:
+                yield told.st_mtime, path.relative_to(self.root).as_posix(), told.st_size
+
+    def _use(self, files: Iterable[DataFile]) -> None:
+        here = self._copies()
+        for file in files:
+            here[file.path] = file.size
+            here.move_to_end(file.path)
+
+    def _remove(self, path: str) -> None:
+        with on_disk(path):
+            (self.root / path).unlink(missing_ok=True)
+        self._copies().pop(path, None)
