@@ -191,14 +191,14 @@ def _prepared(home: Home, leases: Sequence[Lease], looked: list[tuple[Seen, list
         if copied >= home.settings.batch_bytes:
             batch.rest += [lease for key in keys for lease in by_key[key]]
             continue
-        found = look_at(home, live, {key: _again(by_key[key]) for key in keys})
-        looked += [(seen, by_key[key]) for key, seen in found.items() if isinstance(seen, Seen)]
-        copied += sum(x.arrival.size for x in found.values() if isinstance(x, Seen) and x.copy)
-        for key, seen in found.items():
-            if seen is None:
+        there = look_at(home, live, {key: _again(by_key[key]) for key in keys})
+        looked += [(seen, by_key[key]) for key, seen in there.items() if isinstance(seen, Seen)]
+        copied += sum(x.arrival.size for x in there.values() if isinstance(x, Seen) and x.copy)
+        for key, what in there.items():
+            if what is None:
                 batch.gone[key] = by_key[key]
-            elif isinstance(seen, HeadraceError):
-                _unlooked(home, key, by_key[key], seen)
+            elif isinstance(what, HeadraceError):
+                _unlooked(home, key, by_key[key], what)
     point("ingest.spooled")
 
     loads = home.ledger.pin([seen.arrival for seen, _ in looked])
