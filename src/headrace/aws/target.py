@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from datetime import timedelta
 from pathlib import Path
 
 from headrace.aws.base import S3Base
@@ -33,8 +32,8 @@ from headrace.model.pipeline import Keyed, Lake, Pipeline
 from headrace.ports import Clock, Writer
 from headrace.sinks.lake import LakeWriter
 
-LEASE = timedelta(minutes=1)
-"""For how long a publisher's lease outlives its function: clocks differ, and a kill takes a moment."""
+LEASE = 60.0
+"""Seconds for which a publisher's lease outlives its function: clocks differ, and a kill takes a moment."""
 PATIENCE = 2.0
 """Seconds to wait for another publisher of the same pipeline: to ring again costs less than to wait."""
 GRACE = 900.0
@@ -97,7 +96,7 @@ class AwsTarget:
         return DynamoLedger(self.session, self.places.ledger, self.places.lake, queue, pipeline.name, self.clock)
 
     def _lock(self, ledger: DynamoLedger) -> AbstractContextManager[object]:
-        return exclusive(ledger, self.clock, timedelta(seconds=self.options.publish_timeout) + LEASE, wait=PATIENCE)
+        return exclusive(ledger, self.options.publish_timeout + LEASE, wait=PATIENCE)
 
     def _writers(self, pipeline: Pipeline) -> Mapping[str, Writer]:
         return {sink.table: self._writer(pipeline, sink) for sink in pipeline.sinks}

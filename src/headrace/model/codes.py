@@ -317,7 +317,8 @@ CODES: dict[str, str] = {
         "DuckDB has. A saved query of that kind is left out of the stack, and its workgroup says so."
     ),
     "HR808": (
-        "Two pipelines, tables or saved queries have names that differ only in what AWS's names cannot hold. Rename one."
+        "Two pipelines, tables or saved queries have names that differ only in what AWS's names cannot hold. Rename "
+        "one."
     ),
     "HR810": "A target of kind aws needs a stack's name and a region: [targets.NAME] stack = …, region = ….",
     "HR811": "[targets.NAME] of kind aws holds an option that does not exist. The message suggests the nearest.",
@@ -380,26 +381,26 @@ CODES: dict[str, str] = {
         "target's table."
     ),
     "HR833": (
-        "CloudFormation could not make, change or delete a resource. The message names the first one that failed, with "
-        "the reason; what failed later failed because of it. A failed deploy is rolled back; deploy again once the cause "
-        "is gone."
+        "CloudFormation could not make, change or delete a resource. The message names the first one that failed, "
+        "with the reason; what failed later failed because of it. A failed deploy is rolled back; deploy again once "
+        "the cause is gone."
     ),
     "HR834": (
         "A stack of this name belongs to another project, or was not made by Headrace, and is left alone. Give another "
         "`stack` in the target's table; for a project that was renamed or moved, set [project] name to the old one."
     ),
     "HR835": (
-        "A stack is stuck: an update failed, and so did rolling it back, twice. The message names the resource; mend it, "
-        "or let CloudFormation leave it out of the rollback."
+        "A stack is stuck: an update failed, and so did rolling it back, twice. The message names the resource; mend "
+        "it, or let CloudFormation leave it out of the rollback."
     ),
     "HR836": (
-        "Deploying would lose rows or files: a changed key or partitioning, or a table or bucket that is not declared any "
-        "more. Nothing was changed. `headrace plan` shows it in full."
+        "Deploying would lose rows or files: a changed key or partitioning, or a table or bucket that is not "
+        "declared any more. Nothing was changed. `headrace plan` shows it in full."
     ),
     "HR837": "CloudFormation refused the change set before anything was changed, for the reason given.",
     "HR838": (
-        "Something of the stack is not as it was deployed: somebody changed or deleted it by hand. `headrace plan` lists "
-        "what; `headrace deploy --repair` brings it back to what the definition says."
+        "Something of the stack is not as it was deployed: somebody changed or deleted it by hand. `headrace plan` "
+        "lists what; `headrace deploy --repair` brings it back to what the definition says."
     ),
     "HR840": "After a destroy something of the stack was still there, or could not be told to be its own.",
     "HR841": (
