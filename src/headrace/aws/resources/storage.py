@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
+from headrace.aws.keyed_layout import Values, key_schema
 from headrace.aws.names import logical
 from headrace.aws.resources.arrivals import EVENTS, Direct, Shared, Way
 from headrace.aws.resources.scope import LAKE, LANDING, LEDGER, RESULTS, Scope, keyed_of
 from headrace.aws.resources.values import (
     Bucket,
     Guard,
+    Index,
     KeyColumn,
     Lifetime,
     Notification,
@@ -18,10 +21,7 @@ from headrace.aws.resources.values import (
     Waiver,
 )
 from headrace.aws.statements import Statement
-from headrace.contract.compile import compile_contract
-from headrace.contract.query import columns_of
 from headrace.model.pipeline import Pipeline
-from headrace.sinks.keyed import NUMBERS, key_of
 
 IA_AFTER = 90
 """Days after which storage costs half and reading costs extra: what is still read then is read rarely."""
@@ -134,8 +134,11 @@ def _tls_only(scope: Scope, bucket: str, name: str) -> Guard:
 
 
 def _tables(scope: Scope, pipeline: Pipeline) -> Iterator[Table]:
+    """With the keys and the sparse indexes that the writer and the lookup of such a table know."""
     for sink in keyed_of(pipeline):
-        partition, sort = _keys(pipeline)
+        attributes, keys, indexes = key_schema(pipeline, sink)
+        types = {one["AttributeName"]: one["AttributeType"] for one in attributes}
+        partition, sort = _keys(keys, types)
         yield Table(
             **{**scope.of(pipeline, "", f"Items of keyed table {sink.table!r}."), "id": logical(sink.table, "Items")},
             keep=True,
@@ -143,14 +146,10 @@ def _tables(scope: Scope, pipeline: Pipeline) -> Iterator[Table]:
             name=scope.names.keyed(sink.table),
             partition=partition,
             sort=sort,
+            indexes=tuple(Index(one["IndexName"], *_keys(one["KeySchema"], types)) for one in indexes),
         )
 
 
-def _keys(pipeline: Pipeline) -> tuple[KeyColumn, KeyColumn | None]:
-    """Both halves of the record's key, as items hold them: numbers stay numbers only where they stand alone."""
-    key = key_of(pipeline.record.__options__.key, columns_of(compile_contract(pipeline)))
-    partition = KeyColumn("pk", "N" if key.partition.type in NUMBERS else "S")
-    if not key.sort:
-        return partition, None
-    number = len(key.sort) == 1 and key.sort[0].type in NUMBERS
-    return partition, KeyColumn("sk", "N" if number else "S")
+def _keys(keys: Values, types: Mapping[str, Literal["S", "N"]]) -> tuple[KeyColumn, KeyColumn | None]:
+    partition, *sort = (KeyColumn(one["AttributeName"], types[one["AttributeName"]]) for one in keys)
+    return partition, sort[0] if sort else None
