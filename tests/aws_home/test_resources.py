@@ -204,6 +204,14 @@ def test_keys_of_a_keyed_table_have_the_types_of_the_records_key(record: type[Re
     assert (table.partition.type, table.sort and table.sort.type) == kinds
 
 
+def test_an_index_of_a_keyed_sink_is_one_of_its_table() -> None:
+    pipeline = Pipeline("p", source=files("p/"), record=Sale, sinks=keyed("t", index="amount"))
+    table = built(pipeline)["TItems"]
+    assert isinstance(table, Table)
+    (index,) = table.indexes
+    assert (index.name, index.partition.type, index.sort) == ("by_amount", "S", None)
+
+
 def test_an_answer_of_athena_lies_where_nothing_notifies_and_does_not_stay() -> None:
     found = built(sales())
     workgroup, lake_bucket = found["Workgroup"], found["Lake"]

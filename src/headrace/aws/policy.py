@@ -1,12 +1,12 @@
-"""Which IAM actions our own code needs: one table from the calls that each part makes, and the roles made from it.
+"""Which IAM actions our own code needs: one table of the calls that each part makes, and the roles made from it.
 
 A role is allowed what the parts that it runs call, on the things that they touch, and nothing else. When a part begins
-to make another call, the line goes here. Called by `resources`; the tests hold real recordings against it.
+to make another call, its line goes here: a test reads the code and holds it against this table. Called by `resources`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from headrace.aws.statements import Statement
@@ -17,143 +17,179 @@ Operation = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One operation of one part: the actions it needs, and on what."""
+    """One operation: the actions it needs, and on what (a key of WHY)."""
 
     operation: Operation
-    actions: tuple[str, ...]
     on: str
+    actions: tuple[str, ...]
 
 
-def _call(service: str, operation: str, on: str, *actions: str) -> Call:
-    """Most actions are called like the operation."""
-    prefix = {"sesv2": "ses"}.get(service, service)
-    return Call((service, operation), actions or (f"{prefix}:{operation}",), on)
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Calls that belong together. `module` makes them, under `aws/`; empty for what Lambda does by itself."""
+
+    module: str
+    calls: tuple[Call, ...]
 
 
-CALLS: Mapping[str, tuple[Call, ...]] = {
-    # What Lambda does in the function's name before and after our code.
-    "runtime": (
-        _call("logs", "CreateLogStream", "logs"),
-        _call("logs", "PutLogEvents", "logs"),
-    ),
-    "events source": (
-        _call("sqs", "ReceiveMessage", "events"),
-        _call("sqs", "DeleteMessage", "events"),
-        _call("sqs", "GetQueueAttributes", "events"),
-    ),
-    "bell source": (
-        _call("sqs", "ReceiveMessage", "bell"),
-        _call("sqs", "DeleteMessage", "bell"),
-        _call("sqs", "GetQueueAttributes", "bell"),
-    ),
-    # aws/queue.py
-    "leases": (_call("sqs", "ChangeMessageVisibility", "events"),),
-    "events": (_call("sqs", "SendMessageBatch", "events", "sqs:SendMessage"),),
-    # aws/bell.py
-    "bell": (_call("sqs", "SendMessage", "bell"),),
-    # aws/store.py
-    "look": (
-        _call("s3", "HeadObject", "objects", "s3:GetObject"),
-        _call("s3", "HeadObject", "landing", "s3:ListBucket"),  # without it a missing key looks like a forbidden one
-    ),
-    "fetch": (_call("s3", "GetObject", "objects", "s3:GetObject", "s3:GetObjectVersion"),),
-    "list": (_call("s3", "ListObjectsV2", "landing", "s3:ListBucket"),),
-    # aws/base.py
-    "bring": (
-        _call("s3", "GetObject", "base", "s3:GetObject"),
-        _call("s3", "GetObject", "lake", "s3:ListBucket"),  # a lost file must not look like a forbidden one
-    ),
-    "keep": (_call("s3", "PutObject", "base", "s3:PutObject"),),
-    "clean": (_call("s3", "DeleteObjects", "base", "s3:DeleteObject"),),
-    # aws/ledger*.py
-    "ledger": (
-        _call("dynamodb", "GetItem", "ledger"),
-        _call("dynamodb", "BatchGetItem", "ledger"),
-        _call("dynamodb", "Query", "ledger"),
-        _call("dynamodb", "PutItem", "ledger"),
-        _call("dynamodb", "UpdateItem", "ledger"),
-        _call("dynamodb", "DeleteItem", "ledger"),
-        _call("dynamodb", "BatchWriteItem", "ledger"),
-        _call(
-            "dynamodb",
-            "TransactWriteItems",
-            "ledger",
-            "dynamodb:PutItem",
-            "dynamodb:UpdateItem",
-            "dynamodb:ConditionCheckItem",
-        ),
-        _call("s3", "GetObject", "bodies", "s3:GetObject"),
-        _call("s3", "PutObject", "bodies", "s3:PutObject"),
-    ),
-    # aws/keyed*.py
-    "keyed": (
-        _call("dynamodb", "GetItem", "keyed"),
-        _call("dynamodb", "BatchWriteItem", "keyed"),
-        _call("dynamodb", "PutItem", "keyed"),
-        _call("dynamodb", "Query", "keyed"),
-        _call("dynamodb", "Scan", "keyed"),
-        _call("dynamodb", "UpdateItem", "keyed"),
-    ),
-    # aws/catalog.py
-    "catalog": (
-        _call("glue", "GetTable", "catalog"),
-        _call("glue", "CreateTable", "catalog"),
-        _call("glue", "UpdateTable", "catalog"),
-    ),
-    # aws/notify.py
-    "notify": (_call("sns", "Publish", "alerts"),),
+def _calls(service: str, on: str, *operations: str, **renamed: tuple[str, ...]) -> Iterator[Call]:
+    """Most actions are called like their operation; others are given in `renamed`."""
+    for operation in operations:
+        yield Call((service, operation), on, (f"{service}:{operation}",))
+    for operation, actions in renamed.items():
+        yield Call((service, operation), on, actions)
+
+
+def _part(module: str, *calls: Iterator[Call]) -> Part:
+    return Part(module, tuple(call for some in calls for call in some))
+
+
+GET, PUT = ("s3:GetObject",), ("s3:PutObject",)
+PINNED = ("s3:GetObject", "s3:GetObjectVersion")
+"""What was begun is read on in the same version."""
+
+TAGGED = ("s3:GetObjectTagging", "s3:GetObjectVersionTagging", "s3:PutObjectTagging")
+"""A copy takes its object's tags with it, and is refused if it may not."""
+
+UPLOAD = {
+    "PutObject": PUT,
+    "CreateMultipartUpload": PUT,
+    "UploadPart": PUT,
+    "CompleteMultipartUpload": PUT,
 }
-"""Part of the program → the calls it makes."""
+LIST = ("s3:ListBucket",)
+"""Also what tells a key that is not there from one that is forbidden."""
 
-INGEST = ("runtime", "events source", "leases", "look", "fetch", "bring", "keep", "ledger", "bell")
-PUBLISH = (
-    *(
-        "runtime",
-        "bell source",
-        "events",
-        "look",
-        "fetch",
-        "list",
-        "bring",
-        "keep",
-        "clean",
-        "ledger",
-        "bell",
-        "notify",
+TRANSACT = ("dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
+
+PARTS: Mapping[str, Part] = {
+    "lambda logs": _part("", _calls("logs", "logs", "CreateLogStream", "PutLogEvents")),
+    "lambda events": _part("", _calls("sqs", "events", "ReceiveMessage", "DeleteMessage", "GetQueueAttributes")),
+    "lambda bell": _part("", _calls("sqs", "bell", "ReceiveMessage", "DeleteMessage", "GetQueueAttributes")),
+    "give back": _part(
+        "queue.py",
+        _calls("sqs", "events", ChangeMessageVisibilityBatch=("sqs:ChangeMessageVisibility",)),
+        _calls("dynamodb", "ledger", "DeleteItem"),  # the marker of a replay
     ),
-)
-"""What each function runs; `keyed` and `catalog` come with the sinks of its pipeline."""
+    "ask again": _part(
+        "queue.py",
+        _calls("sqs", "events", "GetQueueAttributes", SendMessageBatch=("sqs:SendMessage",)),
+        _calls("dynamodb", "ledger", "PutItem", "Query"),  # markers of replays
+    ),
+    "ring": _part("bell.py", _calls("sqs", "bell", "SendMessage")),
+    "ring later": _part("handlers.py", _calls("sqs", "bell", "ChangeMessageVisibility")),
+    "look": _part("bucket.py", _calls("s3", "objects", HeadObject=GET), _calls("s3", "landing", HeadBucket=LIST)),
+    "fetch": _part("bucket.py", _calls("s3", "objects", GetObject=PINNED), _calls("s3", "landing", GetObject=LIST)),
+    "scan": _part("bucket.py", _calls("s3", "landing", ListObjectVersions=("s3:ListBucketVersions",))),
+    "from archive": _part("bucket.py", _calls("s3", "archive", HeadObject=GET, GetObject=PINNED)),
+    "to archive": _part(
+        "bucket.py",
+        _calls("s3", "objects", CopyObject=TAGGED[:2], UploadPartCopy=PINNED, DeleteObject=("s3:DeleteObject",)),
+        _calls("s3", "archive", CopyObject=(*PUT, TAGGED[2]), UploadPartCopy=PUT, CreateMultipartUpload=PUT),
+        _calls("s3", "archive", "AbortMultipartUpload", CompleteMultipartUpload=PUT),
+    ),
+    "bring": _part(
+        "bucket.py",
+        _calls("s3", "base", HeadObject=GET, GetObject=PINNED),
+        _calls("s3", "lake", HeadBucket=LIST, GetObject=LIST),
+    ),
+    "keep": _part("bucket.py", _calls("s3", "base", "AbortMultipartUpload", **UPLOAD)),
+    "tidy": _part(
+        "bucket.py",
+        _calls("s3", "lake", ListObjectsV2=LIST),
+        _calls("s3", "base", DeleteObjects=("s3:DeleteObject",)),
+    ),
+    "ledger": _part(
+        "table.py",
+        _calls("dynamodb", "ledger", "GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem", "BatchWriteItem"),
+        _calls("dynamodb", "ledger", TransactWriteItems=TRANSACT),
+    ),
+    "bodies": _part(
+        "bodies.py",
+        _calls("s3", "bodies", "GetObject", "PutObject", "DeleteObject"),
+        _calls("s3", "lake", GetObject=LIST),
+    ),
+    "canary": _part("canary.py", _calls("dynamodb", "ledger", "UpdateItem")),
+    "items": _part("keyed_control.py", _calls("dynamodb", "keyed", "DescribeTable", "GetItem", "UpdateItem")),
+    "items sent": _part("wire.py", _calls("dynamodb", "keyed", "BatchWriteItem")),
+    "items swept": _part("keyed_sweep.py", _calls("dynamodb", "keyed", "Scan")),
+    "catalog": _part("catalog.py", _calls("glue", "catalog", "GetTable", "CreateTable", "UpdateTable")),
+    "metadata": _part("metadata.py", _calls("s3", "base", "DeleteObject", "PutObject", HeadObject=GET)),
+    "folder": _part(
+        "folder.py",
+        _calls("s3", "base", GetObject=GET, DeleteObjects=("s3:DeleteObject",)),
+        _calls("s3", "lake", ListObjectsV2=LIST, GetObject=LIST),
+    ),
+    "tell": _part("notify.py", _calls("sns", "alerts", "Publish")),
+}
+"""Part of what functions do → the calls that it makes."""
+
+BOTH = ("lambda logs", "look", "fetch", "keep", "ledger", "bodies", "canary")
+INGEST = (*BOTH, "lambda events", "give back", "ring")
+PUBLISH = (*BOTH, "lambda bell", "ring later", "ask again", "scan", "bring", "tidy", "tell")
+WITH_KEYED = ("items", "items sent", "items swept")
+WITH_LAKE = ("catalog", "metadata", "folder")
+WITH_ARCHIVE: Mapping[str, tuple[str, ...]] = {
+    "ingest": ("from archive",),
+    "publish": ("from archive", "to archive"),
+}
+"""What each function runs, and what comes with a sink or with `after="archive"`."""
+
+PEOPLE: Mapping[str, frozenset[str]] = {
+    "bell.py": frozenset({"Invoke"}),
+    "bucket.py": frozenset(),
+    "canary.py": frozenset({"GetItem", "DeleteItem"}),
+    "keyed_lookup.py": frozenset({"Query", "Scan"}),
+    "queue.py": frozenset({"ReceiveMessage", "DeleteMessageBatch"}),
+}
+"""Operations of these modules that only commands use, with the rights of whoever types them."""
 
 WHY: Mapping[str, str] = {
-    "logs": "its own log group; the streams below it have names that Lambda chooses",
-    "events": "the pipeline's queue of events",
-    "bell": "the pipeline's doorbell",
-    "landing": "asking whether an object is there, and listing the prefix",
-    "objects": "the objects below the pipeline's own prefix",
-    "lake": "telling a file that is gone from one that is forbidden",
-    "base": "the files of this pipeline's base: their names are new with each attempt",
-    "bodies": "revisions and long items of the ledger, which are immutable objects",
-    "ledger": "the ledger, which the pipelines of a stack share",
-    "keyed": "the items of this pipeline's keyed tables",
-    "catalog": "this pipeline's tables in the Glue database; Glue asks for the catalog and the database as well",
     "alerts": "the topic that people read",
+    "archive": "objects of this source that were moved out of the way",
+    "base": "files and tables of this pipeline: their names are new with each attempt",
+    "bell": "the pipeline's doorbell",
+    "bodies": "revisions and long items of the ledger, which are objects that never change",
+    "catalog": "this pipeline's tables; Glue asks for the catalog and the database as well",
+    "events": "the pipeline's queue of events",
+    "keyed": "items of this pipeline's keyed tables",
+    "lake": "listing, and telling what is gone from what is forbidden",
+    "landing": "listing, and telling what is gone from what is forbidden",
+    "ledger": "the ledger, which the pipelines of a stack share",
+    "logs": "its own log group; Lambda chooses the names of the streams in it",
+    "objects": "objects below the pipeline's own prefix",
 }
 
 
-def actions_of(operation: Operation) -> tuple[str, ...]:
-    """Every action that a call of this operation may need, of whichever part. Empty for one that no part makes."""
-    found = {a for calls in CALLS.values() for call in calls if call.operation == operation for a in call.actions}
-    return tuple(sorted(found))
+def calls_of(parts: Iterable[str]) -> tuple[Call, ...]:
+    """Every call that these parts make."""
+    return tuple(call for part in parts for call in PARTS[part].calls)
+
+
+def actions_of(operation: Operation, parts: Iterable[str] = tuple(PARTS)) -> tuple[str, ...]:
+    """Every action that a call of this operation needs in one of the parts; empty for one that none of them makes."""
+    return tuple(sorted({a for call in calls_of(parts) if call.operation == operation for a in call.actions}))
 
 
 def statements(parts: Iterable[str], arns: Callable[[str], tuple[str, ...]]) -> tuple[Statement, ...]:
-    """The policy of a role that runs these parts. `arns`: the resources of each thing; one without any is left out."""
+    """The policy of a role that runs these parts. `arns`: what a key of WHY stands for."""
     wanted: dict[str, set[str]] = {}
-    for part in parts:
-        for call in CALLS[part]:
-            wanted.setdefault(call.on, set()).update(call.actions)
+    for call in calls_of(parts):
+        wanted.setdefault(call.on, set()).update(call.actions)
     return tuple(
-        Statement("".join(w.capitalize() for w in on.split()), tuple(sorted(actions)), arns(on), WHY[on])
-        for on, actions in sorted(wanted.items())
-        if arns(on)
+        Statement(on.capitalize(), tuple(sorted(actions)), arns(on), WHY[on]) for on, actions in sorted(wanted.items())
     )
+
+
+def unused_actions(parts: Iterable[str], operations: Iterable[Operation]) -> list[tuple[str, str]]:
+    """(on, action) of what a role with these parts may do, and what none of the recorded operations needs."""
+    parts, seen = tuple(parts), set(operations)
+    calls = calls_of(parts)
+    needed = {(call.on, action) for call in calls if call.operation in seen for action in call.actions}
+    return sorted({(call.on, action) for call in calls for action in call.actions} - needed)
+
+
+def undeclared(parts: Iterable[str], operations: Iterable[Operation]) -> list[Operation]:
+    """The recorded operations that no part of the role says it makes."""
+    known = {call.operation for call in calls_of(parts)}
+    return sorted(set(operations) - known)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from headrace.aws.names import logical
 from headrace.aws.options import Role as Name
 from headrace.aws.places import PIPELINE, TARGET, VARIABLE, PipelinePlaces, Places
-from headrace.aws.policy import INGEST, PUBLISH, statements
+from headrace.aws.policy import INGEST, PUBLISH, WITH_ARCHIVE, WITH_KEYED, WITH_LAKE, statements
 from headrace.aws.resources.scope import ALERTS, LAKE, LANDING, LEDGER, OPERATIONS, Scope, keyed_of, lakes_of
 from headrace.aws.resources.values import Function, LogGroup, Mapped, Resource, Role, Waiver
 from headrace.model.pipeline import Pipeline
@@ -36,10 +36,9 @@ def function(
         name=scope.names.log_group(pipeline.name, role),
         days=options.log_days,
     )
-    parts = INGEST if role == "ingest" else (*PUBLISH, *_sink_parts(pipeline))
     yield Role(
         **scope.of(pipeline, f"{kind}Role", f"What the {role} function calls, on what it touches, and nothing else."),
-        statements=statements(parts, lambda on: scope.of_role(pipeline, role, on)),
+        statements=statements(parts_of(pipeline, role), lambda on: scope.of_role(pipeline, role, on)),
     )
     yield Function(
         **scope.of(pipeline, kind, why),
@@ -70,8 +69,13 @@ def function(
     )
 
 
-def _sink_parts(pipeline: Pipeline) -> tuple[str, ...]:
-    return (*(("keyed",) if keyed_of(pipeline) else ()), *(("catalog",) if lakes_of(pipeline) else ()))
+def parts_of(pipeline: Pipeline, role: Name) -> tuple[str, ...]:
+    """What the function runs, in the words of `aws.policy`."""
+    archive = WITH_ARCHIVE[role] if pipeline.source.after == "archive" else ()
+    if role == "ingest":
+        return (*INGEST, *archive)
+    keyed, lake = (WITH_KEYED if keyed_of(pipeline) else ()), (WITH_LAKE if lakes_of(pipeline) else ())
+    return (*PUBLISH, *archive, *keyed, *lake)
 
 
 def places(scope: Scope, pipelines: Sequence[Pipeline]) -> Places:

@@ -23,6 +23,9 @@ DATABASE, WORKGROUP = "Database", "Workgroup"
 RESULTS = "athena"
 """Folder of the lake bucket for answers of Athena. Nothing notifies of it, and it empties itself."""
 
+ARCHIVE = ".headrace/archive"
+"""Folder of the landing bucket for what was moved out of the way."""
+
 BODIES = "ledger"
 """Folder of the lake bucket for what is too long for an item of the ledger."""
 
@@ -89,6 +92,8 @@ class Scope:
                 return (self.bucket_arn(self.landing),)
             case "objects":
                 return (self.bucket_arn(self.landing, f"{pipeline.source.prefix}*"),)
+            case "archive":
+                return (self.bucket_arn(self.landing, f"{ARCHIVE}/*"),)
             case "lake":
                 return (self.bucket_arn(self.lake),)
             case "base":
