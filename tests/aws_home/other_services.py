@@ -1,15 +1,19 @@
-"""Services that misbehave: one that answers as it is told, and a way to a real one that breaks."""
+"""Services that misbehave: one that answers as it is told, and ways to a real one that break or lose an answer."""
 
 from __future__ import annotations
 
+import http.client
 import http.server
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 from urllib.parse import urlsplit
 
 Answer = tuple[int, dict[str, str], str]
+Wanted = Callable[[str, str, Any], bool]
+"""Whether a request (method, path, headers) is the one."""
 
 
 @contextmanager
@@ -85,3 +89,51 @@ class Line:
                     break
             for one in (source, to):
                 one.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def losing(endpoint: str, wanted: Wanted) -> Iterator[str]:
+    """A way to MiniStack on which the answer to the first wanted request is lost: it is done there, nobody hears."""
+    to = urlsplit(endpoint)
+    lost: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            if self.headers.get("expect"):
+                self.send_response_only(100)
+                self.end_headers()
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            there = http.client.HTTPConnection(str(to.hostname), to.port)
+            there.request(self.command, self.path, body, dict(self.headers))
+            answer = there.getresponse()
+            content = answer.read()
+            if not lost and wanted(self.command, self.path, self.headers):
+                lost.append(self.path)
+                self.close_connection = True
+                return
+            self.send_response(answer.status)
+            for name, value in answer.getheaders():
+                if name.lower() not in ("content-length", "transfer-encoding", "connection"):
+                    self.send_header(name, value)
+            self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(content)
+
+        do_GET = do_HEAD = do_PUT = do_DELETE = do_POST
+
+        def handle_expect_100(self) -> bool:
+            return True
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert lost, "no such request was made"

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import http.client
-import http.server
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
+from other_services import Wanted, losing
 
 from headrace.aws.catalog import GlueCatalog
 from headrace.aws.folder import S3Folder
@@ -24,68 +21,16 @@ from sinks.base_files import Base
 from sinks.homes import REGION, AwsHome
 
 COLUMNS = [("a", "string"), ("n", "long"), ("m", "decimal(18, 4)"), ("at", "timestamptz"), ("id", "uuid")]
-Wanted = Callable[[str, str, Any], bool]
 
 
 @pytest.fixture
-def home(tmp_path: Path, ministack: str, monkeypatch: pytest.MonkeyPatch) -> AwsHome:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", ministack)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    return AwsHome(tmp_path, ministack)
+def home(tmp_path: Path, aws_environment: str) -> AwsHome:
+    return AwsHome(tmp_path, aws_environment)
 
 
 @pytest.fixture
 def base(home: AwsHome) -> Base:
     return Base(home.root, keep=home.keep)
-
-
-@contextmanager
-def losing(endpoint: str, wanted: Wanted) -> Iterator[str]:
-    """A way to MiniStack on which the answer to the first wanted request is lost: it is done there, nobody hears."""
-    to = urlsplit(endpoint)
-    lost: list[str] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            if self.headers.get("expect"):
-                self.send_response_only(100)
-                self.end_headers()
-            body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            there = http.client.HTTPConnection(str(to.hostname), to.port)
-            there.request(self.command, self.path, body, dict(self.headers))
-            answer = there.getresponse()
-            content = answer.read()
-            if not lost and wanted(self.command, self.path, self.headers):
-                lost.append(self.path)
-                self.close_connection = True
-                return
-            self.send_response(answer.status)
-            for name, value in answer.getheaders():
-                if name.lower() not in ("content-length", "transfer-encoding", "connection"):
-                    self.send_header(name, value)
-            self.send_header("content-length", str(len(content)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(content)
-
-        do_GET = do_HEAD = do_PUT = do_DELETE = do_POST
-
-        def handle_expect_100(self) -> bool:
-            return True
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-    assert lost, "no such request was made"
 
 
 def asks(target: str) -> Wanted:

@@ -10,11 +10,8 @@ from sinks.homes import AwsHome, Home, LocalHome
 
 
 @pytest.fixture
-def aws_home(tmp_path: Path, ministack: str, monkeypatch: pytest.MonkeyPatch) -> AwsHome:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", ministack)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    return AwsHome(tmp_path, ministack)
+def aws_home(tmp_path: Path, aws_environment: str) -> AwsHome:
+    return AwsHome(tmp_path, aws_environment)
 
 
 @pytest.fixture(params=["local", "aws"])

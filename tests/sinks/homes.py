@@ -17,9 +17,8 @@ from headrace.aws.folder import S3Folder
 from headrace.aws.session import Session
 from headrace.model.loads import DataFile
 from headrace.sinks.lake import LakeWriter
+from sinks.glue import REGION, make_place
 from sinks.writing import local_lake
-
-REGION = "eu-west-2"
 
 
 class Home(Protocol):
@@ -68,9 +67,7 @@ class AwsHome:
 
     def __post_init__(self) -> None:
         self.session = Session(REGION)
-        where = {"LocationConstraint": REGION}
-        self.session.client("s3").create_bucket(Bucket=self.name, CreateBucketConfiguration=where)
-        self.session.client("glue").create_database(DatabaseInput={"Name": self.name})
+        make_place(self.session, self.name)
         self.folder = S3Folder(self.session, self.name, "lake/t")
 
     def catalog(self) -> GlueCatalog:

@@ -19,6 +19,7 @@ from headrace.local.keyed import KeyedWriter
 from headrace.sinks.lake import LakeWriter
 from sinks.base_files import COLUMNS
 from sinks.dynamo import open_dynamo
+from sinks.glue import open_glue
 
 KEY = ("asset", "seen")
 PARTITIONS = (("year", "INTEGER", "year(seen)"),)
@@ -32,8 +33,9 @@ def local_lake(root: Path, partitions: Sequence[tuple[str, str]] = (), **given: 
 
 
 def open_writer(kind: str, root: Path) -> AnyWriter:
-    if kind == "lake":
-        return local_lake(root, [(n, t) for n, t, _ in PARTITIONS], key=KEY, grace_seconds=0)
+    if kind in ("lake", "glue"):
+        opened = local_lake if kind == "lake" else open_glue
+        return opened(root, [(n, t) for n, t, _ in PARTITIONS], key=KEY, grace_seconds=0)
     if kind == "dynamo":
         return open_dynamo(root, KEY, COLUMNS)
     return KeyedWriter(root, root / "keyed" / "t.db", "t", KEY)
@@ -44,6 +46,7 @@ def main(ledger: str) -> None:
     writer = open_writer(kind, root)
     if isinstance(writer, LakeWriter):
         writer.warm()
+        writer.number()
     print("ready", flush=True)
     for revision in revisions:
         writer.apply(revision)
