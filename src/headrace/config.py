@@ -43,11 +43,12 @@ class TargetConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What `headrace.toml` in `directory` says."""
+    """What `headrace.toml` in `directory` says. `name` is the project's, by default its folder's."""
 
     directory: Path
     module: str
     targets: Mapping[str, TargetConfig]
+    name: str = ""
 
     def target(self, name: str) -> TargetConfig:
         """The target of that name. Raises UsageError HR105 if there is none, HR106 if this version cannot open it."""
@@ -89,7 +90,11 @@ def read(directory: Path) -> Config:
     if not isinstance(module, str) or not all(part.isidentifier() for part in module.split(".")):
         raise DefinitionError("HR103", f"{FILE} [project]", f"module = {module!r} is no module name", 'try "pipelines"')
     targets = _table(raw.get("targets", {"local": {}}), f"{FILE} [targets]")
-    return Config(folder, module, {name: _target(folder, name, value) for name, value in targets.items()})
+    name = project.get("name", folder.name)
+    if not isinstance(name, str) or not re.fullmatch(r"[\w .:/=+@-]{1,128}", name):
+        next = "use letters, digits, spaces and any of . : / = + @ - _"
+        raise DefinitionError("HR103", f"{FILE} [project]", f"name = {name!r} cannot be used", next)
+    return Config(folder, module, {name: _target(folder, name, value) for name, value in targets.items()}, name)
 
 
 def _target(folder: Path, name: str, value: Any) -> TargetConfig:

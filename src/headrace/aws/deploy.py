@@ -50,6 +50,7 @@ class Wanted:
     code: Mapping[str, Path]  # parameter of the template → the zip whose key it takes
     parameters: Mapping[str, str] = field(default_factory=dict)
     buckets: Sequence[str] = ()
+    repair: bool = False  # also bring back what somebody changed by hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,16 @@ class Deployed:
     facts: Facts
     changes: Sequence[Change]
     seconds: float
+
+    def public(self) -> dict[str, Any]:
+        """The stable shape of `deploy --json`."""
+        return {
+            "state": self.state,
+            "stack": self.facts.id,
+            "status": self.facts.status,
+            "changes": [change.public() for change in self.changes],
+            "seconds": round(self.seconds, 3),
+        }
 
 
 def deploy(session: Session, wanted: Wanted, tell: Tell, *, lose: bool = False, stack: Stack | None = None) -> Deployed:
@@ -193,6 +204,7 @@ def _request(wanted: Wanted, facts: Facts | None, parameters: Mapping[str, str],
         "Parameters": [{"ParameterKey": k, "ParameterValue": v} for k, v in sorted(parameters.items())],
         "Tags": [{"Key": k, "Value": v} for k, v in sorted(wanted.tags.items())],
         "Capabilities": ["CAPABILITY_NAMED_IAM"],
+        **({"DeploymentMode": "REVERT_DRIFT"} if wanted.repair and facts is not None and facts.stands else {}),
         # Buckets and tables that an earlier `destroy` kept come back into the stack with what they hold.
         "ImportExistingResources": True,
     }

@@ -52,18 +52,12 @@ def build(project_dir: Path, function: Role, architecture: str, into: Path) -> P
     Raises DefinitionError HR820, HR825, HR826, HR828 and what reading the project raises; InfrastructureError HR821 to
     HR824, HR827, HR829.
     """
-    target = wheels.architecture(architecture)
-    folder = config.find(project_dir)
-    wanted = _libraries(folder, function, target)
-    python = bytecode.find()
-    own = {**_definitions(folder), config.FILE: _project_file(folder)}
-    key = hashlib.sha256(f"{key_of(wanted, target, python)} {_digest(own)} {_rules()}".encode()).hexdigest()
-    path = into / f"{function}-{architecture}.zip"
+    wanted, own, python, path, key = _inputs(project_dir, function, architecture, into)
     known = _known(path, key)
     if known is not None:
         return known
     try:
-        shared = libraries(wanted, target, python, wheels.cache_folder())
+        shared = libraries(wanted, wheels.architecture(architecture), python, wheels.cache_folder())
         made = _made(path, shared, {**own, **_headrace(function)}, python)
         _note(path, key, made)
     except (OSError, BadZipFile) as exc:
@@ -71,6 +65,25 @@ def build(project_dir: Path, function: Role, architecture: str, into: Path) -> P
             "HR829", str(path), f"cannot be made: {exc}", "free space, or clear the cache"
         ) from exc
     return made
+
+
+def current(project_dir: Path, function: Role, architecture: str, into: Path) -> Package | None:
+    """The package that `build` would give without building: None where inputs changed, or none was built here."""
+    *_, path, key = _inputs(project_dir, function, architecture, into)
+    return _known(path, key)
+
+
+def _inputs(
+    project_dir: Path, function: Role, architecture: str, into: Path
+) -> tuple[list[Wheel], dict[str, bytes], Path | None, Path, str]:
+    """Libraries, the project's own files, the compiler; the package's path, and the digest of all that goes into it."""
+    target = wheels.architecture(architecture)
+    folder = config.find(project_dir)
+    wanted = _libraries(folder, function, target)
+    python = bytecode.find()
+    own = {**_definitions(folder), config.FILE: _project_file(folder)}
+    key = hashlib.sha256(f"{key_of(wanted, target, python)} {_digest(own)} {_rules()}".encode()).hexdigest()
+    return wanted, own, python, into / f"{function}-{architecture}.zip", key
 
 
 def _made(path: Path, shared: Path, own: Mapping[str, bytes], python: Path | None) -> Package:

@@ -27,6 +27,9 @@ UNMADE = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILE
 POLL = 2.0
 """Seconds between looks at a stack in work."""
 
+FIRST = 0.2
+"""Seconds before the second look: a small change is soon done."""
+
 PATIENCE = 3600.0
 """Seconds after which an operation on a stack is no longer waited for."""
 
@@ -83,7 +86,7 @@ class Stack:
 
     def __init__(self, session: Session, name: str, *, poll: float = POLL, patience: float = PATIENCE) -> None:
         self.session, self.name = session, name
-        self._poll, self._patience = poll, patience
+        self._poll, self._patience, self._pause = poll, patience, FIRST
 
     @property
     def client(self) -> Any:
@@ -174,6 +177,7 @@ class Stack:
         `id` is needed to hear of a stack that is being deleted. Raises InfrastructureError HR845 after an hour.
         """
         started, heard = time.monotonic(), list[Event]()
+        self._pause = FIRST
         while True:
             facts = self.facts()
             if id or facts is not None:
@@ -189,8 +193,9 @@ class Stack:
             self.pause()
 
     def pause(self) -> None:
-        """Let some time pass before the next look."""
-        time.sleep(self._poll)
+        """Let some time pass before the next look: little at first."""
+        time.sleep(min(self._pause, self._poll))
+        self._pause = min(self._pause * 1.5, self._poll)
 
     def failure(self, events: list[Event], facts: Facts | None) -> str:
         """The first resource that failed and its reason: the later ones were only cancelled because of it."""

@@ -376,6 +376,7 @@ CODES: dict[str, str] = {
         "The package of a function cannot be made: it is larger than the 250 MB that Lambda takes, or the disk refused "
         "it."
     ),
+    "HR830": 'The command is about a stack on AWS, and the target is of another kind. Say --target with an "aws" one.',
     "HR832": (
         "A bucket's name is somebody else's: names of buckets are the whole world's. Give another name in the "
         "target's table."
@@ -384,6 +385,9 @@ CODES: dict[str, str] = {
         "CloudFormation could not make, change or delete a resource. The message names the first one that failed, "
         "with the reason; what failed later failed because of it. A failed deploy is rolled back; deploy again once "
         "the cause is gone."
+        "CloudFormation could not make, change or delete a resource. The message names the first one that failed, with "
+        "the reason; what failed later failed because of it. A failed deploy is rolled back; deploy again once the "
+        "cause is gone."
     ),
     "HR834": (
         "A stack of this name belongs to another project, or was not made by Headrace, and is left alone. Give another "
@@ -396,17 +400,21 @@ CODES: dict[str, str] = {
     "HR836": (
         "Deploying would lose rows or files: a changed key or partitioning, or a table or bucket that is not "
         "declared any more. Nothing was changed. `headrace plan` shows it in full."
+        "Deploying would lose rows or files: a changed key or partitioning, or a table or bucket that is not declared "
+        "any more. Nothing was changed. `headrace plan` shows it in full."
     ),
     "HR837": "CloudFormation refused the change set before anything was changed, for the reason given.",
     "HR838": (
         "Something of the stack is not as it was deployed: somebody changed or deleted it by hand. `headrace plan` "
         "lists what; `headrace deploy --repair` brings it back to what the definition says."
     ),
+    "HR839": "`destroy` wants the stack's name typed, or --yes and --confirm NAME where nobody can be asked.",
     "HR840": "After a destroy something of the stack was still there, or could not be told to be its own.",
     "HR841": (
         "A check of `verify` failed. The message names the first one; the others are listed. The canary leaves no row, "
         "whether it came through or not."
     ),
+    "HR843": "The file given to `invoke` is no JSON object, such as an event that S3 or SQS sends.",
     "HR844": "The stack is not deployed in this account and region.",
     "HR845": "CloudFormation was at work for longer than an hour. The same command again waits on.",
     "HR850": (

@@ -1,0 +1,126 @@
+"""What a deploy would do, as a value, before anything happens: with an account a difference, without one the whole.
+
+    declared template ──┬──────────────▶ resources, statements, cost                 (no account, no network)
+    deployed template ──┴─ compare ────▶ changes, what loses data, what is granted   (reads the stack)
+    the stack as it is ─── drift ──────▶ what somebody changed by hand
+
+Called by `project/cloud.py`. It changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from headrace.aws.compare import Change, changes, granted, name_of, present, settled, statements
+from headrace.aws.declared import Declared
+from headrace.aws.drift import Drift, drift
+from headrace.aws.stack import Stack
+
+Code = Literal["unchanged", "changed", "unknown"]
+"""`unknown`: the packages have not been built of the present definition on this machine; `deploy` builds them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`state` is the stack's, None where it is not deployed or where nobody was asked (`account` is None then)."""
+
+    stack: str
+    region: str
+    account: str | None
+    state: str | None
+    resources: Sequence[Mapping[str, Any]]
+    statements: Sequence[Mapping[str, Any]]
+    changes: Sequence[Change]
+    granted: Sequence[Mapping[str, Any]]
+    withdrawn: Sequence[Mapping[str, Any]]
+    code: Code
+    cost: Mapping[str, Any]
+    drift: Sequence[Drift] = field(default_factory=list)
+
+    @property
+    def data_loss(self) -> bool:
+        return any(change.data_loss for change in self.changes)
+
+    @property
+    def nothing(self) -> bool:
+        """Whether a deploy would change nothing, as far as can be told without building the packages."""
+        return self.state is not None and not self.changes and self.code != "changed"
+
+    def public(self) -> dict[str, Any]:
+        """The stable shape of `plan --json`."""
+        return {
+            "stack": self.stack,
+            "region": self.region,
+            "account": self.account,
+            "state": self.state,
+            "no_changes": self.nothing,
+            "data_loss": self.data_loss,
+            "changes": [change.public() for change in self.changes],
+            "iam": {"granted": list(self.granted), "withdrawn": list(self.withdrawn), "all": list(self.statements)},
+            "code": self.code,
+            "drift": [one.public() for one in self.drift],
+            "cost": dict(self.cost),
+            "resources": list(self.resources),
+        }
+
+
+def plan(declared: Declared, cost: Mapping[str, Any]) -> Plan:
+    """What is declared, all of it to be made: nobody is asked."""
+    return _plan(declared, declared.template, {}, None, "unknown", cost, [])
+
+
+def plan_against(
+    stack: Stack, declared: Declared, packages: Mapping[str, str | None], cost: Mapping[str, Any], *, look: bool
+) -> Plan:
+    """What would change of the stack. `packages`: sha256 by function, None where it is not built; `look` for drift.
+
+    Raises InfrastructureError HR834 for another project's stack.
+    """
+    assert declared.account is not None
+    facts = stack.owned(declared.project)
+    if facts is None or not facts.stands:
+        state = facts.status if facts is not None else None
+        return _plan(declared, declared.template, {}, state, "unknown", cost, [])
+    wanted = settled(declared.template, declared.account, declared.options.region)
+    code = _code(declared, facts.parameters, packages)
+    found = drift(stack) if look and not facts.busy else []
+    return _plan(declared, wanted, stack.template(), facts.status, code, cost, found)
+
+
+def _plan(
+    declared: Declared,
+    wanted: Mapping[str, Any],
+    deployed: Mapping[str, Any],
+    state: str | None,
+    code: Code,
+    cost: Mapping[str, Any],
+    found: Sequence[Drift],
+) -> Plan:
+    more, less = granted(deployed, wanted)
+    return Plan(
+        stack=declared.options.stack,
+        region=declared.options.region,
+        account=declared.account,
+        state=state,
+        resources=[
+            {"id": id, "kind": one["Type"], "name": name_of(id, one), "why": one.get("Metadata", {}).get("Why", "")}
+            for id, one in present(wanted).items()
+        ],
+        statements=statements(wanted),
+        changes=changes(deployed, wanted),
+        granted=more,
+        withdrawn=less,
+        code=code,
+        cost=cost,
+        drift=found,
+    )
+
+
+def _code(declared: Declared, parameters: Mapping[str, str], packages: Mapping[str, str | None]) -> Code:
+    built = {key: packages.get(function) for key, function in declared.code_parameters.items()}
+    if any(sha is None for sha in built.values()):
+        return "unknown"
+    same = all(parameters.get(key) == f"{sha}.zip" for key, sha in built.items())
+    return "unchanged" if same else "changed"

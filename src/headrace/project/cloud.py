@@ -1,0 +1,228 @@
+"""The verbs of a project's stack on AWS: plan, deploy, verify, invoke, logs, destroy. What `cli.cloud` stands on.
+
+Thin on purpose: it finds out who and where, and calls `aws`. Nothing is asked of AWS before a verb needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headrace import config
+from headrace.model.errors import InfrastructureError, UsageError
+from headrace.project.there import There
+
+if TYPE_CHECKING:
+    from headrace.aws.compare import Change
+    from headrace.aws.declared import Declared
+    from headrace.aws.deploy import Deployed
+    from headrace.aws.destroy import Survey, Unmaking
+    from headrace.aws.drift import Drift
+    from headrace.aws.options import Role
+    from headrace.aws.places import Places
+    from headrace.aws.plan import Plan
+    from headrace.aws.session import Session
+    from headrace.aws.stack import Stack
+    from headrace.aws.verify import Check
+
+Tell = Callable[[str], None]
+"""Hears words of progress."""
+
+__all__ = ["Change", "Check", "Cloud", "Deployed", "Plan", "Survey", "open_cloud"]
+
+
+def open_cloud(directory: str | Path, target: str) -> Cloud:
+    """The project's stack at an "aws" target. Raises UsageError HR830 for a target of another kind."""
+    found = config.read(Path(directory))
+    place = found.target(target)
+    if place.kind != "aws":
+        aws = sorted(one.name for one in found.targets.values() if one.kind == "aws")
+        next = f"say --target {aws[0]}" if aws else f'add [targets.aws] with kind = "aws" to {config.FILE}'
+        raise UsageError("HR830", f"target {target!r}", f"is of kind {place.kind!r}, and this is about AWS", next)
+    return Cloud(found, place)
+
+
+class Cloud:
+    """One target of kind "aws" of one project. Constructing it reads definitions and asks nobody."""
+
+    def __init__(self, found: config.Config, place: config.TargetConfig) -> None:
+        self._config, self._place = found, place
+        self.pipelines = config.load_pipelines(found)
+        self._there = There.of(found, place, self.pipelines, f"{config.FILE} [targets.{place.name}]")
+
+    @property
+    def name(self) -> str:
+        """The stack's name."""
+        return self._there.options.stack
+
+    @property
+    def session(self) -> Session:
+        return self._there.session
+
+    @cached_property
+    def stack(self) -> Stack:
+        session = self.session  # first of all: without the AWS library nothing below can be imported
+        from headrace.aws.stack import Stack
+
+        return Stack(session, self.name)
+
+    @cached_property
+    def declared(self) -> Declared:
+        """What the definition makes of AWS, without an account."""
+        _ = self.session
+        from headrace.aws.declared import Declared
+
+        place, options = self._place, self._there.options
+        return Declared(self._config.name, options, self.pipelines, self._config.directory, place.name)
+
+    @cached_property
+    def places(self) -> Places:
+        """Where everything of the deployed stack is. Raises InfrastructureError HR844."""
+        from headrace.aws.places import Places
+
+        return Places.from_outputs(self.stack.deployed().outputs)
+
+    # -- before anything happens ---------------------------------------------------------------------------------
+
+    def plan(self, tell: Tell, *, offline: bool = False, look: bool = True) -> Plan:
+        """What a deploy would do. Without credentials or a way to AWS, what is declared, and `tell` hears of it.
+
+        `look`: also compare the stack with what was deployed. Raises InfrastructureError for credentials that are not
+        taken, and HR834 for another project's stack.
+        """
+        from headrace.aws.plan import plan, plan_against
+
+        declared = self.declared
+        account = None if offline else self._account(tell)
+        cost: dict[str, Any] = {}
+        if account is None:
+            return plan(declared, cost)
+        return plan_against(self.stack, declared.at(account), self._built(), cost, look=look)
+
+    def _account(self, tell: Tell) -> str | None:
+        from headrace.aws.session import Session
+
+        options = self._there.options
+        session = Session(options.region, options.profile, attempts=1)  # a network that is not there is not waited for
+        try:
+            session.credentials()
+        except InfrastructureError as exc:
+            tell(f"{exc.found}: nothing is compared")
+            return None
+        try:
+            return session.account()
+        except InfrastructureError as exc:
+            if exc.code != "HR803":
+                raise
+            tell(f"{exc.which} {exc.found}: nothing is compared")
+            return None
+
+    def _built(self) -> dict[str, str | None]:
+        """The hash of each function's package, if it was built here of just this definition."""
+        from headrace.aws.package import current
+
+        found: dict[str, str | None] = {}
+        for function in self.declared.code_parameters.values():
+            package = current(self._config.directory, function, self._there.options.architecture, self._packages)
+            found[function] = package.sha256 if package is not None else None
+        return found
+
+    @property
+    def _packages(self) -> Path:
+        return self._place.root / "packages"
+
+    def drifted(self, found: Sequence[Drift]) -> InfrastructureError:
+        """The error for a stack of which a plan says that it is not as deployed."""
+        from headrace.aws.drift import drifted
+
+        return drifted(self.stack, found)
+
+    # -- making and unmaking -------------------------------------------------------------------------------------
+
+    def deploy(self, tell: Tell, *, lose: bool = False, repair: bool = False) -> Deployed:
+        """Bring the stack to what the definition says. `lose`: though data would be lost; `repair`: undo drift too.
+
+        Raises InfrastructureError HR832 to HR838, UsageError HR836.
+        """
+        from headrace.aws.deploy import Wanted, deploy
+        from headrace.aws.drift import drift, drifted
+
+        declared = self.declared.at(self.session.account())
+        self.stack.owned(declared.project)
+        wanted = Wanted(
+            stack=self.name,
+            project=declared.project,
+            template=declared.template,
+            tags=declared.tags,
+            artifacts=declared.artifacts,
+            code={key: self._package(function, tell) for key, function in declared.code_parameters.items()},
+            parameters=declared.parameters,
+            buckets=declared.buckets,
+            repair=repair,
+        )
+        done = deploy(self.session, wanted, tell, lose=lose, stack=self.stack)
+        if repair and (left := drift(self.stack)):
+            raise drifted(self.stack, left)
+        return done
+
+    def _package(self, function: Role, tell: Tell) -> Path:
+        from headrace.aws.package import build
+
+        self._packages.mkdir(parents=True, exist_ok=True)
+        made = build(self._config.directory, function, self._there.options.architecture, self._packages)
+        tell(f"package {made.path.name}: {made.unzipped_bytes / 2**20:.0f} MB unzipped")
+        return made.path
+
+    def survey(self, *, delete_data: bool) -> Survey:
+        """What `destroy` would delete, and what data would stay."""
+        return self._unmaking(delete_data).survey()
+
+    def destroy(self, tell: Tell, *, delete_data: bool) -> Survey:
+        """Delete it, and prove that nothing is left. Raises InfrastructureError HR833, HR834, HR840."""
+        return self._unmaking(delete_data).destroy(tell)
+
+    def _unmaking(self, delete_data: bool) -> Unmaking:
+        from headrace.aws.destroy import Unmaking
+
+        declared = self.declared.at(self.session.account())
+        assert declared.account is not None
+        return Unmaking(self.stack, declared.project, declared.account, declared.exact, delete_data)
+
+    # -- looking at what is deployed -----------------------------------------------------------------------------
+
+    def verify(self, *, patience: float | None = None) -> Iterator[Check]:
+        """Each check as it is done."""
+        stack = self.stack
+        from headrace.aws.verify import PATIENCE, verify
+
+        return verify(self.session, stack, self.pipelines, patience=PATIENCE if patience is None else patience)
+
+    def invoke(self, pipeline: str, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Call the pipeline's ingest function with an event; its answer. Raises InfrastructureError HR818."""
+        places = self.places.pipeline(pipeline)
+        from headrace.aws.bell import ask
+
+        return ask(self.session, places.ingest, event, self._there.options.ingest_timeout)
+
+    def recent(self, since: datetime, limit: int) -> list[dict[str, Any]]:
+        """The newest log records since an instant, oldest first."""
+        groups = self._groups()
+        from headrace.aws.logs import recent
+
+        return recent(self.session, groups, since, limit)
+
+    def follow(self, since: datetime) -> Iterator[dict[str, Any]]:
+        """Log records since an instant and as they come, until interrupted."""
+        groups = self._groups()
+        from headrace.aws.logs import follow
+
+        return follow(self.session, groups, since)
+
+    def _groups(self) -> Sequence[str]:
+        places = self.places
+        from headrace.aws.logs import groups
+
+        return groups(places)
