@@ -121,8 +121,9 @@ class Change:
         return bool(self.key) and len(self.coming) > 1
 
     def require(self) -> None:
-        """Raise BaseLost unless every standing file that has to be read is there."""
-        missing = [f for f in [*self.dirty, *self.data, *self.losers] if f.path in self.lost]
+        """Bring what has to be read. Raises BaseLost unless every standing file of it is there."""
+        lost = self.lost
+        missing = [f for f in [*self.dirty, *self.data, *self.losers] if f.path in lost]
         if missing:
             raise base_lost(self._home.name, list({f.path: f for f in missing}.values()))
 
