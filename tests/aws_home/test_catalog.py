@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from other_services import Wanted, losing
+from other_services import Wanted, losing, service
 
 from headrace.aws.catalog import GlueCatalog
 from headrace.aws.folder import S3Folder
@@ -202,3 +202,14 @@ def test_a_metadata_file_is_never_written_over_by_another(home: AwsHome) -> None
     assert listed == [place.location]
     home.folder.delete([*listed, home.folder.locate("lake/t/metadata/never.json")])
     assert (list(home.folder.metadata()), again.exists()) == ([], False)
+
+
+def test_metadata_that_s3_will_not_delete_is_told(home: AwsHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = "<DeleteResult><Error><Key>lake/t/metadata/x.avro</Key><Code>AccessDenied</Code></Error></DeleteResult>"
+    with service(lambda n, headers: (200, {"content-type": "application/xml"}, refused)) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        folder = S3Folder(Session(REGION), home.name, "lake/t")
+        with pytest.raises(
+            InfrastructureError, match=r"HR862 .*1 metadata files .*AccessDenied lake/t/metadata/x.avro"
+        ):
+            folder.delete([folder.locate("lake/t/metadata/x.avro")])

@@ -5,7 +5,7 @@ Without PyIceberg: `number` asks for the metadata's bytes alone, and must not wa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -47,16 +47,7 @@ class S3Folder:
 
     def delete(self, locations: Iterable[str]) -> None:
         """Raises InfrastructureError (HR862) if S3 keeps any of them; the others are gone."""
-        keys = [{"Key": self.path(location)} for location in locations]
-        for start in range(0, len(keys), DELETES):
-            batch = {"Objects": keys[start : start + DELETES], "Quiet": True}
-            with self.session.wrapped(self.location, AGAIN):
-                answer = self.session.client("s3").delete_objects(Bucket=self.bucket, Delete=batch)
-            if kept := answer.get("Errors"):
-                found = f"{len(kept)} metadata files cannot be deleted: {kept[0].get('Code')} {kept[0].get('Key')}"
-                raise InfrastructureError(
-                    "HR862", self.location, found, "allow s3:DeleteObject on the table's metadata"
-                )
+        delete(self.session, list(locations))
 
     def io(self) -> Any:
         from headrace.aws.metadata import S3FileIO
@@ -80,3 +71,16 @@ def get(session: Session, location: str) -> bytes | None:
         except client.exceptions.NoSuchKey:
             return None
     return content
+
+
+def delete(session: Session, locations: Sequence[str]) -> None:
+    """Delete objects of one bucket. Raises InfrastructureError (HR862) if S3 keeps any of them."""
+    for start in range(0, len(locations), DELETES):
+        found = [key_of(location) for location in locations[start : start + DELETES]]
+        batch = {"Objects": [{"Key": key} for _, key in found], "Quiet": True}
+        with session.wrapped(locations[start], AGAIN):
+            answer = session.client("s3").delete_objects(Bucket=found[0][0], Delete=batch)
+        if kept := answer.get("Errors"):
+            told = f"{len(kept)} metadata files cannot be deleted: {kept[0].get('Code')} {kept[0].get('Key')}"
+            which = f"{SCHEME}{found[0][0]}"
+            raise InfrastructureError("HR862", which, told, "allow s3:DeleteObject on the table's metadata")

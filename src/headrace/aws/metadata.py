@@ -11,7 +11,7 @@ from typing import Any
 
 from pyiceberg.io import FileIO, InputFile, OutputFile
 
-from headrace.aws.folder import get, key_of
+from headrace.aws.folder import delete, get, key_of
 from headrace.aws.session import Session, code_of
 
 AGAIN = "it is tried again"
@@ -28,9 +28,7 @@ class S3File(InputFile, OutputFile):
 
     def __len__(self) -> int:
         if self._size is None:
-            with self._session.wrapped(self.location, AGAIN):
-                found = self._session.client("s3").head_object(Bucket=self._bucket, Key=self._key)
-            self._size = int(found["ContentLength"])
+            self._size = len(self.open().getbuffer())
         return self._size
 
     def exists(self) -> bool:
@@ -92,7 +90,4 @@ class S3FileIO(FileIO):
         return S3File(self._session, location)
 
     def delete(self, location: str | InputFile | OutputFile) -> None:
-        place = location if isinstance(location, str) else location.location
-        bucket, key = key_of(place)
-        with self._session.wrapped(place, AGAIN):
-            self._session.client("s3").delete_object(Bucket=bucket, Key=key)
+        delete(self._session, [location if isinstance(location, str) else location.location])

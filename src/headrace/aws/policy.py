@@ -114,7 +114,7 @@ PARTS: Mapping[str, Part] = {
     "items sent": _part("wire.py", _calls("dynamodb", "keyed", "BatchWriteItem")),
     "items swept": _part("keyed_sweep.py", _calls("dynamodb", "keyed", "Scan")),
     "catalog": _part("catalog.py", _calls("glue", "catalog", "GetTable", "CreateTable", "UpdateTable")),
-    "metadata": _part("metadata.py", _calls("s3", "base", "DeleteObject", "PutObject", HeadObject=GET)),
+    "metadata": _part("metadata.py", _calls("s3", "base", "PutObject")),
     "folder": _part(
         "folder.py",
         _calls("s3", "base", GetObject=GET, DeleteObjects=("s3:DeleteObject",)),
