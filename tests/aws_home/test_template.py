@@ -95,6 +95,12 @@ def test_the_example_can_be_sent_as_it_is() -> None:
     assert len(json.dumps(GOLDENS["substation"](), separators=(",", ":"))) < LIMIT
 
 
+def test_every_saved_query_of_the_example_is_one_of_athenas() -> None:
+    resources = GOLDENS["substation"]()["Resources"]
+    assert sum(one["Type"] == "AWS::Athena::NamedQuery" for one in resources.values()) == 6
+    assert "SavedQueriesLeftOut" not in resources["Workgroup"]["Metadata"]
+
+
 def test_an_unknown_resource_is_an_error_and_not_a_gap() -> None:
     from headrace.aws.cfn import typed
 

@@ -12,6 +12,17 @@ from typing import Any
 
 from headrace.model.errors import UsageError
 
+TRINO = frozenset(
+    {
+        *("AT_TIMEZONE", "WITH_TIMEZONE", "TO_ISO8601", "FROM_ISO8601_TIMESTAMP", "FROM_ISO8601_DATE"),
+        *("LAST_DAY_OF_MONTH", "DAY_OF_WEEK", "DAY_OF_YEAR", "YEAR_OF_WEEK", "MILLISECOND"),
+        *("COSINE_SIMILARITY", "GEOMETRIC_MEAN", "CORR", "REGR_SLOPE", "REGR_INTERCEPT", "SKEWNESS", "KURTOSIS"),
+        *("WIDTH_BUCKET", "CBRT", "DEGREES", "RADIANS", "TRUNCATE", "NORMALIZE", "SOUNDEX", "CODEPOINT", "STRPOS"),
+        *("CARDINALITY", "CONTAINS", "ELEMENT_AT", "SEQUENCE", "SHUFFLE", "SLICE", "ZIP_WITH", "NUMERIC_HISTOGRAM"),
+    }
+)
+"""Functions of Trino that sqlglot writes or passes on without knowing them (Trino's list of functions)."""
+
 
 def to_athena(query: str, tables: Mapping[str, Collection[str]]) -> str:
     """`query` for Athena, checked by parsing it again. `tables`: the lake tables that it may read, with their columns.
@@ -29,6 +40,7 @@ def to_athena(query: str, tables: Mapping[str, Collection[str]]) -> str:
         tree = parsed[0]
         _known_tables(tree, tables)
         columns = {name.casefold() for names in tables.values() for name in names}
+        columns |= {x.casefold() for inner in tree.find_all(exp.CTE, exp.Subquery) for x in inner.this.named_selects}
         for select in tree.find_all(exp.Select):
             _write_out_aliases(select, columns)
             _write_out_group_by_all(select)
@@ -58,6 +70,8 @@ def _known_functions(tree: Any) -> None:
     from sqlglot import exp
 
     for function in tree.find_all(exp.Anonymous):
+        if function.name.upper() in TRINO:
+            continue
         raise _cannot(f"{function.name}() is not known to be a function of Athena")
 
 

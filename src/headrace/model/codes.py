@@ -320,6 +320,10 @@ CODES: dict[str, str] = {
         "Two pipelines, tables or saved queries have names that differ only in what AWS's names cannot hold. Rename "
         "one."
     ),
+    "HR809": (
+        "There is no list price for a region or a request, or the metered sample cannot be read: nothing is said of "
+        "cost rather than something wrong."
+    ),
     "HR810": "A target of kind aws needs a stack's name and a region: [targets.NAME] stack = …, region = ….",
     "HR811": "[targets.NAME] of kind aws holds an option that does not exist. The message suggests the nearest.",
     "HR812": (
