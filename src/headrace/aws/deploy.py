@@ -20,8 +20,11 @@ from botocore.exceptions import ClientError
 
 from headrace.aws.artifacts import Artifacts, taken
 from headrace.aws.compare import Change, changes, settled
+from headrace.aws.inventory import Item, Scope
+from headrace.aws.kept import adopted, misfits, strays, without
 from headrace.aws.session import Session, status_of
 from headrace.aws.stack import UNMADE, Facts, Stack, Tell
+from headrace.aws.sweep import delete
 from headrace.engine.faults import point
 from headrace.model.errors import InfrastructureError, UsageError
 from headrace.model.words import count
@@ -83,16 +86,16 @@ def deploy(session: Session, wanted: Wanted, tell: Tell, *, lose: bool = False, 
     started = time.monotonic()
     stack = stack or Stack(session, wanted.stack)
     account = session.account()
-    wanted = replace(wanted, template=settled(wanted.template, account, session.region))
     facts = settle(stack, stack.owned(wanted.project), tell)
-    found = changes(stack.template() if facts is not None and facts.stands else {}, wanted.template)
+    wanted, found = judged(stack, wanted, facts, account)
     refuse_loss(stack.which, found, lose)
     kept = [bucket for bucket in wanted.buckets if _exists(session, bucket, account)]
     point("deploy.settled")
 
-    parameters, body = _artifacts(session, wanted, account, tell)
+    artifacts = Artifacts(session, wanted.artifacts, account, dict(wanted.tags))
+    facts = _clear(stack, wanted, facts, artifacts, tell)
+    request = _request(wanted, facts, *_uploaded(artifacts, wanted, tell))
     point("deploy.uploaded")
-    request = _request(wanted, facts, parameters, body)
     if kept and request["ChangeSetType"] == "CREATE":
         tell(f"taking up {', '.join(kept)}")
         request["DisableValidation"] = True  # which may call a bucket that is to be taken up a conflict of names
@@ -177,9 +180,44 @@ def _exists(session: Session, bucket: str, account: str) -> bool:
     return True
 
 
-def _artifacts(session: Session, wanted: Wanted, account: str, tell: Tell) -> tuple[dict[str, str], str]:
+def judged(stack: Stack, wanted: Wanted, facts: Facts | None, account: str) -> tuple[Wanted, list[Change]]:
+    """What is wanted, in the words that this account needs, and what of the stack that changes."""
+    stands = facts is not None and facts.stands
+    template = settled(wanted.template, account, stack.session.region)
+    template = adopted(stack.session, template, stack.resources() if stands else ())
+    found = changes(stack.template() if stands else {}, template)
+    known = {change.id for change in found if change.data_loss}
+    found += [change for change in misfits(stack.session, template) if change.id not in known]
+    return replace(wanted, template=template), found
+
+
+def _clear(stack: Stack, wanted: Wanted, facts: Facts | None, artifacts: Artifacts, tell: Tell) -> Facts | None:
+    """Take tables with another key out of the stack, and delete them: CloudFormation cannot replace what has a name.
+
+    So too the log group of a function that wrote a last line after its stack was gone.
+    """
+    for group in strays(stack, wanted.template, facts):
+        delete(stack.session, Item("log group", group), Scope(stack.name, artifacts.account), tell)
+    gone = {change.id: change.name for change in misfits(stack.session, wanted.template)}
+    if not gone:
+        return facts
+    if facts is not None and facts.stands and (held := {id: n for id, n in gone.items() if id in stack.resources()}):
+        tell(f"taking {', '.join(held.values())} out of the stack")
+        artifacts.make()
+        body = json.dumps(without(stack.template(), held)).encode()
+        key, _ = artifacts.keep_bytes(body, ".json")
+        request = _request(wanted, facts, facts.parameters, artifacts.url(key))
+        if (changed := _change_set(stack, facts, request, tell)) is not None:
+            facts = _execute(stack, *changed, tell)
+        point("deploy.taken-out")
+    scope = Scope(stack.name, artifacts.account, frozenset(gone.values()))
+    for name in gone.values():
+        delete(stack.session, Item("table", name, holds=True), scope, tell)
+    return facts
+
+
+def _uploaded(artifacts: Artifacts, wanted: Wanted, tell: Tell) -> tuple[dict[str, str], str]:
     """Have code and template where CloudFormation reads them; the parameters, and the template's address."""
-    artifacts = Artifacts(session, wanted.artifacts, account, dict(wanted.tags))
     if artifacts.make():
         tell(f"made bucket {wanted.artifacts}")
     point("deploy.bucket")

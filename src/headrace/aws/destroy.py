@@ -65,14 +65,18 @@ class Unmaking:
         before = self.survey()
         self._stack(tell)
         point("destroy.stack")
+        self._sweep(tell)
+        point("destroy.all-swept")
+        self._prove(tell)
+        return before
+
+    def _sweep(self, tell: Tell) -> None:
+        """Delete what goes and did not go with its stack."""
         scope = self.scope
         for kind in DELETES:
             for item in inventory(self.session, scope):
                 if item.kind == kind and (self.delete_data or not item.holds):
                     delete(self.session, item, scope, tell)
-        point("destroy.all-swept")
-        self._prove()
-        return before
 
     def _stack(self, tell: Tell) -> None:
         facts = self.stack.owned(self._project)
@@ -82,13 +86,19 @@ class Unmaking:
         if facts is not None:
             remove(self.stack, facts, tell)
 
-    def _prove(self) -> None:
-        """Raises InfrastructureError HR840 unless nothing is left but data that was to stay."""
-        left: list[Item] = []
+    def _prove(self, tell: Tell) -> None:
+        """Raises InfrastructureError HR840 unless two looks in a row find nothing but data that was to stay.
+
+        What comes back in between, such as the log group of a function that was still at work, is swept again.
+        """
+        clean, left = 0, list[Item]()
         for _ in range(LOOKS_AGAIN):
             left = [x for x in inventory(self.session, self.scope) if self.delete_data or not x.holds]
-            if not left:
+            clean = 0 if left else clean + 1
+            if clean == 2:
                 return
+            if left:
+                self._sweep(tell)
             self.stack.pause()
         told = ", ".join(f"{x.kind} {x.name}" for x in left[:5]) + (", …" if len(left) > 5 else "")
         found = f"{count(len(left), 'thing')} still there: {told}"

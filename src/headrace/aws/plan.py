@@ -16,6 +16,7 @@ from typing import Any, Literal
 from headrace.aws.compare import Change, changes, granted, name_of, present, settled, statements
 from headrace.aws.declared import Declared
 from headrace.aws.drift import Drift, drift
+from headrace.aws.kept import adopted, misfits
 from headrace.aws.stack import Stack
 
 Code = Literal["unchanged", "changed", "unknown"]
@@ -80,13 +81,15 @@ def plan_against(
     """
     assert declared.account is not None
     facts = stack.owned(declared.project)
-    if facts is None or not facts.stands:
-        state = facts.status if facts is not None else None
-        return _plan(declared, declared.template, {}, state, "unknown", cost, [])
+    stands = facts is not None and facts.stands
     wanted = settled(declared.template, declared.account, declared.options.region)
+    wanted = adopted(stack.session, wanted, stack.resources() if stands else ())
+    kept = list(misfits(stack.session, wanted))
+    if facts is None or not stands:
+        return _plan(declared, wanted, {}, facts.status if facts else None, "unknown", cost, [], kept)
     code = _code(declared, facts.parameters, packages)
     found = drift(stack) if look and not facts.busy else []
-    return _plan(declared, wanted, stack.template(), facts.status, code, cost, found)
+    return _plan(declared, wanted, stack.template(), facts.status, code, cost, found, kept)
 
 
 def _plan(
@@ -97,7 +100,11 @@ def _plan(
     code: Code,
     cost: Mapping[str, Any],
     found: Sequence[Drift],
+    kept: Sequence[Change] = (),
 ) -> Plan:
+    """`kept`: what stands already in a way that cannot be taken up."""
+    differs = changes(deployed, wanted)
+    known = {change.id for change in differs if change.data_loss}
     more, less = granted(deployed, wanted)
     return Plan(
         stack=declared.options.stack,
@@ -109,7 +116,7 @@ def _plan(
             for id, one in present(wanted).items()
         ],
         statements=statements(wanted),
-        changes=changes(deployed, wanted),
+        changes=[*(change for change in kept if change.id not in known), *differs],
         granted=more,
         withdrawn=less,
         code=code,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ from headrace.model.words import count
 
 if TYPE_CHECKING:
     from headrace.project.cloud import Cloud
+
+SINCE = timedelta(days=1)
+"""How far back `logs` looks for the last lines of a stack."""
 
 
 def register(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -95,6 +99,23 @@ def verify(arguments: argparse.Namespace, output: Output) -> int:
         more = f" (and {count(len(failed) - 1, 'other')})" if failed[1:] else ""
         output.say(f"HR841 {check.what}: {check.found}{more}; {check.next}")
     return 3 if failed else 0
+
+
+def logs(arguments: argparse.Namespace, output: Output) -> int:
+    """What the stack's functions wrote: the last lines of the day, and with --follow what comes, until Ctrl-C."""
+    from headrace.cli.state import log_line
+
+    cloud, now = cloud_of(arguments), datetime.now(UTC)
+    last = cloud.recent(now - SINCE, arguments.lines)
+    for record in last:
+        output.data(log_line(record, output.as_json))
+    if not last and arguments.lines:
+        output.say("the functions have said nothing in the last day")
+    sys.stdout.flush()
+    for record in cloud.follow(now) if arguments.follow else ():
+        output.data(log_line(record, output.as_json))
+        sys.stdout.flush()
+    return 0
 
 
 def invoke(arguments: argparse.Namespace, output: Output) -> int:

@@ -103,23 +103,29 @@ def show(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def logs(arguments: argparse.Namespace, output: Output) -> int:
+    """Of this machine's files; those of a stack are told by `cli.cloud`."""
     from headrace import config
     from headrace.engine.log import NAME, read
 
-    folder = config.read(Path(arguments.project)).target(arguments.target).root / "logs"
+    place = config.read(Path(arguments.project)).target(arguments.target)
+    if place.kind == "aws":
+        from headrace.cli.cloud import logs
+
+        return logs(arguments, output)
+    folder = place.root / "logs"
     last = deque(read(folder), maxlen=arguments.lines)
     follow = _followed(folder / NAME) if arguments.follow else iter(())  # before printing, so as to miss nothing
     for record in last:
-        output.data(_line(record, output.as_json))
+        output.data(log_line(record, output.as_json))
     if not last and arguments.lines:
         output.say(f"nothing is logged in {folder} yet")
     for record in follow:
-        output.data(_line(record, output.as_json))
+        output.data(log_line(record, output.as_json))
         sys.stdout.flush()
     return 0
 
 
-def _line(record: Mapping[str, Any], as_json: bool) -> str:
+def log_line(record: Mapping[str, Any], as_json: bool) -> str:
     if as_json:
         return to_json(record)
     rest = " ".join(f"{k}={v}" for k, v in record.items() if k not in ("at", "level", "event", "trace"))
