@@ -36,6 +36,9 @@ SIGNATURE = 300.0
 LEASE = 390.0
 """Seconds: a signature's life, one minute between renewals, and half a minute by which clocks may differ."""
 
+FUNCTION_LEASE = 30.0
+"""Seconds: longer than a request can take, with time to renew. For functions under the publisher's lock."""
+
 SKEW = 30.0
 SHARE = SIGNATURE / LEASE
 """The part of a lease that must be left when a request is signed."""

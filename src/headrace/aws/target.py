@@ -16,6 +16,7 @@ from headrace.aws.catalog import GlueCatalog
 from headrace.aws.clock import SystemClock
 from headrace.aws.folder import S3Folder
 from headrace.aws.keyed import DynamoWriter
+from headrace.aws.keyed_control import FUNCTION_LEASE
 from headrace.aws.ledger import DynamoLedger
 from headrace.aws.lock import exclusive
 from headrace.aws.notify import SnsNotifier
@@ -117,6 +118,7 @@ class AwsTarget:
             sink.index,
             self.settings.engine_memory,
             self.settings.threads,
+            lease=FUNCTION_LEASE,  # the lock outlasts the function, so whoever takes the table over knows it dead
         )
 
     def close(self) -> None:
