@@ -17,15 +17,15 @@ Wanted = Callable[[str, str, Any], bool]
 
 
 @contextmanager
-def service(answers: Callable[[int, dict[str, str]], Answer]) -> Iterator[str]:
+def service(answers: Callable[[int, dict[str, str], bytes], Answer]) -> Iterator[str]:
     """A service on this machine that answers the n-th request as told: what no emulator can be asked to say."""
     asked: list[int] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers.get("content-length", 0)))
+            given = self.rfile.read(int(self.headers.get("content-length", 0)))
             asked.append(1)
-            status, headers, body = answers(len(asked), dict(self.headers))
+            status, headers, body = answers(len(asked), dict(self.headers), given)
             self.send_response(status)
             for name, value in {**headers, "content-length": str(len(body.encode()))}.items():
                 self.send_header(name, value)

@@ -41,7 +41,7 @@ def secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPat
     return monkeypatch
 
 
-def told(answers: Callable[[int, dict[str, str]], Answer], environment: pytest.MonkeyPatch) -> InfrastructureError:
+def told(answers: Callable[..., Answer], environment: pytest.MonkeyPatch) -> InfrastructureError:
     """The error that a table's description ends in."""
     with service(answers) as url, pytest.raises(InfrastructureError) as caught:
         environment.setenv("AWS_ENDPOINT_URL", url)
@@ -101,7 +101,7 @@ def test_what_a_service_refuses_is_said_in_our_words(
 
 def test_what_a_service_repeats_of_a_request_does_not_come_out(secrets: pytest.MonkeyPatch) -> None:
     """It quotes every header that it got: the signature and the token are among them."""
-    error = told(lambda _, headers: refusal("ValidationException", json.dumps(headers)), secrets)
+    error = told(lambda _, headers, __: refusal("ValidationException", json.dumps(headers)), secrets)
     assert error.code == "HR805"
 
 
@@ -152,7 +152,7 @@ def test_every_code_of_the_session_is_explained() -> None:
 
 
 def test_calls_and_their_retries_are_counted_apart_and_reported_once(secrets: pytest.MonkeyPatch) -> None:
-    def answers(n: int, _: dict[str, str]) -> Answer:
+    def answers(n: int, *_: object) -> Answer:
         if n == 1:
             return refusal("ThrottlingException")
         return 200, {"content-type": "application/x-amz-json-1.0"}, json.dumps({"TableNames": []})
