@@ -1,7 +1,7 @@
 """usage: python -m benchmarks [WORK…] [--rows N] [--runs N] [--peers NAME…]
 
-WORK: start, ledger, latency, small, keyed, bulk (all, when none is named), or profile, which tells where the time of
-bulk and small files goes. Tables go to standard output and to benchmarks/work/results.md.
+WORK: start, cold, ledger, latency, small, keyed, bulk (all, when none is named), or profile, which tells where the time
+of bulk and small files goes. Tables go to standard output and to benchmarks/work/results.md.
 `make bench ARGS="bulk --rows 560000"` is a quick look.
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from benchmarks.harness import WORK
 from benchmarks.report import Table, machine
 
-ALL = ("start", "ledger", "latency", "small", "keyed", "bulk")
+ALL = ("start", "cold", "ledger", "latency", "small", "keyed", "bulk")
 PROFILES = ("bulk", "small", "single")
 
 
@@ -51,6 +51,10 @@ def _tables(name: str, given: argparse.Namespace) -> list[Callable[[], Table]]:
             from benchmarks.start import start
 
             return [start]
+        case "cold":
+            from benchmarks.cold_start import cold_start
+
+            return [cold_start]
         case "ledger":
             from benchmarks.ledger import ledger
 

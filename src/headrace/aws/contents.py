@@ -21,9 +21,12 @@ HANDLERS = "headrace.aws.handlers"
 
 ENTRIES: dict[Role, tuple[str, ...]] = {
     "ingest": (HANDLERS, "headrace.engine.child", "headrace.engine.stage", "headrace.formats.open"),
-    "publish": (HANDLERS, "headrace.engine.publish", "headrace.engine.loop", "headrace.sinks.lake"),
+    "publish": (
+        *(HANDLERS, "headrace.engine.publish", "headrace.engine.loop"),
+        *("headrace.aws.metadata", "headrace.sinks.lake", "headrace.sinks.snapshot"),
+    ),
 }
-"""Modules that a function begins with, those named by a text included: the child imports its own by name."""
+"""Modules that a function needs until it has done its first work, those that are imported by a text's name included."""
 
 NOT_THERE = ("headrace.cli", "headrace.local", "headrace.project", "headrace.server")
 """Parts of Headrace that no function has a use for, although `headrace.open_project` names one."""
