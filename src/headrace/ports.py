@@ -67,11 +67,11 @@ class Store(Protocol):
         ...
 
     def put(self, key: str, source: Path) -> Stat:
-        """Store a copy of a local file under `key`, whole or not at all, with the present time as creation time."""
+        """Store a copy of a local file under `key`, whole or not at all, created now by the home's own clock."""
         ...
 
     def put_many(self, items: Iterable[tuple[str, Path]]) -> Sequence[Stat]:
-        """`put` for many, with creation times in their order."""
+        """`put` for many, with creation times in their order where the home gives them itself."""
         ...
 
     def has_archived(self, key: str, version: str) -> bool:
@@ -133,7 +133,10 @@ class Queue(Protocol):
         ...
 
     def acknowledge(self, leases: Sequence[Lease]) -> None:
-        """Remove events for good. Raises LeaseLost if any was leased again by another; the others are removed."""
+        """Remove events for good. Raises LeaseLost if any was leased again by another; the others are removed.
+
+        A home whose queue cannot always tell may let it pass: the ledger takes what comes first.
+        """
         ...
 
     def extend(self, leases: Sequence[Lease], visibility: timedelta) -> None:

@@ -7,6 +7,7 @@ import logging
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,25 @@ def test_the_words_of_a_helper_that_fails_stay_out(secrets: pytest.MonkeyPatch, 
     with pytest.raises(InfrastructureError, match="HR801 helper: credentials could not be had") as caught:
         Session("eu-west-2", "helper").credentials()
     assert CANARY not in "".join(traceback.format_exception(caught.value))
+
+
+def test_credentials_that_cannot_be_renewed_are_an_error_of_theirs_and_stay_secret(
+    secrets: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """They are about to expire, and the login behind them has ended: no message may ask for them once more."""
+    soon = (datetime.now(UTC) + timedelta(seconds=60)).isoformat()
+    given = {"Version": 1, "AccessKeyId": KEY, "SecretAccessKey": CANARY, "SessionToken": TOKEN, "Expiration": soon}
+    (tmp_path / "given.json").write_text(json.dumps(given))
+    (tmp_path / "config").write_text(f"[profile ending]\ncredential_process = cat {tmp_path / 'given.json'}\n")
+    session = Session("eu-west-2", "ending", attempts=1)
+    session.credentials()
+    (tmp_path / "given.json").unlink()
+    assert session.scrub(f"{CANARY} {TOKEN} {KEY}") == "*** *** ***"
+    expected = pytest.raises(InfrastructureError, match="HR801 lv: credentials could not be had")
+    with expected as caught, session.wrapped("lv", ""):
+        session.client("s3").head_bucket(Bucket="lv")
+    shown = "".join(traceback.format_exception(caught.value))
+    assert not [word for word in (CANARY, TOKEN, KEY) if word in shown]
 
 
 def test_every_code_of_the_session_is_explained() -> None:

@@ -265,17 +265,15 @@ class Session:
         return SECRETS.sub("***", text)[:longest]
 
     def _secrets(self) -> Iterator[str]:
-        held = self._inner.get_credentials() if self._known() else None
+        """What is known so far: asking the credentials themselves could set off a search, or a renewal that fails."""
+        held = getattr(self._inner, "_credentials", None)
+        known = vars(held) if held is not None else {}
         for value in (
             *(os.environ.get(name) for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")),
-            *((held.secret_key, held.token) if held is not None else ()),
+            *(known.get(name) for name in ("secret_key", "_secret_key", "token", "_token")),
         ):
             if value and len(value) > 7:  # nothing shorter is a secret of AWS, and `test` is a word of its own
                 yield value
-
-    def _known(self) -> bool:
-        """Whether the credentials were found already: an error must not set off another search."""
-        return self._inner is not None and getattr(self._inner, "_credentials", None) is not None
 
 
 def code_of(exc: Exception) -> str:
