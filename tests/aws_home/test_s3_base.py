@@ -160,7 +160,9 @@ def test_a_young_file_is_nobodys_yet_and_told_of_later(session: Session, bucket:
     assert list(S3Base(session, bucket, tmp_path, SIZE, later).paths("lake/lv")) == [file.path]
 
 
-def test_more_than_a_thousand_files_are_told_and_deleted(session: Session, bucket: str, tmp_path: Path) -> None:
+def test_more_than_a_thousand_files_are_told_looked_for_and_deleted(
+    session: Session, bucket: str, tmp_path: Path
+) -> None:
     base = S3Base(session, bucket, tmp_path, 10**9, Moment(timedelta(hours=2)))
     files = []
     for n in range(1001):
@@ -171,6 +173,8 @@ def test_more_than_a_thousand_files_are_told_and_deleted(session: Session, bucke
     base.keep(files)
     assert sorted(base.paths("lake/lv")) == [x.path for x in files]
     session.report()
+    assert base.lost([*(x.path for x in files), "lake/lw/data/0.parquet"]) == {"lake/lw/data/0.parquet"}
+    assert session.report() == {"s3:ListObjectsV2": 2}
     base.delete(x.path for x in files)
     assert session.report() == {"s3:DeleteObjects": 2}
     assert list(base.paths("lake/lv")) == [] and here(base) == set()
