@@ -1,7 +1,7 @@
 """usage: python -m benchmarks [WORK…] [--rows N] [--runs N] [--peers NAME…]
 
-WORK: start, cold, ledger, latency, small, keyed, bulk (all, when none is named), or profile, which tells where the time
-of bulk and small files goes. Tables go to standard output and to benchmarks/work/results.md.
+WORK: start, cold, ledger, latency, small, keyed, keyed-client, bulk (all, when none is named), or profile, which tells
+where the time of bulk and small files goes. Tables go to standard output and to benchmarks/work/results.md.
 `make bench ARGS="bulk --rows 560000"` is a quick look.
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from benchmarks.harness import WORK
 from benchmarks.report import Table, machine
 
-ALL = ("start", "cold", "ledger", "latency", "small", "keyed", "bulk")
+ALL = ("start", "cold", "ledger", "latency", "small", "keyed", "keyed-client", "bulk")
 PROFILES = ("bulk", "small", "single")
 
 
@@ -71,6 +71,10 @@ def _tables(name: str, given: argparse.Namespace) -> list[Callable[[], Table]]:
             from benchmarks.items import items
 
             return [lambda: items(given.rows)]
+        case "keyed-client":
+            from benchmarks.keyed_client import keyed_client
+
+            return [lambda: keyed_client(50_000, given.runs)]
         case "bulk":
             from benchmarks.bulk import bulk
 

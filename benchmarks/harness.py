@@ -56,7 +56,7 @@ def run(argv: Sequence[str | Path], *, cwd: Path | None = None, env: Mapping[str
         text = out.read().decode(errors="replace")
     if child.returncode != 0:
         raise BenchmarkFailed(f"{' '.join(map(str, argv))} ended with {child.returncode}:\n{text[-4000:]}")
-    return Usage(wall, cpu, max(sampled, maxrss), _last_json(text))
+    return Usage(wall, cpu, max(sampled, maxrss), last_json(text))
 
 
 def middle(runs: Sequence[Usage]) -> Usage:
@@ -100,7 +100,7 @@ def _adopt_orphans() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def _last_json(text: str) -> Mapping[str, Any]:
+def last_json(text: str) -> Mapping[str, Any]:
     for line in reversed(text.splitlines()):
         if line.startswith("{"):
             try:

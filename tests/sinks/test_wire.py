@@ -183,3 +183,16 @@ def test_no_secret_is_in_an_error_or_a_log(
     sender.close()
     assert CANARY not in f"{caught.value} {caught.value!r} {caught.value.__cause__!r}"
     assert CANARY not in caplog.text
+
+
+def test_after_a_pause_it_begins_with_new_connections(table: str) -> None:
+    now = [time.time()]
+    sender = Wire(Session(REGION), table, clock=lambda: now[0])
+    sender.send(puts(1))
+    first = sender._pool
+    sender.send(puts(1))
+    assert sender._pool is first
+    now[0] += 60
+    assert sender.send(puts(1)) == 1
+    assert sender._pool is not first
+    sender.close()

@@ -47,6 +47,10 @@ PATIENCE = 60.0
 CONNECT, READ = 5.0, 10.0
 """Seconds to wait for a connection and for an answer."""
 
+IDLE = 20.0
+"""Seconds after which a connection is not trusted to be open still: a function may have been frozen meanwhile, and a
+request that is lost on the way has to be waited for."""
+
 DOUBT = 15.0
 """Seconds after which a request without an answer was carried out, or never will be."""
 
@@ -81,6 +85,7 @@ class Wire:
         self._signer: Signer | None = None
         self._pool: Any = None
         self._threads: ThreadPoolExecutor | None = None
+        self._used = 0.0  # when, by the clock, the connections were last used
         self._unanswered = 0.0  # when, by the monotonic clock, an attempt last ended without an answer
         self._lock = threading.Lock()
 
@@ -92,20 +97,24 @@ class Wire:
         """
         flying: deque[Future[None]] = deque()
         sent = 0
+        self._refresh()
         try:
             for chunk in _chunks(requests):
                 sent += len(chunk)
                 flying.append(self._executor().submit(self._deliver, self._body(",".join(chunk))))
                 if len(flying) >= 2 * self._flights:
-                    flying.popleft().result()
+                    flying[0].result()
+                    flying.popleft()
             while flying:
-                flying.popleft().result()
+                flying[0].result()
+                flying.popleft()
         finally:
             for future in flying:
                 future.cancel()
             for future in flying:
                 with suppress(Exception):  # the first error is on its way; what is already flying must land
                     future.exception()
+            self._used = self._clock()
         return sent
 
     def settle(self) -> None:
@@ -125,9 +134,16 @@ class Wire:
     def _body(self, items: str) -> bytes:
         return b'%b%b]},"ReturnConsumedCapacity":"TOTAL"}' % (self._head, items.encode())
 
+    def _refresh(self) -> None:
+        """Begin with new connections after a pause."""
+        if self._pool is not None and abs(self._clock() - self._used) > IDLE:
+            self._pool.close()
+            self._pool = None
+        if self._pool is None:
+            self._open()
+
     def _executor(self) -> ThreadPoolExecutor:
         if self._threads is None:
-            self._open()
             self._threads = ThreadPoolExecutor(self._flights, "wire")
         return self._threads
 
