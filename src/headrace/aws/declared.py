@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from headrace.aws.compare import METADATA
+from headrace.aws.cost import Cost, Sample, cost
 from headrace.aws.names import Names
 from headrace.aws.options import AwsOptions, Role
-from headrace.aws.resources import read_queries
+from headrace.aws.resources import read_queries, resources
 from headrace.aws.resources.functions import CODE
 from headrace.aws.stack import PROJECT_TAG, STACK_TAG
 from headrace.aws.template import EXTRAS, template
@@ -46,6 +47,11 @@ class Declared:
         queries = read_queries(self.directory)
         made = template(self.project, list(self.pipelines.values()), self.options, queries, self.target)
         return {**made, "Metadata": {METADATA: {"tables": tables(self.pipelines)}}}
+
+    def cost(self, sample: Sample | None) -> Cost:
+        """What the stack costs as it stands, and by a metered sample for each million rows."""
+        queries, pipelines = read_queries(self.directory), list(self.pipelines.values())
+        return cost(resources(self.project, pipelines, self.options, queries, self.target), self.options, sample)
 
     @property
     def tags(self) -> dict[str, str]:

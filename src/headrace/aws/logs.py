@@ -63,9 +63,10 @@ def follow(
         found: list[tuple[int, Record]] = []
         for name in names:
             for event in _events(session, name, starts[name] - LATE):
-                if event["eventId"] in seen[name]:
+                id = _id(event)
+                if id in seen[name]:
                     continue
-                seen[name][event["eventId"]] = None
+                seen[name][id] = None
                 if event["timestamp"] >= int(since.timestamp() * 1000):
                     record = parse(name, event)
                     found += [(event["timestamp"], record)] if record is not None else []
@@ -74,6 +75,11 @@ def follow(
                 del seen[name][old]
         yield from (record for _, record in sorted(found, key=lambda pair: pair[0]))
         sleep(POLL)
+
+
+def _id(event: Record) -> str:
+    """What one line alone has. Not every emulator gives CloudWatch's own id."""
+    return str(event.get("eventId") or (event.get("logStreamName"), event["timestamp"], event["message"]))
 
 
 def _events(session: Session, name: str, start: int) -> Iterator[Record]:

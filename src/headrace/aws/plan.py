@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from headrace.aws.compare import Change, changes, granted, name_of, present, settled, statements
+from headrace.aws.cost import Cost
 from headrace.aws.declared import Declared
 from headrace.aws.drift import Drift, drift
 from headrace.aws.kept import adopted, misfits
@@ -37,7 +38,7 @@ class Plan:
     granted: Sequence[Mapping[str, Any]]
     withdrawn: Sequence[Mapping[str, Any]]
     code: Code
-    cost: Mapping[str, Any]
+    cost: Cost
     drift: Sequence[Drift] = field(default_factory=list)
 
     @property
@@ -62,18 +63,18 @@ class Plan:
             "iam": {"granted": list(self.granted), "withdrawn": list(self.withdrawn), "all": list(self.statements)},
             "code": self.code,
             "drift": [one.public() for one in self.drift],
-            "cost": dict(self.cost),
+            "cost": self.cost.public(),
             "resources": list(self.resources),
         }
 
 
-def plan(declared: Declared, cost: Mapping[str, Any]) -> Plan:
+def plan(declared: Declared, cost: Cost) -> Plan:
     """What is declared, all of it to be made: nobody is asked."""
     return _plan(declared, declared.template, {}, None, "unknown", cost, [])
 
 
 def plan_against(
-    stack: Stack, declared: Declared, packages: Mapping[str, str | None], cost: Mapping[str, Any], *, look: bool
+    stack: Stack, declared: Declared, packages: Mapping[str, str | None], cost: Cost, *, look: bool
 ) -> Plan:
     """What would change of the stack. `packages`: sha256 by function, None where it is not built; `look` for drift.
 
@@ -98,7 +99,7 @@ def _plan(
     deployed: Mapping[str, Any],
     state: str | None,
     code: Code,
-    cost: Mapping[str, Any],
+    cost: Cost,
     found: Sequence[Drift],
     kept: Sequence[Change] = (),
 ) -> Plan:

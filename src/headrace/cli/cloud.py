@@ -27,6 +27,8 @@ def register(commands: Any, common: argparse.ArgumentParser) -> None:
     one.add_argument("--offline", action="store_true", help="ask nobody: show what is declared")
     one.add_argument("--no-drift", action="store_true", help="do not look for what was changed by hand")
 
+    one.add_argument("--sample", metavar="FILE.json", help="what a metered run used: for the cost of a million rows")
+
     one = command(commands, common, "deploy", deploy, "make the stack be what the definition says", writes=True)
     one.add_argument("--accept-data-loss", action="store_true", help="go on although rows or files would be lost")
     one.add_argument("--repair", action="store_true", help="also bring back what was changed by hand")
@@ -52,8 +54,9 @@ def cloud_of(arguments: argparse.Namespace) -> Cloud:
 def plan(arguments: argparse.Namespace, output: Output) -> int:
     from headrace.cli.planned import tell_plan
 
+    sample = _object(arguments.sample) if arguments.sample else None
     cloud = cloud_of(arguments)
-    found = cloud.plan(output.say, offline=arguments.offline, look=not arguments.no_drift)
+    found = cloud.plan(output.say, offline=arguments.offline, look=not arguments.no_drift, sample=sample)
     if output.as_json:
         output.emit(found.public())
     else:
@@ -119,25 +122,25 @@ def logs(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def invoke(arguments: argparse.Namespace, output: Output) -> int:
-    event = _event(arguments.event)
+    event = _object(arguments.event)
     cloud = cloud_of(arguments)
     output.emit(cloud.invoke(_pipeline(cloud, arguments.pipeline), event))
     return 0
 
 
-def _event(path: str) -> dict[str, Any]:
-    """The event in a file. What it holds is in no message: an event may carry anything."""
+def _object(path: str) -> dict[str, Any]:
+    """The JSON object in a file. What it holds is in no message: an event may carry anything."""
     which = "stdin" if path == "-" else path
     try:
-        event = json.loads(sys.stdin.read() if path == "-" else Path(path).read_text("utf-8"))
+        found = json.loads(sys.stdin.read() if path == "-" else Path(path).read_text("utf-8"))
     except OSError as exc:
-        raise UsageError("HR121", which, exc.strerror or "cannot be read", "give the file of an event") from exc
+        raise UsageError("HR121", which, exc.strerror or "cannot be read", "give a file that is there") from exc
     except ValueError as exc:
         line = f" (line {exc.lineno})" if isinstance(exc, json.JSONDecodeError) else ""
-        raise UsageError("HR843", which, f"is not JSON{line}", "save an event as S3 or SQS sends it") from None
-    if not isinstance(event, dict):
-        raise UsageError("HR843", which, "is no JSON object", "save an event as S3 or SQS sends it")
-    return event
+        raise UsageError("HR843", which, f"is not JSON{line}", "give one JSON object") from None
+    if not isinstance(found, dict):
+        raise UsageError("HR843", which, "is no JSON object", "give one JSON object")
+    return found
 
 
 def _pipeline(cloud: Cloud, name: str | None) -> str:

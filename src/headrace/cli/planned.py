@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from headrace.cli.output import Output
@@ -26,7 +27,7 @@ def tell_plan(found: Plan, output: Output) -> None:
             output.data(f"{sign} may    {_statement(one)}")
     for drifted in found.drift:
         output.data(f"! drift  {drifted}")
-    _tell_cost(found.cost, output)
+    _tell_cost(found.cost.public(), output)
     output.data(_summary(found))
 
 
@@ -49,16 +50,18 @@ def _state(found: Plan) -> str:
 
 
 def _statement(one: Mapping[str, Any]) -> str:
-    return f"{one['on']}: {one['effect'].lower()} {', '.join(one['actions'])} on {', '.join(one['resources'])}"
+    """One statement on one line, its ARNs without what they all share."""
+    resources = [re.sub(r"^arn:\$\{AWS::Partition\}:", "", arn) for arn in one["resources"]]
+    return f"{one['on']}: {one['effect'].lower()} {', '.join(one['actions'])} on {', '.join(resources)}"
 
 
 def _tell_cost(cost: Mapping[str, Any], output: Output) -> None:
-    for line in _lines(cost):
-        output.data(f"  cost   {line}")
-
-
-def _lines(cost: Mapping[str, Any]) -> Iterable[str]:
-    return (f"{name}: {value}" for name, value in cost.items())
+    """The sums; `--json` has each position with its basis."""
+    money = f"{cost['monthly']:.2f} {cost['currency']} a month without a file"
+    if cost["loading"]:
+        money += f", {cost['per_million_rows']:.2f} to load a million rows"
+        money += f", {cost['per_million_rows_kept_per_month']:.2f} a month to keep them"
+    output.data(f"cost: {money} (list prices of {', '.join(cost['prices_as_of'])})")
 
 
 def _summary(found: Plan) -> str:

@@ -418,7 +418,7 @@ CODES: dict[str, str] = {
         "A check of `verify` failed. The message names the first one; the others are listed. The canary leaves no row, "
         "whether it came through or not."
     ),
-    "HR843": "The file given to `invoke` is no JSON object, such as an event that S3 or SQS sends.",
+    "HR843": "A file given to `invoke` or `plan --sample` is no JSON object.",
     "HR844": "The stack is not deployed in this account and region.",
     "HR845": "CloudFormation was at work for longer than an hour. The same command again waits on.",
     "HR850": (

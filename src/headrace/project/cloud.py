@@ -87,17 +87,21 @@ class Cloud:
 
     # -- before anything happens ---------------------------------------------------------------------------------
 
-    def plan(self, tell: Tell, *, offline: bool = False, look: bool = True) -> Plan:
+    def plan(
+        self, tell: Tell, *, offline: bool = False, look: bool = True, sample: Mapping[str, Any] | None = None
+    ) -> Plan:
         """What a deploy would do. Without credentials or a way to AWS, what is declared, and `tell` hears of it.
 
-        `look`: also compare the stack with what was deployed. Raises InfrastructureError for credentials that are not
+        `look`: also compare the stack with what was deployed. `sample`: what a metered run used, as
+        `Sample.from_mapping` reads it, for the cost of rows. Raises InfrastructureError for credentials that are not
         taken, and HR834 for another project's stack.
         """
+        declared = self.declared
+        from headrace.aws.cost import Sample
         from headrace.aws.plan import plan, plan_against
 
-        declared = self.declared
         account = None if offline else self._account(tell)
-        cost: dict[str, Any] = {}
+        cost = declared.cost(Sample.from_mapping(sample) if sample is not None else None)
         if account is None:
             return plan(declared, cost)
         return plan_against(self.stack, declared.at(account), self._built(), cost, look=look)

@@ -60,9 +60,10 @@ class There:
         try:
             from headrace.aws.session import Session
         except ModuleNotFoundError as exc:
-            if exc.name not in ("boto3", "botocore"):
+            library = (exc.name or "").partition(".")[0]
+            if library not in ("boto3", "botocore"):
                 raise
-            found = f"needs the package {exc.name}, which is not installed"
+            found = f"needs the package {library}, which is not installed"
             raise UsageError("HR814", f"{FILE} [targets.{self._name}]", found, "pip install 'headrace[aws]'") from exc
         return Session(self.options.region, self.options.profile)
 
