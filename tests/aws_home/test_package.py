@@ -19,13 +19,17 @@ import zstandard
 from aws_home.packages import CANARY, SOURCE, bare, built, library, project, python312, unpacked, writable
 from formats.reading import workbook
 from headrace.aws import contents, wheels
-from headrace.aws.bytecode import name_of
+from headrace.aws.bytecode import compiled, name_of
 from headrace.aws.closure import closure
+from headrace.aws.libraries import libraries
 from headrace.aws.options import ROLES, Role
 from headrace.aws.package import Package
 from headrace.aws.wheels import Wheel
 from headrace.model.codes import CODES
 from headrace.model.errors import DefinitionError, InfrastructureError
+
+MAGIC = "import importlib.util; print(importlib.util.MAGIC_NUMBER.hex())"
+"""Bytecode's first four bytes; the next four say 1 where nothing is to be checked against the source."""
 
 GOALS: dict[Role, float] = {"ingest": 1.5, "publish": 3.0}
 
@@ -304,3 +308,34 @@ def test_the_lock_has_every_library_of_both_functions_at_the_projects_own_versio
 
 def test_every_code_of_packaging_is_explained() -> None:
     assert {f"HR{n}" for n in range(820, 830)} <= set(CODES)
+
+
+def test_where_no_python_of_the_functions_is_a_package_holds_no_bytecode(tmp_path: Path, index: Path) -> None:
+    locked = [Wheel("littlelib", "1.0", (library(index),))]
+    kept = libraries(locked, "x86_64", None, tmp_path / "cache")
+    assert zipfile.ZipFile(kept).namelist() == ["littlelib-1.0.dist-info/METADATA", "littlelib/__init__.py"]
+    with_it = libraries(locked, "x86_64", python312(), tmp_path / "cache")
+    assert with_it != kept
+    assert name_of("littlelib/__init__.py") in zipfile.ZipFile(with_it).namelist()
+
+
+def test_bytecode_is_of_the_functions_python_and_asks_for_no_source_files_date(packages: dict[str, Package]) -> None:
+    python = python312()
+    magic = subprocess.run([python, "-c", MAGIC], capture_output=True, check=True).stdout.strip()
+    for made in packages.values():
+        with zipfile.ZipFile(made.path) as opened:
+            heads = {name: opened.read(name)[:8] for name in made.files if name.endswith(".pyc")}
+            modules = {name for name in made.files if name.endswith(".py")}
+        assert {name_of(name) for name in modules} == set(heads)
+        assert {(head[:4].hex().encode(), int.from_bytes(head[4:], "little")) for head in heads.values()} == {
+            (magic, 1)
+        }
+
+
+def test_a_python_that_cannot_compile_for_the_functions_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("")
+    other = tmp_path / "python3.12"
+    other.write_text("#!/bin/sh\necho 'it is 3.9' >&2\nexit 1\n")
+    other.chmod(0o755)
+    with pytest.raises(InfrastructureError, match=r"HR827 .*/python3\.12: it is 3\.9; set HEADRACE_PYTHON312"):
+        compiled(other, tmp_path, ["a.py"])

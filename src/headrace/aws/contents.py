@@ -33,8 +33,8 @@ NOT_THERE = ("headrace.cli", "headrace.local", "headrace.project", "headrace.ser
 
 _BOTH = ("botocore", "duckdb", "jmespath", "python-dateutil", "six", "tzdata", "urllib3")
 _ICEBERG = (
-    *("annotated-types", "cachetools", "fsspec", "mmh3", "pydantic", "pydantic-core", "pyiceberg", "pyparsing"),
-    *("pyroaring", "strictyaml", "tenacity", "typing-extensions", "typing-inspection", "zstandard"),
+    *("annotated-types", "cachetools", "mmh3", "pydantic", "pydantic-core", "pyiceberg", "pyparsing", "strictyaml"),
+    *("typing-extensions", "typing-inspection", "zstandard"),
 )
 LIBRARIES: dict[Role, tuple[str, ...]] = {
     "ingest": (
@@ -66,10 +66,12 @@ _LEFT_OUT: dict[str, tuple[str, ...]] = {
     ),
     "duckdb": (r"_duckdb-stubs/", r"adbc_driver_duckdb/", r"duckdb/experimental/"),
     "python-dateutil": (r"dateutil/zoneinfo/",),
-    "fsspec": (r"fsspec/(tests|implementations/(?!__init__|local))",),
     "pyarrow": tuple(f"pyarrow/{pattern}" for pattern in _PYARROW),
     "pydantic": (r"pydantic/v1/", r"pydantic/mypy\.py"),
-    "pyiceberg": (r"(hive_metastore|fb303|vendor|tests)/", r"pyiceberg/(cli|catalog/(?!__init__|noop))"),
+    "pyiceberg": (
+        r"(hive_metastore|fb303|vendor|tests)/",
+        r"pyiceberg/(cli|catalog/(?!__init__|noop)|io/(fsspec|pyarrow))",
+    ),
     "zstandard": (r"zstandard/(_cffi\.|backend_cffi)",),
 }
 """By library: files of its wheel that no function reads."""
