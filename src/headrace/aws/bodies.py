@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections import OrderedDict
+from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
@@ -56,6 +57,15 @@ class Bodies:
             while len(self._cached) > KEPT:
                 self._cached.popitem(last=False)
         return value
+
+    def read_if_there(self, item: Item, there: Callable[[], bool]) -> Any | None:
+        """The value of an item that others may delete meanwhile; None if it is not there any more."""
+        try:
+            return self.read(item)
+        except InfrastructureError as exc:
+            if exc.code != "HR873" or there():
+                raise
+            return None
 
     def drop(self, item: Item) -> None:
         """Delete what nothing refers to any more."""

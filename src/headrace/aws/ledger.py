@@ -26,6 +26,7 @@ from typing import Any
 
 from headrace.aws.ledger_apply import advance
 from headrace.aws.ledger_hints import Hints
+from headrace.aws.ledger_history import staged_files
 from headrace.aws.ledger_keys import Change, KeyLoads
 from headrace.aws.ledger_pin import Pinning
 from headrace.aws.ledger_rows import (
@@ -324,11 +325,11 @@ class DynamoLedger(Hints):
     def _files_step(self, d: Decision, about: Mapping[str, KeyLoads]) -> dict[str, Any]:
         """The files of a step, each whole: what is applied later needs to ask nothing."""
         tokens = {x.attempt for found in about.values() for x in found.loads if x.attempt}
-        staged = self._staged_files(tokens) if d.adopted or d.doomed or d.standing else {}
+        attempts = self._attempts(tokens)
+        staged = {file.path: file for file in staged_files(attempts)}
         standing = self._files() if d.removed else {}
-        added = [*d.fresh, *(staged[path][1] for path in d.adopted if path in staged)]
-        attempts = {str(item["sk"]): item for item, _ in staged.values()}
-        alerts = [a for item in attempts.values() for a in self._bodies.read(item)["alerts"] if a[1] in d.standing]
+        added = [*d.fresh, *(staged[path] for path in d.adopted if path in staged)]
+        alerts = [alert for _, body in attempts for alert in body["alerts"] if alert[1] in d.standing]
         return {
             "added": [file_dict(file) for file in added],
             "removed": [[file_dict(standing[p][0]), standing[p][1]] for p in d.removed if p in standing],

@@ -122,7 +122,10 @@ class _Application:
             raise self._judged(exc) from exc
 
     def _beside(self, changes: Sequence[Change]) -> list[Write]:
-        """The guard, and of each attempt the loads that it has no more to answer for."""
+        """The guard, and of each attempt the loads that it has no more to answer for.
+
+        An attempt that is gone is no error: then another process was here, and the keys are not as they were read.
+        """
         left: dict[str, set[str]] = defaultdict(set)
         for change in changes:
             still = {x.load.id for x in change.after if x.load.state is LoadState.STAGED}
@@ -140,13 +143,17 @@ class _Application:
         """Forget attempts whose loads are all decided; what was not adopted of their files is trash."""
         adopted, doomed = set(self._step["adopted"]), set(self._step["doomed"])
         for attempt in self._table.query(f"{self._p}/attempt"):
-            paths = [file["path"] for file in self._parts.bodies.read(attempt)["files"]]
+            at = (str(attempt["pk"]), str(attempt["sk"]))
+            body = self._parts.bodies.read_if_there(attempt, lambda at=at: self._table.get(at) is not None)  # type: ignore[misc]
+            if body is None:
+                continue
+            paths = [file["path"] for file in body["files"]]
             rest = [path for path in paths if path not in adopted and path not in attempt.get("out", ())]
             if attempt.get("left"):
                 self._take_out(attempt, [p for p in paths if p in adopted], [p for p in rest if p in doomed])
                 continue
             self._all([self._trash(path)] for path in rest)
-            self._transact([delete((str(attempt["pk"]), str(attempt["sk"])))])
+            self._transact([delete(at)])
             self._parts.bodies.drop(attempt)
 
     def _take_out(self, attempt: Item, adopted: Sequence[str], doomed: Sequence[str]) -> None:

@@ -247,16 +247,19 @@ class DynamoHistory:
             return [file for file, _ in self._files().values() if not ids.isdisjoint(file.loads)]
         self.log.head()
         tokens = {kept.attempt for kept in self._keys.find(ids).values() if kept.attempt}
-        return [file for _, file in self._staged_files(tokens).values() if not ids.isdisjoint(file.loads)]
+        return [file for file in staged_files(self._attempts(tokens)) if not ids.isdisjoint(file.loads)]
 
-    def _staged_files(self, tokens: Iterable[str]) -> dict[str, tuple[Item, DataFile]]:
-        """Files of these attempts that may come to stand, each with its attempt, by path."""
+    def _attempts(self, tokens: Iterable[str]) -> list[tuple[Item, Mapping[str, Any]]]:
+        """Those of the attempts that are not decided, each with what its job handed over."""
         items = self.table.batch_get((f"{self.pipeline}/attempt", token) for token in sorted(tokens))
-        return {
-            raw["path"]: (item, file_of(raw))
-            for item in items.values()
-            for raw in self._bodies.read(item)["files"]
-            if raw["path"] not in item.get("out", ())
+        return [(item, self._staged(item)) for item in items.values()]
+
+    def _staged(self, attempt: Item) -> Mapping[str, Any]:
+        """What a job handed over; nothing if all of it was decided since the item was read."""
+        at = (str(attempt["pk"]), str(attempt["sk"]))
+        return self._bodies.read_if_there(attempt, lambda: self.table.get(at) is not None) or {
+            "files": [],
+            "alerts": [],
         }
 
     def sinks(self) -> dict[str, int]:
@@ -364,7 +367,7 @@ class DynamoHistory:
             for page in self.table.parallel(partial(self._below, folder=below), parts):
                 found.update(page)
             for attempt in self.table.query(f"{name}/attempt"):
-                found.update(file["path"] for file in self._bodies.read(attempt)["files"])
+                found.update(file["path"] for file in self._staged(attempt)["files"])
         return {path for path in found if path.startswith(f"{below}/")}
 
     def strangers(self, below: str) -> list[str]:
@@ -389,6 +392,11 @@ class DynamoHistory:
         if found is None:
             raise UsageError("HR130", id, "there is no such load", "see `headrace history`")
         return found
+
+
+def staged_files(attempts: Iterable[tuple[Item, Mapping[str, Any]]]) -> list[DataFile]:
+    """The files of attempts that may come to stand."""
+    return [file_of(x) for item, body in attempts for x in body["files"] if x["path"] not in item.get("out", ())]
 
 
 def _seen_since(load: Load, instant: datetime | None) -> bool:

@@ -156,7 +156,7 @@ class Keys:
     def change_all(self, keys: Iterable[str], think: Think, also: Callable[[Sequence[Change]], list[Write]]) -> None:
         """Move many keys, as many at a time as a transaction takes, beside what `also` writes about them.
 
-        Raises Refused if what `also` writes is refused: the first write is number 0.
+        Raises Refused if the first write of `also` is refused. Its others change with the keys, and are thought over.
         """
         left = list(dict.fromkeys(keys))
         for attempt in range(TRIES):
@@ -177,7 +177,7 @@ class Keys:
         try:
             self._table.transact([*also, *(write for change in changes for write in self.writes(change))])
         except Refused as exc:
-            if any(place < len(also) for place in exc.which):
+            if also and 0 in exc.which:
                 raise
             return [change.before.key for change in changes]
         point("ledger.keys-moved")

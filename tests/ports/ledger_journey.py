@@ -1,0 +1,50 @@
+"""A process that takes a pipeline of test_ledger_races.py as far as it gets, to be killed on its way.
+
+Everything it does is asked of the ledger first, so another one goes on wherever it ended.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from ledgers import arrival, publish, stage_all
+
+from emulator import REGION
+from headrace.aws.ledger import DynamoLedger
+from headrace.aws.lock import exclusive
+from headrace.aws.session import Session
+from headrace.local.clock import SystemClock
+from headrace.local.database import Database
+from headrace.local.ledger import SCHEMA
+from headrace.local.queue import SqliteQueue
+from headrace.model.loads import LoadState
+from headrace.ports import Ledger
+
+KEYS = [f"in/{i:02}" for i in range(30)]
+SPOILT = "in/spoilt"
+
+
+def journey(ledger: Ledger, job: str) -> None:
+    """Two versions of every key, one after the other, and one that is dead."""
+    for version in ("old", "new"):
+        if version == "new" or not ledger.standing():
+            arrivals = [arrival(f"{version} {key}", key=key) for key in KEYS]
+            for some in (arrivals[:20], arrivals[20:]):
+                stage_all(ledger, ledger.pin(some), f"{version}-{job}")
+        (spoilt,) = ledger.pin([arrival("spoilt", key=SPOILT)])
+        if spoilt.state is LoadState.SEEN:
+            ledger.bury(spoilt.id, "HR451 broken", [])
+        while publish(ledger):
+            pass
+
+
+def main(table: str, bucket: str, queue: str, lease: float) -> None:
+    clock = SystemClock()
+    ledger = DynamoLedger(Session(REGION), table, bucket, SqliteQueue(Database(Path(queue), SCHEMA), clock), "p", clock)
+    with exclusive(ledger, lease, wait=30):
+        journey(ledger, "process")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4], lease=float(sys.argv[4]))
