@@ -206,7 +206,7 @@ def test_a_metadata_file_is_never_written_over_by_another(home: AwsHome) -> None
 
 def test_metadata_that_s3_will_not_delete_is_told(home: AwsHome, monkeypatch: pytest.MonkeyPatch) -> None:
     refused = "<DeleteResult><Error><Key>lake/t/metadata/x.avro</Key><Code>AccessDenied</Code></Error></DeleteResult>"
-    with service(lambda n, headers: (200, {"content-type": "application/xml"}, refused)) as endpoint:
+    with service(lambda n, headers, body: (200, {"content-type": "application/xml"}, refused)) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
         folder = S3Folder(Session(REGION), home.name, "lake/t")
         with pytest.raises(

@@ -78,9 +78,7 @@ class AwsHome:
         return LakeWriter(folder, catalog, "t", partitions, **given)
 
     def reopened(self) -> Table:
-        access = {"access-key-id": "test", "secret-access-key": "test", "region": REGION, "endpoint": self.endpoint}
-        given = {f"{service}.{name}": value for service in ("glue", "s3") for name, value in access.items()}
-        return PublicGlueCatalog("other", **given).load_table((self.name, "t"))
+        return public_catalog(self.endpoint).load_table((self.name, "t"))
 
     def keep(self, files: Sequence[DataFile]) -> None:
         for file in files:
@@ -94,3 +92,10 @@ class AwsHome:
         """The table as Glue tells it."""
         found: dict[str, Any] = self.session.client("glue").get_table(DatabaseName=self.name, Name="t")["Table"]
         return found
+
+
+def public_catalog(endpoint: str) -> PublicGlueCatalog:
+    """PyIceberg's own Glue catalog and S3 files, on MiniStack."""
+    access = {"access-key-id": "test", "secret-access-key": "test", "region": REGION, "endpoint": endpoint}
+    given = {f"{service}.{name}": value for service in ("glue", "s3") for name, value in access.items()}
+    return PublicGlueCatalog("other", **given)
