@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import sqlglot
 
+from headrace.aws.athena import translated
 from headrace.aws.resources import read_queries
 from headrace.aws.translate import to_athena
 from headrace.model.errors import UsageError
@@ -91,3 +92,15 @@ def test_what_trino_says_in_another_way(query: str, expected: str) -> None:
 def test_what_athena_cannot_do_is_refused_with_the_reason(query: str, why: str) -> None:
     with pytest.raises(UsageError, match=f"HR807 query: cannot be said to Athena: .*{why}"):
         to_athena(query, TABLES)
+
+
+def test_sql_asks_athena_in_its_own_words() -> None:
+    assert "GROUP BY year" in " ".join(translated("SELECT year, count(*) FROM lv_data GROUP BY ALL", TABLES).split())
+    assert translated("DESCRIBE lv_data", TABLES) == "DESCRIBE lv_data"
+    assert translated(" show tables; ", TABLES) == "show tables"
+    explained = translated("EXPLAIN SELECT year FROM lv_data", TABLES)
+    assert " ".join(explained.split()) == "EXPLAIN SELECT year FROM lv_data"
+    with pytest.raises(UsageError, match="HR807"):
+        translated("SUMMARIZE lv_data", TABLES)
+    with pytest.raises(UsageError, match="HR807"):
+        translated("SELECT list_aggr([1], 'mad') FROM lv_data", TABLES)

@@ -6,14 +6,15 @@ prefix, where no notification sees them.
 
 from __future__ import annotations
 
-import logging
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from headrace.aws.session import Session
+from headrace.aws.translate import to_athena
 from headrace.model.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,10 +24,12 @@ POLL = 0.3
 """Seconds between looks at a query that runs."""
 PATIENCE = 900.0
 """Seconds after which a query is stopped."""
+ALIKE = re.compile(r"\s*(show\s+tables|describe\s+\w+)\s*;?\s*", re.IGNORECASE)
+EXPLAIN = re.compile(r"\s*explain\s+", re.IGNORECASE)
 ENDED = ("SUCCEEDED", "FAILED", "CANCELLED")
 
 
-def ask(session: Session, workgroup: str, database: str, query: str) -> pa.Table:
+def ask(session: Session, workgroup: str, database: str, query: str, tables: Mapping[str, Collection[str]]) -> pa.Table:
     """The answer to one statement in DuckDB's dialect.
 
     Raises UsageError HR704 where Athena refuses it, HR705 where it takes too long; InfrastructureError HR80x.
@@ -34,18 +37,22 @@ def ask(session: Session, workgroup: str, database: str, query: str) -> pa.Table
     client = session.client("athena")
     with session.wrapped(f"workgroup {workgroup}", "headrace status"):
         started = client.start_query_execution(
-            QueryString=translated(query), QueryExecutionContext={"Database": database}, WorkGroup=workgroup
+            QueryString=translated(query, tables), QueryExecutionContext={"Database": database}, WorkGroup=workgroup
         )["QueryExecutionId"]
         _wait(client, started)
         return _rows(client, started)
 
 
-def translated(query: str) -> str:
-    """DuckDB's SQL in Athena's words."""
-    import sqlglot
+def translated(query: str, tables: Mapping[str, Collection[str]]) -> str:
+    """DuckDB's SQL in Athena's words. `tables`: those that may be asked, with their columns.
 
-    logging.getLogger("sqlglot").setLevel(logging.ERROR)
-    return str(sqlglot.transpile(query, read="duckdb", write="athena")[0])
+    DESCRIBE and SHOW TABLES are alike in both. Raises UsageError HR807 for what Athena cannot do.
+    """
+    if ALIKE.fullmatch(query):
+        return query.strip().rstrip(";")
+    if explained := EXPLAIN.match(query):
+        return f"EXPLAIN {to_athena(query[explained.end() :], tables)}"
+    return to_athena(query, tables)
 
 
 def _wait(client: Any, id: str) -> None:

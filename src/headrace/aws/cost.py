@@ -5,9 +5,11 @@ An estimate to decide by, not a bill: every assumption is said with it. Pure; ca
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any
 
 from headrace.aws.options import AwsOptions
@@ -66,6 +68,11 @@ class Sample:
         """What `from_mapping` reads."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {**fields, "calls": {f"{service}:{name}": n for (service, name), n in sorted(self.calls.items())}}
+
+
+def sample() -> Sample:
+    """The one that this version was measured with: the example's real files (`python -m benchmarks.metered`)."""
+    return Sample.from_mapping(json.loads((files("headrace.aws") / "sample.json").read_text("utf-8")))
 
 
 def _operation(name: str) -> tuple[str, str]:
@@ -248,7 +255,7 @@ def _assumptions(options: AwsOptions, sample: Sample | None) -> Iterator[str]:
     dates = ", ".join(sorted({one.as_of for one in PRICES.values()}))
     yield f"list prices of {HOME} of {dates}, in {CURRENCY}: no free tier, no discount, no tax, no traffic out"
     if options.region != HOME:
-        yield f"{options.region} taken as {FACTORS[options.region]:g} times {HOME}: within about a tenth"
+        yield f"{options.region} taken as {FACTORS[options.region]:g} times {HOME}: within about a fifth"
     yield f"Lambda watches an idle queue with {POLLS} requests a minute"
     yield f"a sweep that finds nothing takes {SWEEP_SECONDS:g} s, a scan {SCAN_SECONDS:g} s"
     yield f"an invocation logs {LOG_BYTES:,} bytes, kept for {options.log_days} days"

@@ -60,12 +60,19 @@ PRICES: Mapping[str, Price] = {
 FACTORS: Mapping[str, float] = {
     HOME: 1.0,
     "eu-west-1": 0.96,
+    "eu-west-3": 1.0,
     "eu-central-1": 1.02,
+    "eu-north-1": 0.93,
     "us-east-1": 0.87,
     "us-east-2": 0.87,
     "us-west-2": 0.87,
+    "ca-central-1": 0.94,
+    "ap-southeast-1": 0.98,
+    "ap-southeast-2": 0.98,
+    "ap-northeast-1": 0.98,
+    "ap-south-1": 0.95,
 }
-"""What London's prices are multiplied by for other regions: within about a tenth, and said wherever it is used."""
+"""What London's prices are multiplied by for other regions: within about a fifth, and said wherever it is used."""
 
 _WRITES = (
     *("PutObject", "CopyObject", "CreateMultipartUpload", "UploadPart", "UploadPartCopy", "CompleteMultipartUpload"),

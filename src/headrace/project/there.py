@@ -166,7 +166,8 @@ class There:
         from headrace.aws.athena import ask
 
         places = self.target.places
-        return Table(ask(self.session, places.workgroup, places.database, query))
+        columns = {name: [column for column, _ in relation.columns] for name, relation in tables.items()}
+        return Table(ask(self.session, places.workgroup, places.database, query, columns))
 
     def _refuse_keyed(self, asked: set[str]) -> None:
         """A table of DynamoDB is read by key; its rows are in a lake as well, where the pipeline has one."""
