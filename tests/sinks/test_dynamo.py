@@ -280,7 +280,7 @@ def test_a_key_that_changed_is_refused(writer: DynamoWriter, base: Base) -> None
 def test_a_table_that_is_not_there_or_newer_is_refused(writer: DynamoWriter, base: Base) -> None:
     client = Session(REGION).client("dynamodb")
     key = {name: {"S": CONTROL} for name in ("asset", "seen")}
-    client.put_item(TableName=writer.physical, Item={**key, "layout": {"N": "99"}})
+    client.put_item(TableName=writer.physical, Item={**key, "_layout": {"N": "99"}})
     with pytest.raises(InfrastructureError, match=r"HR854 .*layout is 99"):
         writer.apply(base.revision(hourly(base, "a", 2)))
     client.delete_table(TableName=writer.physical)

@@ -15,7 +15,8 @@ from botocore.credentials import Credentials
 
 from headrace.aws.keyed_layout import Layout
 from headrace.aws.session import Session
-from headrace.aws.wire import TARGET, Signer, Wire
+from headrace.aws.signature import TARGET, Signer
+from headrace.aws.wire import Wire
 from headrace.model.errors import InfrastructureError
 from sinks.dynamo import REGION, make_table
 from sinks.unreliable import Unreliable, unreliable

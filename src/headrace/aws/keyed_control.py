@@ -26,7 +26,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from headrace.aws.keyed_layout import STATE_VERSION, Layout, control_key
+from headrace.aws.keyed_layout import STATE_VERSION, VERSION, Layout, control_key
 from headrace.aws.session import Session, code_of, said_by
 from headrace.model.errors import InfrastructureError
 
@@ -132,7 +132,7 @@ class ControlItem:
         with self._wrapped():
             found = self._client().get_item(TableName=self._physical, Key=self.key(), ConsistentRead=True)
         item = found.get("Item", {})
-        version = int(item.get("layout", {}).get("N", STATE_VERSION))
+        version = int(item.get(VERSION, {}).get("N", STATE_VERSION))
         if version > STATE_VERSION:
             told = f"its layout is {version}, this Headrace knows {STATE_VERSION}"
             raise self._fault("HR854", told, "upgrade Headrace")
@@ -143,7 +143,7 @@ class ControlItem:
         before = self.read()
         now = self._clock()
         found = self._change(
-            "SET #writer = :me, #until = :until, #layout = :layout",
+            "SET #writer = :me, #until = :until, #_layout = :layout",
             {
                 ":until": {"N": f"{now + self._lease:.3f}"},
                 ":layout": {"N": str(STATE_VERSION)},
@@ -237,7 +237,7 @@ class ControlItem:
         return InfrastructureError(code, f"keyed {self._table!r}", found, next)
 
 
-_NAMES = ("number", "generation", "rows", "key", "columns", "writer", "until", "by", "work", "layout")
+_NAMES = ("number", "generation", "rows", "key", "columns", "writer", "until", "by", "work", VERSION)
 
 
 def _text(work: Work) -> dict[str, str]:

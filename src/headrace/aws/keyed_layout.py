@@ -32,7 +32,10 @@ from headrace.model.pipeline import Keyed, Pipeline
 from headrace.sinks.keyed import EXACT, NUMBERS, Key, Part, alone, key_of
 
 STATE_VERSION = 1
-"""`layout` of the control item. Raised when this layout changes; a newer table is refused (HR854)."""
+"""`_layout` of the control item. Raised when this layout changes; a newer table is refused (HR854)."""
+
+VERSION = "_layout"
+"""The attribute that the control item has and no other: columns never begin with `_`."""
 
 PLAIN = ("VARCHAR", "BIGINT", "INTEGER", "BOOLEAN", "DATE", "TIMESTAMP", "TIMESTAMPTZ", "UUID")
 """Types whose attribute is their form as a key: such a key column is not stored twice."""
@@ -40,7 +43,7 @@ PLAIN = ("VARCHAR", "BIGINT", "INTEGER", "BOOLEAN", "DATE", "TIMESTAMP", "TIMEST
 CONTROL = "\x00headrace"
 """Partition key of the control item. A record's key that begins with it gets one more character, so none equals it."""
 
-BEYOND = "1E+100"
+BEYOND = "99999999999999999999"
 """The control item's partition key where keys are numbers: none of 64 bits is that large."""
 
 INDEX_BYTES = 1024

@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from headrace.aws.keyed_control import ControlItem, table_errors
+from headrace.aws.keyed_layout import VERSION
 from headrace.aws.session import Session
 from headrace.aws.wire import Wire
 
@@ -67,15 +68,13 @@ class Sweeper:
             "TotalSegments": SEGMENTS,
             "ConsistentRead": True,
             "ProjectionExpression": ", ".join(keys),
-            "FilterExpression": condition,
-            "ExpressionAttributeNames": {**keys, **names},
+            "FilterExpression": f"attribute_not_exists(#version) AND ({condition})",
+            "ExpressionAttributeNames": {**keys, **names, "#version": VERSION},
             "ExpressionAttributeValues": dict(values),
         }
-        control = self._control.key()
         for items in self._pages(asked, segments):
             for item in items:
-                if item != control:
-                    yield f'{{"DeleteRequest":{{"Key":{json.dumps(item, ensure_ascii=False)}}}}}'
+                yield f'{{"DeleteRequest":{{"Key":{json.dumps(item, ensure_ascii=False)}}}}}'
 
     def _pages(self, asked: Mapping[str, Any], segments: Sequence[int]) -> Iterator[list[dict[str, Any]]]:
         with ThreadPoolExecutor(ABREAST, "scan") as threads:

@@ -6,8 +6,6 @@ gets, signed with Signature Version 4 under a key that is derived once a day. Us
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import os
 import random
@@ -17,8 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3
@@ -27,6 +24,7 @@ from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 
 from headrace.aws.session import THROTTLED, Session
+from headrace.aws.signature import Signer
 from headrace.model.errors import InfrastructureError
 
 ITEMS = 25
@@ -54,7 +52,6 @@ request that is lost on the way has to be waited for."""
 DOUBT = 15.0
 """Seconds after which a request without an answer was carried out, or never will be."""
 
-TARGET = "DynamoDB_20120810.BatchWriteItem"
 DONE = b'{"UnprocessedItems":{}'
 EXPIRED = ("ExpiredTokenException", "ExpiredToken")
 
@@ -215,74 +212,6 @@ class Wire:
     def _late(self) -> InfrastructureError:
         found = f"did not take all items within {self._patience:.0f} s: it is throttled"
         return InfrastructureError("HR852", f"table {self._table!r}", found, "it is tried again")
-
-
-class Signer:
-    """Signature Version 4 of requests to one host. botocore derives the key and formats the canonical request anew for
-    each request; all that changes here within a second is the hash of the body."""
-
-    def __init__(self, credentials: Any, region: str, host: str) -> None:
-        self._credentials, self._region, self._host = credentials, region, host
-        self._now: _Moment | None = None
-
-    def headers(self, body: bytes, at: float) -> dict[str, str]:
-        """All headers of a request that is sent at that time."""
-        now = self._now
-        if now is None or now.second != int(at):
-            now = self._now = self._moment(int(at))
-        canonical = f"{now.canonical}{hashlib.sha256(body).hexdigest()}"
-        signed = f"{now.prefix}{hashlib.sha256(canonical.encode()).hexdigest()}"
-        signature = hmac.digest(now.key, signed.encode(), "sha256").hex()
-        return {**now.headers, "Authorization": f"{now.authorization}{signature}"}
-
-    def _moment(self, second: int) -> _Moment:
-        """What is the same for all requests of a second. Credentials that expire soon are renewed here."""
-        held = self._credentials.get_frozen_credentials()
-        stamp = datetime.fromtimestamp(second, UTC).strftime("%Y%m%dT%H%M%SZ")
-        signed = {"host": self._host, "x-amz-date": stamp, "x-amz-target": TARGET}
-        if held.token:
-            signed["x-amz-security-token"] = held.token
-        names = ";".join(sorted(signed))
-        lines = "".join(f"{name}:{signed[name]}\n" for name in sorted(signed))
-        scope = f"{stamp[:8]}/{self._region}/dynamodb/aws4_request"
-        known = self._now
-        same = known is not None and (known.scope, known.secret) == (scope, held.secret_key)
-        return _Moment(
-            second=second,
-            scope=scope,
-            secret=held.secret_key,
-            key=known.key if known is not None and same else _key(held.secret_key, scope),
-            canonical=f"POST\n/\n\n{lines}\n{names}\n",
-            prefix=f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n",
-            authorization=f"AWS4-HMAC-SHA256 Credential={held.access_key}/{scope}, SignedHeaders={names}, Signature=",
-            headers={
-                "Host": self._host,
-                "User-Agent": "headrace",
-                "Content-Type": "application/x-amz-json-1.0",
-                "X-Amz-Date": stamp,
-                "X-Amz-Target": TARGET,
-            }
-            | ({"X-Amz-Security-Token": held.token} if held.token else {}),
-        )
-
-
-class _Moment(NamedTuple):
-    second: int
-    scope: str
-    secret: str
-    key: bytes
-    canonical: str
-    prefix: str
-    authorization: str
-    headers: dict[str, str]
-
-
-def _key(secret: str, scope: str) -> bytes:
-    """The signing key of a day, region and service (IAM User Guide, "Create a signed AWS API request")."""
-    key = b"AWS4" + secret.encode()
-    for part in scope.split("/"):
-        key = hmac.digest(key, part.encode(), "sha256")
-    return key
 
 
 def _chunks(requests: Iterable[str]) -> Iterator[list[str]]:
