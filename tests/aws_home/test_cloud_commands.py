@@ -132,6 +132,14 @@ def test_plan_without_a_network_is_soon_done(
     assert time.monotonic() - started < 10
 
 
+def test_a_region_without_prices_is_planned_without_a_cost(command: Command, project: Path, nowhere: None) -> None:
+    toml = project / "headrace.toml"
+    toml.write_text(toml.read_text().replace(f'region = "{REGION}"', 'region = "xx-nowhere-9"'))
+    said = command("plan", "--target", "aws", "--json", "--offline")
+    assert (said.code, said.json["cost"]) == (0, None)
+    assert "HR809" in said.err
+
+
 def test_plan_as_text_ends_with_what_it_comes_to(command: Command, project: Path, nowhere: None) -> None:
     said = command("plan", "--target", "aws", "--offline")
     lines = said.out.splitlines()
@@ -271,11 +279,24 @@ def test_a_stack_from_deploy_to_destroy(
     said = run("plan", "--json")
     assert (said.json["no_changes"], said.json["code"], said.json["changes"]) == (True, "unchanged", [])
     assert run("plan").out.splitlines()[-1] == "no changes"
+    definition = (project / "pipelines.py").read_text()
+    (project / "pipelines.py").write_text(definition.replace("isfinite(value)", "abs(value) < 1e9"))
+    said = run("plan", "--json")
+    assert (said.json["no_changes"], said.json["code"], said.json["changes"]) == (False, "changed", [])
+    (project / "pipelines.py").write_text(definition)
 
     said = run("verify", "--json")
     assert said.code == 0, said.out + said.err
     assert next(c for c in said.json if c["what"] == "canary of lv")["ok"]
     assert not session.client("s3").list_object_versions(Bucket=f"{name}-landing-000000000000-{REGION}").get("Versions")
+
+    queue = session.client("sqs").get_queue_url(QueueName=f"{name}-lv-events")["QueueUrl"]
+    session.client("sqs").set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "60"})
+    said = run("plan", "--json")
+    assert said.code == 3
+    assert [(d["id"], d["state"]) for d in said.json["drift"]] == [("LvEvents", "changed")]
+    assert said.err.startswith("HR838") and "headrace deploy --repair" in said.err
+    assert run("plan", "--json", "--no-drift").code == 0
 
     (project / "event.json").write_text(json.dumps({"Records": [], "secret": HIDDEN}))
     said = run("invoke", "event.json", "--json")

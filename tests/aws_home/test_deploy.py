@@ -235,3 +235,16 @@ def test_nothing_that_loses_data_is_deployed_unasked(name: str, deployed: Callab
     assert (caught.value.code, caught.value.exit_code) == ("HR836", 2)
     assert "readings" in caught.value.found
     assert deployed(gone, lose=True).state == "updated"
+
+
+def test_a_repair_goes_through_a_change_set_that_reverts_drift(
+    session: Session, name: str, tmp_path: Path, deployed: Callable[..., Deployed]
+) -> None:
+    """That it is asked for; MiniStack passes the mode over, so only a real account can show that it works."""
+    deployed()
+    asked: list[dict[str, Any]] = []
+    events = session.client("cloudformation").meta.events
+    events.register("provide-client-params.cloudformation.CreateChangeSet", lambda params, **_: asked.append(params))
+    deployed(repair=True)
+    deployed()
+    assert [one.get("DeploymentMode") for one in asked] == ["REVERT_DRIFT", None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -153,3 +154,24 @@ def test_the_things_of_a_stack_with_a_longer_name_are_another_stack_s() -> None:
     scope = Scope("lv", ACCOUNT, frozenset({"elsewhere"}), ("lv-test",))
     assert [scope.mine(x) for x in ("lv-ledger", "lv", "elsewhere")] == [True, True, True]
     assert [scope.mine(x) for x in ("lv-test-ledger", "lvx", "other")] == [False, False, False]
+
+
+def test_a_stack_that_cannot_be_deleted_names_the_resource_and_goes_once_the_cause_is_gone(
+    session: Session, name: str, tmp_path: Path
+) -> None:
+    """A repository with an image in it: of our own kinds MiniStack lets all go, buckets with objects included."""
+    before, ecr = inventory(session), session.client("ecr")
+
+    def images(resources: dict[str, Any]) -> None:
+        resources["Images"] = {"Type": "AWS::ECR::Repository", "Properties": {"RepositoryName": name}}
+
+    deploy(session, wanted(name, tmp_path, images), lambda text: None, stack=quick(session, name))
+    ecr.put_image(repositoryName=name, imageManifest='{"schemaVersion": 2}', imageTag="one")
+    with pytest.raises(InfrastructureError) as caught:
+        unmaking(session, name, delete_data=True).destroy(lambda text: None)
+    assert (caught.value.code, caught.value.exit_code) == ("HR833", 3)
+    assert "Images (AWS::ECR::Repository)" in caught.value.found
+    ecr.delete_repository(repositoryName=name, force=True)
+    assert deploy(session, wanted(name, tmp_path), lambda text: None, stack=quick(session, name)).state == "created"
+    unmaking(session, name, delete_data=True).destroy(lambda text: None)
+    assert inventory(session) == before

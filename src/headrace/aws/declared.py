@@ -60,8 +60,9 @@ class Declared:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """Those of the template that are no keys of code."""
-        return {EXTRAS: "yes" if self.options.extras else "no"}
+        """Those of the template that are no keys of code; CloudFormation takes none that the template lacks."""
+        known = self.template["Parameters"]
+        return {EXTRAS: "yes" if self.options.extras else "no"} if EXTRAS in known else {}
 
     @property
     def code_parameters(self) -> dict[str, Role]:

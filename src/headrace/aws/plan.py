@@ -38,7 +38,7 @@ class Plan:
     granted: Sequence[Mapping[str, Any]]
     withdrawn: Sequence[Mapping[str, Any]]
     code: Code
-    cost: Cost
+    cost: Cost | None  # None: there are no prices for the region
     drift: Sequence[Drift] = field(default_factory=list)
 
     @property
@@ -63,18 +63,18 @@ class Plan:
             "iam": {"granted": list(self.granted), "withdrawn": list(self.withdrawn), "all": list(self.statements)},
             "code": self.code,
             "drift": [one.public() for one in self.drift],
-            "cost": self.cost.public(),
+            "cost": self.cost.public() if self.cost is not None else None,
             "resources": list(self.resources),
         }
 
 
-def plan(declared: Declared, cost: Cost) -> Plan:
+def plan(declared: Declared, cost: Cost | None) -> Plan:
     """What is declared, all of it to be made: nobody is asked."""
     return _plan(declared, declared.template, {}, None, "unknown", cost, [])
 
 
 def plan_against(
-    stack: Stack, declared: Declared, packages: Mapping[str, str | None], cost: Cost, *, look: bool
+    stack: Stack, declared: Declared, packages: Mapping[str, str | None], cost: Cost | None, *, look: bool
 ) -> Plan:
     """What would change of the stack. `packages`: sha256 by function, None where it is not built; `look` for drift.
 
@@ -99,7 +99,7 @@ def _plan(
     deployed: Mapping[str, Any],
     state: str | None,
     code: Code,
-    cost: Cost,
+    cost: Cost | None,
     found: Sequence[Drift],
     kept: Sequence[Change] = (),
 ) -> Plan:

@@ -27,7 +27,8 @@ def tell_plan(found: Plan, output: Output) -> None:
             output.data(f"{sign} may    {_statement(one)}")
     for drifted in found.drift:
         output.data(f"! drift  {drifted}")
-    _tell_cost(found.cost.public(), output)
+    if found.cost is not None:
+        _tell_cost(found.cost.public(), output)
     output.data(_summary(found))
 
 

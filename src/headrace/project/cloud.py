@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace import config
-from headrace.model.errors import InfrastructureError, UsageError
+from headrace.model.errors import DefinitionError, InfrastructureError, UsageError
 from headrace.project.there import There
 
 if TYPE_CHECKING:
@@ -101,7 +101,12 @@ class Cloud:
         from headrace.aws.plan import plan, plan_against
 
         account = None if offline else self._account(tell)
-        cost = declared.cost(Sample.from_mapping(sample) if sample is not None else None)
+        metered = Sample.from_mapping(sample) if sample is not None else None
+        try:
+            cost = declared.cost(metered)
+        except DefinitionError as exc:  # a region without prices is one to deploy to nevertheless
+            tell(f"{exc}: nothing is said of cost")
+            cost = None
         if account is None:
             return plan(declared, cost)
         return plan_against(self.stack, declared.at(account), self._built(), cost, look=look)
@@ -125,13 +130,15 @@ class Cloud:
             return None
 
     def _built(self) -> dict[str, str | None]:
-        """The hash of each function's package, if it was built here of just this definition."""
+        """The hash of each function's package as it is built here: "" of an older definition, None if it never was."""
         from headrace.aws.package import current
 
         found: dict[str, str | None] = {}
         for function in self.declared.code_parameters.values():
-            package = current(self._config.directory, function, self._there.options.architecture, self._packages)
-            found[function] = package.sha256 if package is not None else None
+            architecture = self._there.options.architecture
+            package = current(self._config.directory, function, architecture, self._packages)
+            built = (self._packages / f"{function}-{architecture}.zip").exists()
+            found[function] = package.sha256 if package is not None else "" if built else None
         return found
 
     @property
