@@ -18,6 +18,7 @@ from headrace.aws import keyed as keyed_module
 from headrace.aws import keyed_pieces
 from headrace.aws.keyed import DynamoWriter
 from headrace.aws.keyed_layout import CONTROL, key_schema
+from headrace.aws.keyed_lookup import DynamoLookup
 from headrace.aws.session import Session
 from headrace.engine.faults import install
 from headrace.local.keyed import KeyedWriter
@@ -286,6 +287,15 @@ def test_a_table_that_is_not_there_or_newer_is_refused(writer: DynamoWriter, bas
     client.delete_table(TableName=writer.physical)
     with pytest.raises(InfrastructureError, match=r"HR853 .*is not there.*headrace deploy"):
         writer.number()
+
+
+def test_a_lookup_tells_when_a_table_lost_everything(writer: DynamoWriter, base: Base) -> None:
+    writer.apply(base.revision(hourly(base, "a", 2)))
+    key = {name: {"S": CONTROL} for name in ("asset", "seen")}
+    Session(REGION).client("dynamodb").delete_item(TableName=writer.physical, Key=key)
+    lookup = DynamoLookup(Session(REGION), writer.physical, "t", expected=lambda: 1)
+    with pytest.raises(InfrastructureError, match=r"HR533 .*headrace rebuild t"):
+        lookup.get("t", "a")
 
 
 # many pieces, and those who die between them

@@ -146,11 +146,14 @@ class There:
     # -- asking --------------------------------------------------------------------------------------------------
 
     def lookup(self, pipeline: Pipeline, table: str) -> Lookup:
-        from headrace.aws.keyed import DynamoWriter
+        from headrace.aws.keyed_lookup import DynamoLookup
 
-        writer = self.homes[pipeline.name].writers[table]
-        assert isinstance(writer, DynamoWriter)
-        return writer
+        def expected() -> int:
+            """The revision that the ledger knows the sink to be at."""
+            return self.homes[pipeline.name].ledger.sinks().get(table, 0)
+
+        physical = self.target.places.pipeline(pipeline.name).tables[table]
+        return DynamoLookup(self.session, physical, table, expected=expected)
 
     def sql(self, query: str) -> Table:
         """Athena answers for the lake's tables; rejected and lost rows, which it does not know, are read here."""
