@@ -138,7 +138,8 @@ def _guard(r: v.Guard) -> tuple[str, Properties]:
 
 @typed.register
 def _table(r: v.Table) -> tuple[str, Properties]:
-    columns = [c for keys in (r, *r.indexes) for c in (keys.partition, keys.sort) if c]
+    keyed: list[v.Table | v.Index] = [r, *r.indexes]
+    columns = [c for keys in keyed for c in (keys.partition, keys.sort) if c]
     indexes = [
         {"IndexName": index.name, "KeySchema": _keys(index), "Projection": {"ProjectionType": "ALL"}}
         for index in r.indexes

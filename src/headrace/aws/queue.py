@@ -1,7 +1,7 @@
 """Events that wait, in SQS: one queue per pipeline, fed by S3 and by us. It reads no objects.
 
-Messages are delivered at least once, in no order, and counted roughly. A replay that is under way is told by markers in
-the ledger's table, since no queue can be asked what waits in it.
+Messages are delivered at least once, in no order, and counted roughly. A replay that is under way, and what a command
+waits for, is told by markers in the ledger's table, since no queue can be asked what waits in it.
 
 | code | means |
 |---|---|
@@ -41,6 +41,8 @@ WAIT = 1
 """Seconds to wait for a message: asked without waiting, SQS looks at some of its servers only."""
 MARKED = timedelta(hours=6)
 """For how long a replay counts as under way if its event is lost: to the dead-letter queue, or with a crash."""
+KINDS = ("replay", "other")
+"""Of markers: a replay may have to come whole, anything else concerns only who asked for it."""
 T = TypeVar("T")
 LOST = ("ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight")
 
@@ -58,9 +60,13 @@ class Message:
 
 
 class SqsQueue:
-    """headrace.ports.Queue for all pipelines of a stack. Safe for threads; leases are of the queue that gave them."""
+    """headrace.ports.Queue for all pipelines of a stack. Safe for threads; leases are of the queue that gave them.
 
-    def __init__(self, session: Session, places: Places, clock: Clock) -> None:
+    `marked`: every event that is put gets a marker, not only that of a replay, so that `asked` tells of it.
+    """
+
+    def __init__(self, session: Session, places: Places, clock: Clock, *, marked: bool = False) -> None:
+        self._marked = marked
         self.malformed = 0
         self._session, self._places, self._clock = session, places, clock
         self._messages: dict[str, Message] = {}  # by receipt
@@ -72,7 +78,7 @@ class SqsQueue:
         remaining = iter(events)
         seconds = _seconds(delay, LONGEST_DELAY)
         while some := list(dict.fromkeys(itertools.islice(remaining, MOST))):
-            marks = {event: self._mark() for event in some if event.hint == "replay"}
+            marks = {event: self._mark(event.hint) for event in some if self._marked or event.hint == "replay"}
             side_by_side(lambda item: self._put_mark(item[0].pipeline, item[1]), marks.items())
             batches = [
                 (pipeline, [body_of(event, marks.get(event, "")) for event in batch])
@@ -213,11 +219,22 @@ class SqsQueue:
 
     def replaying(self, pipeline: str) -> bool:
         """Whether a replay is under way: a marker of one is there, and is not so old that its event must be lost."""
+        return self._marks(pipeline, "replay")
+
+    def asked(self, pipeline: str) -> bool:
+        """Whether an event that got a marker has still not been acknowledged, unless it must be lost."""
+        return any(self._marks(pipeline, kind) for kind in KINDS)
+
+    def _marks(self, pipeline: str, kind: str) -> bool:
         with self._session.wrapped(self._places.ledger, "it is tried again"):
             answer = self._session.client("dynamodb").query(
                 TableName=self._places.ledger,
-                KeyConditionExpression="pk = :pk and sk > :now",
-                ExpressionAttributeValues={":pk": {"S": _marks(pipeline)}, ":now": {"S": self._at()}},
+                KeyConditionExpression="pk = :pk and sk between :now and :end",
+                ExpressionAttributeValues={
+                    ":pk": {"S": _marks(pipeline)},
+                    ":now": {"S": f"{kind}/{self._at()}"},
+                    ":end": {"S": f"{kind}/~"},
+                },
                 ConsistentRead=True,
                 Limit=1,
             )
@@ -258,10 +275,10 @@ class SqsQueue:
     def _url(self, pipeline: str) -> str:
         return self._places.pipeline(pipeline).queue
 
-    # markers of replays, in the order in which they end
+    # markers, by kind and in the order in which they end
 
-    def _mark(self) -> str:
-        return f"{self._at(MARKED)}/{secrets.token_hex(8)}"
+    def _mark(self, hint: str) -> str:
+        return f"{'replay' if hint == 'replay' else 'other'}/{self._at(MARKED)}/{secrets.token_hex(8)}"
 
     def _at(self, later: timedelta = timedelta(0)) -> str:
         return f"{int((self._clock.now() + later).timestamp()):012d}"
@@ -324,7 +341,7 @@ def _seconds(span: timedelta, longest: timedelta) -> int:
 
 
 def _marks(pipeline: str) -> str:
-    return f"{pipeline}/replay"
+    return f"{pipeline}/asked"
 
 
 def _marker(pipeline: str, mark: str) -> dict[str, dict[str, str]]:

@@ -42,7 +42,10 @@ GRACE = 900.0
 
 
 class AwsTarget:
-    """One stack, from within a function or from anywhere else with the rights. `root` holds copies alone."""
+    """One stack, from within a function or from anywhere else with the rights. `root` holds copies alone.
+
+    `waiting`: whoever puts events here waits until they are taken.
+    """
 
     def __init__(
         self,
@@ -53,6 +56,8 @@ class AwsTarget:
         settings: Settings | None = None,
         clock: Clock | None = None,
         project: Path | None = None,
+        *,
+        waiting: bool = False,
     ) -> None:
         self.session, self.places, self.options = session, places, options
         self.root = root.resolve()
@@ -62,7 +67,7 @@ class AwsTarget:
         (self.root / "spool").mkdir(parents=True, exist_ok=True)
         self.store = S3Store(session, places.landing, self.clock)
         self.files = S3Base(session, places.lake, self.root, options.publish_storage * 10**6 // 2)
-        self.queue = SqsQueue(session, places, self.clock)
+        self.queue = SqsQueue(session, places, self.clock, marked=waiting)
         self._contracts: dict[str, Contract] = {}
         self._homes: dict[str, Home] = {}
 

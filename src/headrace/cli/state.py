@@ -56,10 +56,10 @@ def _tell_status(found: Status, output: Output) -> None:
     columns = ["pipeline", "revision", "standing", "rows", "rejected", "conflicts",
                "waiting", "dead", "held", "outdated", "stale"]  # fmt: skip
     output.table([{c: getattr(p, c) for c in columns} for p in found.pipelines], columns)
-    running = f"process {found.running} works on it" if found.running is not None else "nobody works on it now"
-    disk = ", ".join(f"{name} {size(n)}" for name, n in sorted(found.disk.items(), key=lambda x: -x[1]) if n)
-    output.data(f"target {found.target} at {found.root}: {running}")
-    output.data(f"disk {size(sum(found.disk.values()))}: {disk}" if disk else "disk: nothing yet")
+    if found.stack:
+        _tell_stack(found, output)
+    else:
+        _tell_root(found, output)
     for p in found.pipelines:
         for fault in p.faults:
             output.data(f"FAULT {p.pipeline}: {fault}")
@@ -68,6 +68,22 @@ def _tell_status(found: Status, output: Output) -> None:
         if p.outdated and not any(fault.startswith("HR240") for fault in p.faults):  # which says what to do
             outdated = f"{p.pipeline}: {count(p.outdated, 'load')} of an older definition"
             output.say(f"{outdated}: headrace replay {p.pipeline} --outdated")
+
+
+def _tell_root(found: Status, output: Output) -> None:
+    running = f"process {found.running} works on it" if found.running is not None else "nobody works on it now"
+    disk = ", ".join(f"{name} {size(n)}" for name, n in sorted(found.disk.items(), key=lambda x: -x[1]) if n)
+    output.data(f"target {found.target} at {found.root}: {running}")
+    output.data(f"disk {size(sum(found.disk.values()))}: {disk}" if disk else "disk: nothing yet")
+
+
+def _tell_stack(found: Status, output: Output) -> None:
+    queues = [f"{name} {sum(depths.values()):,}" for name, depths in found.queues.items()]
+    output.data(f"target {found.target}: its stack is {found.stack}; messages: {', '.join(queues)}")
+    for fault in found.faults:
+        output.data(f"FAULT {fault}")
+    for alarm in found.alarms:
+        output.data(f"ALARM {alarm}")
 
 
 def history(arguments: argparse.Namespace, output: Output) -> int:

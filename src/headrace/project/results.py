@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -203,7 +203,8 @@ class PipelineStatus:
 class Status:
     """Health now: `exit_code` 0 healthy, 1 alarms, 3 a fault. `disk` is bytes by what they are used for.
 
-    `alarms` and `faults` are those of the place itself, beside those of its pipelines.
+    `alarms` and `faults` are those of the place itself, beside those of its pipelines. Of a stack, `stack` is its state
+    and `queues` what SQS counts in each queue.
     """
 
     target: str
@@ -213,6 +214,8 @@ class Status:
     disk: Mapping[str, int]
     alarms: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
+    stack: str = ""
+    queues: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:

@@ -74,7 +74,7 @@ class There:
         from headrace.aws.target import AwsTarget
 
         places = Places.from_outputs(Stack(self.session, self.options.stack).deployed().outputs)
-        return AwsTarget(self.session, places, self.options, self.root, project=self.directory)
+        return AwsTarget(self.session, places, self.options, self.root, project=self.directory, waiting=True)
 
     @cached_property
     def homes(self) -> dict[str, Home]:
@@ -107,7 +107,7 @@ class There:
                 last = home.ledger.last_seq()
                 on_progress(home, last - seen[home.name])
                 seen[home.name] = last
-            return self._arrived(home) and settled(home)
+            return self._arrived(home) and not self.target.queue.asked(home.name) and settled(home)
 
         def in_work(home: Home) -> float:
             return float(self.options.ingest_timeout)
@@ -186,7 +186,8 @@ class There:
         from headrace.aws.health import stack_health
 
         health = stack_health(self.session, self.target.places)
-        return {"running": None, "disk": {}, "alarms": health.alarms, "faults": health.faults}
+        told = {name: getattr(health, name) for name in ("alarms", "faults", "queues")}
+        return {"running": None, "disk": {}, "stack": health.state, **told}
 
     def close(self) -> None:
         self.__dict__.pop("homes", None)
