@@ -72,11 +72,22 @@ def project(folder: Path) -> Path:
         "helpers/__init__.py": "",
         "helpers/doubling.py": HELPER,
         "helpers/unused.py": f"KEY = '{CANARY}'",
+        "steps/clean.sql": "select * from input",
         "notes.py": f"KEY = '{CANARY}'",
         **dict.fromkeys(
             (".env", ".envrc", "readings.csv", "credentials", "helpers/data.json", ".git/config"), f"key = {CANARY}\n"
         ),
-        **dict.fromkeys((".headrace/state.db", "tests/test_it.py", "__pycache__/pipelines.pyc"), f"{CANARY}\n"),
+        **dict.fromkeys(
+            (
+                ".headrace/state.db",
+                "tests/test_it.py",
+                "__pycache__/pipelines.pyc",
+                ".hidden/a.sql",
+                "env/pyvenv.cfg",
+                "env/b.sql",
+            ),
+            f"{CANARY}\n",
+        ),
     }
     for name, text in told.items():
         path = folder / name

@@ -16,7 +16,7 @@ import duckdb
 import pytest
 import zstandard
 
-from aws_home.packages import CANARY, SOURCE, bare, built, library, project, python312, unpacked, writable
+from aws_home.packages import CANARY, PIPELINES, SOURCE, bare, built, library, project, python312, unpacked, writable
 from formats.reading import workbook
 from headrace.aws import contents, wheels
 from headrace.aws.bytecode import compiled, name_of
@@ -104,10 +104,11 @@ def test_no_secret_and_nothing_of_the_project_that_no_definition_imports_is_in_a
 ) -> None:
     for made in packages.values():
         with zipfile.ZipFile(made.path) as opened:
-            own = ("helpers", "pipelines.py", "headrace.toml", "notes.py")
+            own = ("helpers", "steps", "env", ".hidden", "pipelines.py", "headrace.toml", "notes.py")
             assert {name for name in made.files if name.split("/")[0] in own} == {
                 "headrace.toml",
                 "pipelines.py",
+                "steps/clean.sql",
                 "helpers/__init__.py",
                 "helpers/doubling.py",
                 *(name_of(n) for n in ("helpers/__init__.py", "helpers/doubling.py") if made.bytecode),
@@ -280,6 +281,18 @@ def test_requirements_that_are_not_pinned_or_not_ours_are_refused(
     (folder / "requirements.txt").write_text(f"{line}\n")
     with pytest.raises(DefinitionError, match=f"{code} requirements.txt: .*{said}"):
         built(folder, "ingest", tmp_path / "packages")
+
+
+def test_a_library_of_headraces_that_definitions_import_comes_along_and_anothers_must_be_pinned(tmp_path: Path) -> None:
+    folder = project(tmp_path / "p")
+    (folder / "pipelines.py").write_text(PIPELINES)
+    made = built(folder, "publish", tmp_path / "packages")
+    assert "pyarrow/__init__.py" in made.files and made.unzipped_bytes < 250 * 2**20
+    (folder / "helpers" / "doubling.py").write_text("import os, some_library.part\n")
+    with pytest.raises(
+        DefinitionError, match=r"HR825 helpers/doubling\.py: imports 'some_library'.*pin it in requirem"
+    ):
+        built(folder, "publish", tmp_path / "packages")
 
 
 def test_a_module_with_a_librarys_name_is_refused(tmp_path: Path) -> None:

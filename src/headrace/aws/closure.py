@@ -37,6 +37,14 @@ def closure(folder: Path, entries: Iterable[str], without: Sequence[str] = ()) -
     return found, {name for name in foreign if locate(folder, name.partition(".")[0]) is None}
 
 
+def always_imported(text: bytes) -> set[str]:
+    """The first names of what a module imports each time: not within a function, a `try` or an `if`."""
+    body = ast.parse(text).body
+    plain = {alias.name for node in body if isinstance(node, ast.Import) for alias in node.names}
+    plain |= {str(node.module) for node in body if isinstance(node, ast.ImportFrom) and not node.level}
+    return {name.partition(".")[0] for name in plain}
+
+
 def locate(folder: Path, name: str) -> Path | None:
     """The file of a module, or the folder of a package that has none."""
     base = folder.joinpath(*name.split("."))

@@ -13,16 +13,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import sys
 import tempfile
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from zipfile import BadZipFile
 
 from headrace import config
 from headrace.aws import bytecode, contents, wheels, zipped
-from headrace.aws.closure import closure
+from headrace.aws.closure import always_imported, closure
 from headrace.aws.libraries import key_of, libraries
 from headrace.aws.options import Role
 from headrace.aws.wheels import Wheel
@@ -79,9 +81,11 @@ def _inputs(
     """Libraries, the project's own files, the compiler; the package's path, and the digest of all that goes into it."""
     target = wheels.architecture(architecture)
     folder = config.find(project_dir)
-    wanted = _libraries(folder, function, target)
+    definitions, foreign = _definitions(folder)
+    at_once = {top for name, text in definitions.items() if name.endswith(".py") for top in always_imported(text)}
+    wanted = _libraries(folder, function, target, foreign if function == "ingest" else at_once)  # ingest runs the steps
     python = bytecode.find()
-    own = {**_definitions(folder), config.FILE: _project_file(folder)}
+    own = {**definitions, config.FILE: _project_file(folder)}
     key = hashlib.sha256(f"{key_of(wanted, target, python)} {_digest(own)} {_rules()}".encode()).hexdigest()
     return wanted, own, python, into / f"{function}-{architecture}.zip", key
 
@@ -89,6 +93,7 @@ def _inputs(
 def _made(path: Path, shared: Path, own: Mapping[str, bytes], python: Path | None) -> Package:
     members = list(zipped.members(shared))
     _refuse_hidden(members, own)
+    _refuse_lacking(members, own)
     members += [Member.of(name, data) for name, data in own.items()]
     members += [Member.of(name, data) for name, data in _compiled(own, python).items()]
     size = sum(m.size for m in members)
@@ -99,10 +104,11 @@ def _made(path: Path, shared: Path, own: Mapping[str, bytes], python: Path | Non
     return Package(path, wheels.digest_of(path), size, names, python is not None)
 
 
-def _libraries(folder: Path, function: Role, architecture: wheels.Architecture) -> list[Wheel]:
-    """Headrace's own, and the project's."""
+def _libraries(folder: Path, function: Role, architecture: wheels.Architecture, imported: set[str]) -> list[Wheel]:
+    """Headrace's own, those of them that the definitions import besides, and the project's."""
     locked = wheels.locked(architecture)
-    wanted = {name: locked[name] for name in contents.LIBRARIES[function]}
+    besides = {name for name in (top.replace("_", "-") for top in imported) if name in locked}
+    wanted = {name: locked[name] for name in (*contents.LIBRARIES[function], *sorted(besides))}
     more = folder / REQUIREMENTS
     for wheel in wheels.parse(more.read_text("utf-8"), REQUIREMENTS) if more.is_file() else ():
         ours = locked.get(wheel.name)
@@ -115,16 +121,26 @@ def _libraries(folder: Path, function: Role, architecture: wheels.Architecture) 
     return [wanted[name] for name in sorted(wanted)]
 
 
-def _definitions(folder: Path) -> dict[str, bytes]:
-    """The definition module and what it imports from the project's folder."""
+def _definitions(folder: Path) -> tuple[dict[str, bytes], set[str]]:
+    """The definition module, what it imports from the project's folder, the SQL there; and what else it imports."""
     module = config.read(folder).module
     try:
-        found, _ = closure(folder, [module])
+        found, foreign = closure(folder, [module])
     except SyntaxError as exc:
         raise DefinitionError("HR107", f"{exc.filename}:{exc.lineno}", str(exc.msg), "correct the line") from exc
     if module not in found:
         raise DefinitionError("HR104", config.FILE, f"there is no module {module!r}", "set [project] module")
-    return _texts(folder, found)
+    return {**_texts(folder, found), **_queries(folder)}, {name.partition(".")[0] for name in foreign}
+
+
+def _queries(folder: Path) -> dict[str, bytes]:
+    """SQL that definitions may read from files of its own; not in hidden folders or environments."""
+    found = {}
+    for here, folders, names in os.walk(folder):
+        folders[:] = [f for f in folders if not f.startswith(".") and not Path(here, f, "pyvenv.cfg").exists()]
+        for path in (Path(here, name) for name in names if name.endswith(".sql") and not name.startswith(".")):
+            found[path.relative_to(folder).as_posix()] = path.read_bytes()
+    return found
 
 
 def _headrace(function: Role) -> dict[str, bytes]:
@@ -142,7 +158,7 @@ def _project_file(folder: Path) -> bytes:
     return contents.project_file(raw.get("project", {}), raw.get("targets", {})).encode()
 
 
-def _refuse_hidden(members: list[Member], own: Mapping[str, bytes]) -> None:
+def _refuse_hidden(members: Sequence[Member], own: Mapping[str, bytes]) -> None:
     """A module that would stand in front of a library's, or beside it under one name."""
     taken = {m.name.split("/")[0].removesuffix(".py").split(".")[0] for m in members}
     for name in own:
@@ -151,6 +167,17 @@ def _refuse_hidden(members: list[Member], own: Mapping[str, bytes]) -> None:
             raise DefinitionError(
                 "HR828", name, f"{top!r} is the name of a library that the function needs", "rename it"
             )
+
+
+def _refuse_lacking(members: Sequence[Member], own: Mapping[str, bytes]) -> None:
+    """What a module imports whenever it is imported itself, and nobody brings."""
+    there = {m.name.split("/")[0].split(".")[0] for m in members} | {name.split("/")[0] for name in own}
+    there |= {name.removesuffix(".py") for name in there} | sys.stdlib_module_names
+    for name, text in sorted(own.items()):
+        lacking = always_imported(text) - there if name.endswith(".py") and not name.startswith("headrace/") else ()
+        for top in sorted(lacking):
+            found = f"imports {top!r}, which the functions do not have"
+            raise DefinitionError("HR825", name, found, f"pin it in {REQUIREMENTS}: {wheels.HOW}")
 
 
 def _compiled(own: Mapping[str, bytes], python: Path | None) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ itself is locked to. pip fetches what is missing and checks each hash; nothing i
 | HR822 | there is no pip |
 | HR823 | a library's bytes are not those that were locked |
 | HR824 | a library cannot be had for the functions, for the reason given |
-| HR825 | a line of requirements.txt does not say one version and its hashes |
+| HR825 | a line of requirements.txt does not say one version and its hashes, or a library is in none |
 """
 
 from __future__ import annotations

@@ -360,9 +360,9 @@ CODES: dict[str, str] = {
         "library needs a wheel for that."
     ),
     "HR825": (
-        "Each line of the project's requirements.txt pins one version by its hashes, so that what is deployed is what "
-        "was tried: `uv pip compile --python-version 3.12 --generate-hashes` writes it so, with what a library "
-        "needs itself."
+        "What the definitions import, and Headrace itself does not, stands in the project's requirements.txt. Each "
+        "line pins one version by its hashes, so that what is deployed is what was tried: `uv pip compile "
+        "--python-version 3.12 --generate-hashes` writes it so, with what a library needs itself."
     ),
     "HR826": (
         "The project's requirements.txt wants another version of a library that Headrace itself needs. A function "
