@@ -1,0 +1,176 @@
+"""A deployed stack is tried out and nothing is left of it; what is wrong is said; what its functions wrote is read."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aws_home.declaring import declared, made, new_name, pipeline, unmaking
+from aws_home.small_stack import REGION, quick
+from headrace.aws import canary
+from headrace.aws.clock import SystemClock
+from headrace.aws.health import stack_health
+from headrace.aws.logs import follow, parse, recent
+from headrace.aws.places import Places
+from headrace.aws.session import Session
+from headrace.aws.verify import Check, verify
+from headrace.model.canary import canary_key
+from headrace.model.loads import Event, Lease
+
+
+@pytest.fixture
+def session(aws_environment: str) -> Session:
+    return Session(REGION)
+
+
+@pytest.fixture
+def name(session: Session, tmp_path: Path) -> Iterator[str]:
+    """A deployed stack whose functions do nothing."""
+    name = new_name()
+    of = declared(name, tmp_path)
+    made(session, of, tmp_path)
+    yield name
+    unmaking(session, of, delete_data=True).destroy(lambda text: None)
+
+
+@pytest.fixture
+def places(session: Session, name: str) -> Places:
+    return Places.from_outputs(quick(session, name).deployed().outputs)
+
+
+def checks(session: Session, name: str) -> dict[str, Check]:
+    return {c.what: c for c in verify(session, quick(session, name), {"shop": pipeline()}, patience=3)}
+
+
+# the canary
+
+
+def test_a_canary_that_does_not_come_through_is_told_and_cleared_away(
+    session: Session, name: str, places: Places
+) -> None:
+    found = checks(session, name)
+    assert [what for what, check in found.items() if not check.ok] == ["canary of shop"]
+    assert found["canary of shop"].found.startswith("HR841 it was not taken by ingest")
+    assert "headrace logs" in found["canary of shop"].next
+    assert not session.client("s3").list_object_versions(Bucket=places.landing).get("Versions")
+    assert not session.client("dynamodb").scan(TableName=places.ledger)["Items"]
+
+
+def lease(key: str, hint: str = "created") -> Lease:
+    return Lease(1, Event("shop", key, hint), "token", 1)
+
+
+def test_a_canary_is_marked_on_its_way_and_other_objects_cost_no_request(session: Session, places: Places) -> None:
+    key, clock = canary_key("in/", (".csv",), "ab"), SystemClock()
+    session.meter.clear()
+    assert canary.mark(session, places.ledger, "shop", [lease("in/a.csv"), lease(key, "removed")], clock, "r0") == []
+    assert not session.meter
+    assert canary.mark(session, places.ledger, "shop", [lease(key), lease("in/a.csv")], clock, "r1") == [key]
+    assert canary.marks(session, places.ledger, "shop", key)["taken_by"] == "r1"
+    assert canary.of_message({"pipeline": "shop", "canary": [key, "in/a.csv", 7]}) == [key]
+    canary.mark_published(session, places.ledger, "shop", [key], clock, "r2")
+    assert canary.marks(session, places.ledger, "shop", key).keys() == {
+        "taken_at", "taken_by", "published_at", "published_by",
+    }  # fmt: skip
+    canary.forget(session, places.ledger, "shop", key)
+    assert canary.marks(session, places.ledger, "shop", key) == {}
+
+
+# what is wrong
+
+
+def test_each_thing_that_a_stack_is_made_of_is_tried(session: Session, name: str, places: Places) -> None:
+    session.client("sns").delete_topic(TopicArn=places.topic)
+    session.client("dynamodb").delete_table(TableName=places.table("sales"))
+    session.client("sqs").delete_queue(QueueUrl=places.pipeline("shop").dlq)
+    found = checks(session, name)
+    wrong = {what for what, check in found.items() if not check.ok}
+    assert wrong >= {f"topic {name}-alerts", f"table {places.table('sales')}", "queue of shop's dead letters"}
+    assert found[f"bucket {places.lake}"].ok
+
+
+def test_a_pipeline_that_was_not_deployed_is_told(session: Session, name: str) -> None:
+    found = list(verify(session, quick(session, name), {"other": pipeline()}, patience=1))
+    assert (found[-1].what, found[-1].ok, found[-1].next) == ("pipeline other", False, "headrace deploy")
+
+
+def test_raised_alarms_and_dead_letters_are_a_stack_s_health(session: Session, places: Places) -> None:
+    before = stack_health(session, places)
+    assert (before.alarms, before.faults, before.state) == ((), (), "CREATE_COMPLETE")
+    alarm = f"{places.stack}-shop-dead-letters"
+    session.client("cloudwatch").set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="a test")
+    session.client("sqs").send_message(QueueUrl=places.pipeline("shop").dlq, MessageBody="{}")
+    found = stack_health(session, places)
+    assert any(alarm in one for one in found.alarms)
+    assert any("1 message in the dead-letter queue" in one for one in found.alarms)
+    assert found.public()["queues"]["shop dlq"]["waiting"] == 1
+
+
+# logs
+
+
+def event(text: str, at: int = 1_700_000_000_000) -> dict[str, Any]:
+    return {"timestamp": at, "message": text, "eventId": text}
+
+
+@pytest.mark.parametrize("text", ["START RequestId: 1", "END RequestId: 1", "INIT_START Runtime", "  "])
+def test_lines_of_lambda_that_say_nothing_are_left_out(text: str) -> None:
+    assert parse("/aws/lambda/f", event(text)) is None
+
+
+def test_lines_are_told_under_the_same_names_whoever_wrote_them() -> None:
+    ours = parse("/aws/lambda/f", event('{"at": "2025-05-01T00:00:00Z", "level": "error", "event": "x", "n": 1}'))
+    assert ours == {"at": "2025-05-01T00:00:00Z", "level": "error", "event": "x", "function": "f", "n": 1}
+    report = "REPORT RequestId: 1\tDuration: 1234.5 ms\tBilled Duration: 1235 ms\tMax Memory Used: 90 MB"
+    told = parse("/aws/lambda/f", event(report))
+    assert told is not None and (told["event"], told["seconds"], told["memory_mb"]) == ("lambda.report", 1.234, 90)
+    other = parse("/aws/lambda/f", event("Task timed out"))
+    assert other is not None and (other["event"], other["text"]) == ("said", "Task timed out")
+    assert parse("/aws/lambda/f", event("[1]")) is not None
+
+
+@pytest.fixture
+def group(session: Session) -> Iterator[str]:
+    name = f"/aws/lambda/{new_name()}"
+    logs = session.client("logs")
+    logs.create_log_group(logGroupName=name)
+    logs.create_log_stream(logGroupName=name, logStreamName="one")
+    yield name
+    logs.delete_log_group(logGroupName=name)
+
+
+def write(session: Session, group: str, *lines: tuple[datetime, str]) -> None:
+    events = [{"timestamp": int(at.timestamp() * 1000), "message": text} for at, text in lines]
+    session.client("logs").put_log_events(logGroupName=group, logStreamName="one", logEvents=events)
+
+
+def test_the_newest_lines_are_told_in_the_order_of_time(session: Session, group: str) -> None:
+    now = datetime.now(UTC)
+    write(session, group, *((now - timedelta(seconds=9 - n), f"line {n}") for n in range(10)))
+    told = recent(session, [group, "/aws/lambda/not-there"], now - timedelta(hours=1), 3)
+    assert [one["text"] for one in told] == ["line 7", "line 8", "line 9"]
+
+
+def test_a_line_is_told_once_also_when_it_is_stored_late(session: Session, group: str) -> None:
+    start = datetime.now(UTC)
+    write(session, group, (start + timedelta(seconds=20), "first"))
+    rounds: list[float] = []
+
+    def late(seconds: float) -> None:
+        """While it waits: a line of an earlier time is stored, then nothing."""
+        if not rounds:
+            write(session, group, (start + timedelta(seconds=10), "late"))
+        rounds.append(seconds)
+        if len(rounds) == 3:
+            raise KeyboardInterrupt
+
+    told = []
+    with pytest.raises(KeyboardInterrupt):
+        for one in itertools.islice(follow(session, [group], start, sleep=late), 10):
+            told.append(one["text"])
+    assert told == ["first", "late"]
