@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from stacks import lines, options, sales
 
-from headrace.aws.cost import MONTH, Sample, ask_for, cost, sample
+from headrace.aws.cost import MONTH, Sample, ask_for, cost, shipped
 from headrace.aws.policy import PARTS
 from headrace.aws.prices import FACTORS, OPERATIONS, PRICES, UNITS, price
 from headrace.aws.resources import resources
@@ -130,12 +130,12 @@ def test_a_sample_travels_as_json() -> None:
 
 
 def test_the_shipped_sample_is_the_example_and_items_cost_most_of_it() -> None:
-    shipped = sample()
-    assert (shipped.rows, shipped.files) == (413_649, 30)
-    found = told(sales(), sample=shipped)
+    real = shipped()
+    assert (real.rows, real.files) == (413_649, 30)
+    found = told(sales(), sample=real)
     by = {line.what: line.amount for line in found.loading}
     assert by["DynamoDB"] > 0.9 * found.per_million_rows > 0.5  # a write of each item, 0.74 dollars a million
-    assert shipped.calls["dynamodb:units", "BatchWriteItem"] == shipped.rows  # none is longer than 1 KB
+    assert real.calls["dynamodb:units", "BatchWriteItem"] == real.rows  # none is longer than 1 KB
 
 
 def test_what_plan_prints_is_plain_json_with_its_assumptions() -> None:

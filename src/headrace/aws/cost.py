@@ -70,7 +70,7 @@ class Sample:
         return {**fields, "calls": {f"{service}:{name}": n for (service, name), n in sorted(self.calls.items())}}
 
 
-def sample() -> Sample:
+def shipped() -> Sample:
     """The one that this version was measured with: the example's real files (`python -m benchmarks.metered`)."""
     return Sample.from_mapping(json.loads((files("headrace.aws") / "sample.json").read_text("utf-8")))
 
@@ -141,7 +141,7 @@ def _public(line: Line) -> dict[str, Any]:
 def cost(resources: Sequence[Resource], options: AwsOptions, sample: Sample | None = None) -> Cost:
     """What these resources cost. Without a sample only what stands is told.
 
-    Raises DefinitionError HR809 for a region without prices.
+    Raises DefinitionError HR809 for a region without prices, and for a sample with a request that has none.
     """
     ask = _Prices(options.region)
     standing = tuple(_standing(ask, resources, options))

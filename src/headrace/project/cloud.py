@@ -93,15 +93,15 @@ class Cloud:
         """What a deploy would do. Without credentials or a way to AWS, what is declared, and `tell` hears of it.
 
         `look`: also compare the stack with what was deployed. `sample`: what a metered run used, as
-        `Sample.from_mapping` reads it, for the cost of rows. Raises InfrastructureError for credentials that are not
-        taken, and HR834 for another project's stack.
+        `Sample.from_mapping` reads it, for the cost of rows; None for the example's. Raises InfrastructureError for
+        credentials that are not taken, and HR834 for another project's stack.
         """
         declared = self.declared
-        from headrace.aws.cost import Sample
+        from headrace.aws.cost import Sample, shipped
         from headrace.aws.plan import plan, plan_against
 
         account = None if offline else self._account(tell)
-        metered = Sample.from_mapping(sample) if sample is not None else None
+        metered = Sample.from_mapping(sample) if sample is not None else shipped()
         try:
             cost = declared.cost(metered)
         except DefinitionError as exc:  # a region without prices is one to deploy to nevertheless
