@@ -25,12 +25,16 @@ from headrace.aws.kept import adopted, misfits, strays, without
 from headrace.aws.session import Session, status_of
 from headrace.aws.stack import UNMADE, Facts, Stack, Tell
 from headrace.aws.sweep import delete
+from headrace.aws.template import EXTRAS
 from headrace.engine.faults import point
 from headrace.model.errors import InfrastructureError, UsageError
 from headrace.model.words import count
 
 OURS = "headrace-"
 """How our change sets are called."""
+
+UNKNOWN = "Unrecognized resource types"
+"""What it says of a template with resources that it cannot make."""
 
 NOTHING = ("didn't contain changes", "No updates are to be performed")
 """What CloudFormation says of a change set that changes nothing."""
@@ -99,7 +103,7 @@ def deploy(session: Session, wanted: Wanted, tell: Tell, *, lose: bool = False, 
     if kept and request["ChangeSetType"] == "CREATE":
         tell(f"taking up {', '.join(kept)}")
         request["DisableValidation"] = True  # which may call a bucket that is to be taken up a conflict of names
-    changed = _change_set(stack, facts, request, tell)
+    changed = _possible(stack, facts, request, tell)
     if changed is None:
         tell("no changes")
         return Deployed("unchanged", stack.deployed(), [], time.monotonic() - started)
@@ -246,6 +250,19 @@ def _request(wanted: Wanted, facts: Facts | None, parameters: Mapping[str, str],
         # Buckets and tables that an earlier `destroy` kept come back into the stack with what they hold.
         "ImportExistingResources": True,
     }
+
+
+def _possible(stack: Stack, facts: Facts | None, request: dict[str, Any], tell: Tell) -> tuple[str, str] | None:
+    """Make a change set, without the extras where CloudFormation does not know all of them: not every region does."""
+    try:
+        return _change_set(stack, facts, request, tell)
+    except InfrastructureError as exc:
+        wanted = {"ParameterKey": EXTRAS, "ParameterValue": "yes"}
+        if UNKNOWN not in exc.found or wanted not in request["Parameters"]:
+            raise
+        tell(f"without extras: {exc.found}")
+        request["Parameters"] = [{**p, "ParameterValue": "no"} if p == wanted else p for p in request["Parameters"]]
+        return _change_set(stack, facts, request, tell)
 
 
 def _change_set(stack: Stack, facts: Facts | None, request: Mapping[str, Any], tell: Tell) -> tuple[str, str] | None:
