@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ledgers import arrival, publish, stage_all
+from ledgers import arrival, assert_agreement, publish, stage_all
 
 from emulator import REGION
 from headrace.aws.ledger import DynamoLedger
@@ -22,21 +22,34 @@ from headrace.model.loads import LoadState
 from headrace.ports import Ledger
 
 KEYS = [f"in/{i:02}" for i in range(30)]
-SPOILT = "in/spoilt"
+SPOILT = ["in/spoilt", "in/spoilt too"]
 
 
 def journey(ledger: Ledger, job: str) -> None:
-    """Two versions of every key, one after the other, and one that is dead."""
+    """Two versions of every key, one after the other, and two objects that are dead."""
     for version in ("old", "new"):
         if version == "new" or not ledger.standing():
             arrivals = [arrival(f"{version} {key}", key=key) for key in KEYS]
             for some in (arrivals[:20], arrivals[20:]):
                 stage_all(ledger, ledger.pin(some), f"{version}-{job}")
-        (spoilt,) = ledger.pin([arrival("spoilt", key=SPOILT)])
-        if spoilt.state is LoadState.SEEN:
-            ledger.bury(spoilt.id, "HR451 broken", [])
+        for spoilt in ledger.pin([arrival("spoilt", key=key) for key in SPOILT]):
+            if spoilt.state is LoadState.SEEN:
+                ledger.bury(spoilt.id, "HR451 broken", [])
         while publish(ledger):
             pass
+        ledger.hint(KEYS[:1])
+        publish(ledger)  # nothing to decide: it is settled that it was looked at
+
+
+def assert_arrived(ledger: Ledger) -> None:
+    """Where every journey ends, however often it was begun."""
+    standing = ledger.standing()
+    assert {key: x.version for key, x in standing.items()} == {key: f"new {key}" for key in KEYS}
+    assert [x.key for x in ledger.dead()] == SPOILT
+    assert (ledger.pending(), ledger.hints(), ledger.in_state("seen", "staged")) == (set(), {}, [])
+    names = [m["name"] for m in ledger.messages(limit=1000)]
+    assert len(names) == len(set(names)) and {f"high:{key}:new {key}" for key in KEYS} <= set(names)
+    assert_agreement(ledger)
 
 
 def main(table: str, bucket: str, queue: str, lease: float) -> None:

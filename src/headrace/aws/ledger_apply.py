@@ -85,6 +85,7 @@ class _Application:
         self._guard = check((pipeline, "head"), self._waits, step=head.step, applied=head.applied)
 
     def run(self) -> None:
+        point("ledger.applying")
         self._files()
         point("ledger.files-moved")
         self._loads()
