@@ -62,6 +62,7 @@ TRIALS = {**IN_WORKER, **IN_PUBLISHER, **IN_CHILD}
 TIMES, SOAK_TIMES, IN_A_ROW = 20, 300, 5
 """Random kills in the tests and in the soak; so many of one root before it may finish."""
 PATIENCE = 120.0
+TESTS = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -125,9 +126,10 @@ def finish(server: ForkServerContext, root: Path) -> None:
         target.close()
 
 
-def test_every_fault_point_has_a_trial() -> None:
+def points_in(package: Path) -> set[str]:
+    """Every fault point that the modules below a folder name; `*` where a name is put together."""
     named = set()
-    for module in Path(headrace.__file__).parent.rglob("*.py"):
+    for module in package.rglob("*.py"):
         for node in ast.walk(ast.parse(module.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "point":
                 (name,) = node.args
@@ -136,8 +138,23 @@ def test_every_fault_point_has_a_trial() -> None:
                 else:
                     assert isinstance(name, ast.JoinedStr), f"{module}: a fault point needs a name that can be read"
                     named.add("".join(v.value if isinstance(v, ast.Constant) else "*" for v in name.values))
+    return named
+
+
+def test_every_fault_point_has_a_trial() -> None:
+    package = Path(headrace.__file__).parent
+    named = set().union(
+        *(points_in(folder) for folder in package.iterdir() if folder.is_dir() and folder.name != "aws")
+    )
     tried = {name if name in named else name.rpartition("-")[0] + "-*" for name in TRIALS}
     assert named == tried, f"without a trial {named - tried}, and no longer there {tried - named}"
+
+
+def test_every_fault_point_of_the_other_home_is_tried_by_a_test_of_its_own() -> None:
+    tests = [path for folder in ("aws_home", "ports", "sinks") for path in (TESTS / folder).rglob("*.py")]
+    said = "".join(path.read_text() for path in tests)
+    untried = {name for name in points_in(Path(headrace.__file__).parent / "aws") if name not in said}
+    assert not untried
 
 
 @pytest.mark.parametrize("point", TRIALS)
