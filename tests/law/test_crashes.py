@@ -154,7 +154,7 @@ def test_every_fault_point_of_the_other_home_is_tried_by_a_test_of_its_own() -> 
     tests = [path for folder in ("aws_home", "ports", "sinks") for path in (TESTS / folder).rglob("*.py")]
     said = "".join(path.read_text() for path in tests)
     untried = {name for name in points_in(Path(headrace.__file__).parent / "aws") if name not in said}
-    assert not untried
+    assert not untried - set(TRIALS)  # what twins share, the contract of writers tries in both (tests/ports)
 
 
 @pytest.mark.parametrize("point", TRIALS)
