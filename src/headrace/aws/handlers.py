@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +34,8 @@ from headrace.model.errors import DefinitionError, InfrastructureError
 
 TARGET = "HEADRACE_TARGET"
 """The variable with the name of the target that this function was deployed for."""
+FOLDER = "headrace"
+"""What the names of folders begin with that functions make for their copies; the process's number follows."""
 AGAIN = 3
 """Seconds until a doorbell that found another publisher at work rings again."""
 RESERVE = 30.0
@@ -53,7 +56,7 @@ class Function:
         self.places = Places.from_environment(environment)
         self.session = Session(self.places.region)
         self.pipeline = config.load_pipelines(found)[environment[PIPELINE]]
-        root = Path(tempfile.mkdtemp(prefix="headrace-"))
+        root = own_folder(Path(tempfile.gettempdir()))
         settings = options.settings_for(role)
         self.alarms: set[str] = set()
         self.target = AwsTarget(self.session, self.places, options, root, settings, project=code)
@@ -80,6 +83,25 @@ class Function:
         ring(self.session, self.places.pipeline(self.pipeline.name).bell, self.pipeline.name, canaries or ())
 
 
+def own_folder(within: Path) -> Path:
+    """A new folder of this process's; those of processes that are no more are deleted: the next may have their disk."""
+    for left in within.glob(f"{FOLDER}-*-*"):
+        pid = left.name.split("-")[1]
+        if pid.isdigit() and (int(pid) == os.getpid() or not _alive(int(pid))):
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{FOLDER}-{os.getpid()}-", dir=within))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
+
+
 @lru_cache(maxsize=2)
 def function(role: Role) -> Function:
     """This process's function, opened at its first call."""
@@ -98,13 +120,18 @@ def ingest(event: Event, context: Any) -> Reply:
         )
         from headrace.engine.ingest import ingest
 
+        failure: InfrastructureError | None = None
         try:
             ingest(home, opened.child, leases, _seconds_left(context))
         except InfrastructureError as exc:  # its events were given back; what others came to is kept
             log.event("ingest.failed", pipeline=home.name, error=str(exc))
+            failure = exc
         if home.bell.take() or canaries:
             opened.ring(canaries)
-        return {"batchItemFailures": [{"itemIdentifier": message} for message in queue.failures()]}
+        failures = queue.failures()
+        if failure is not None and len(failures) == len(event.get("Records", ())):
+            raise failure  # nothing of it was settled: then the service counts an error, for the alarm
+        return {"batchItemFailures": [{"itemIdentifier": message} for message in failures]}
 
 
 def publish(event: Event, context: Any) -> Reply:
