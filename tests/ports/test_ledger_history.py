@@ -230,6 +230,15 @@ def test_a_message_about_a_load_that_never_stands_is_dropped_and_may_be_said_of_
     assert [m["body"] for m in ledger.messages(limit=1)] == ["body"]
 
 
+def test_a_name_that_is_given_twice_is_said_in_its_first_words_about_its_last_load(ledger: Ledger) -> None:
+    first, second = pin(ledger, "A"), pin(ledger, "B", key="b")
+    alerts = tuple(Alert("name", x.id, x.key, f"of {x.key}") for x in (first, second))
+    ledger.settle(Settlement(alerts=alerts, abandoned=(first.id,)))
+    ledger.bury(second.id, "HR451 broken", [])
+    ledger.stand(0)
+    assert [(m["load"], m["subject"], m["body"]) for m in ledger.messages()] == [(second.id, "a", "of a")]
+
+
 def test_a_waiting_message_goes_with_the_load_that_it_was_last_about(ledger: Ledger) -> None:
     first, second = pin(ledger, "A"), pin(ledger, "B", key="b")
     for load in (first, second):

@@ -63,7 +63,7 @@ class Bodies:
         try:
             return self.read(item)
         except InfrastructureError as exc:
-            if exc.code != "HR873" or there():
+            if exc.code not in ("HR802", "HR873") or there():  # who may not list is denied what is not there
                 raise
             return None
 

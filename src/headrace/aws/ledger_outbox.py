@@ -30,7 +30,9 @@ class Outbox:
 
     def add(self, alerts: Iterable[Sequence[str]], revision: int, at: str, transact: Guarded) -> None:
         """Let messages wait for their loads; one that waits already is about this load from now on."""
-        left = {alert[0]: alert for alert in alerts}
+        left: dict[str, Sequence[str]] = {}
+        for name, load, *words in alerts:  # said in the words that came first, of the load that came last
+            left[name] = [name, load, *left.get(name, ["", "", *words])[2:]]
         while left:
             notes = self._table.batch_get(self._note(name) for name in left)
             said = {str(note["alert"]): int(note["id"]) for note in notes.values()}
