@@ -7,6 +7,7 @@ import io
 import uuid
 import zipfile
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,12 @@ def wanted(stack: str, folder: Path, change: Callable[[dict[str, Any]], None] = 
         "buckets": [names.bucket("landing")],
     }
     return Wanted(**{**values, **more})
+
+
+@lru_cache
+def shared(endpoint: str) -> Session:
+    """One session for all tests on an emulator: making its clients takes longer than most of what they ask."""
+    return Session(REGION)
 
 
 def quick(session: Session, name: str) -> Stack:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from aws_home.deploying import of_stack, unmaking
-from aws_home.small_stack import ACCOUNT, PROJECT, REGION, code, new_name, quick, wanted
+from aws_home.small_stack import ACCOUNT, PROJECT, REGION, code, new_name, quick, shared, wanted
 from headrace.aws.deploy import Deployed, deploy
 from headrace.aws.inventory import inventory
 from headrace.aws.names import Names
@@ -31,7 +31,7 @@ STEPS = ("deploy.settled", "deploy.bucket-made", "deploy.bucket", "deploy.upload
 
 @pytest.fixture
 def session(aws_environment: str) -> Session:
-    return Session(REGION)
+    return shared(aws_environment)
 
 
 @pytest.fixture
@@ -238,13 +238,18 @@ def test_nothing_that_loses_data_is_deployed_unasked(name: str, deployed: Callab
 
 
 def test_a_repair_goes_through_a_change_set_that_reverts_drift(
-    session: Session, name: str, tmp_path: Path, deployed: Callable[..., Deployed]
+    session: Session, deployed: Callable[..., Deployed]
 ) -> None:
     """That it is asked for; MiniStack passes the mode over, so only a real account can show that it works."""
     deployed()
     asked: list[dict[str, Any]] = []
-    events = session.client("cloudformation").meta.events
-    events.register("provide-client-params.cloudformation.CreateChangeSet", lambda params, **_: asked.append(params))
+    events, name = session.client("cloudformation").meta.events, "provide-client-params.cloudformation.CreateChangeSet"
+
+    def hear(params: dict[str, Any], **_: object) -> None:
+        asked.append(params)
+
+    events.register(name, hear)
     deployed(repair=True)
     deployed()
+    events.unregister(name, hear)
     assert [one.get("DeploymentMode") for one in asked] == ["REVERT_DRIFT", None]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from aws_home.deploying import unmaking
-from aws_home.small_stack import ACCOUNT, PROJECT, REGION, new_name, quick, wanted
+from aws_home.small_stack import ACCOUNT, PROJECT, REGION, new_name, quick, shared, wanted
 from aws_home.test_deploy import killed
 from headrace.aws.deploy import deploy
 from headrace.aws.destroy import Unmaking
@@ -22,7 +22,7 @@ from headrace.model.errors import InfrastructureError
 
 @pytest.fixture
 def session(aws_environment: str) -> Session:
-    return Session(REGION)
+    return shared(aws_environment)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from aws_home.declaring import declared, made, new_name, pipeline, planned, unmaking
-from aws_home.small_stack import REGION, quick
+from aws_home.small_stack import quick, shared
 from headrace.aws.declared import tables
 from headrace.aws.inventory import inventory
 from headrace.aws.plan import plan
@@ -25,7 +25,7 @@ from headrace.model.errors import InfrastructureError, UsageError
 
 @pytest.fixture
 def session(aws_environment: str) -> Session:
-    return Session(REGION)
+    return shared(aws_environment)
 
 
 @pytest.fixture

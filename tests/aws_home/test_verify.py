@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from aws_home.declaring import declared, made, new_name, pipeline, unmaking
-from aws_home.small_stack import REGION, quick
+from aws_home.small_stack import quick, shared
 from headrace.aws import canary
 from headrace.aws.clock import SystemClock
 from headrace.aws.health import stack_health
@@ -25,7 +25,7 @@ from headrace.model.loads import Event, Lease
 
 @pytest.fixture
 def session(aws_environment: str) -> Session:
-    return Session(REGION)
+    return shared(aws_environment)
 
 
 @pytest.fixture

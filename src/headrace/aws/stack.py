@@ -77,8 +77,8 @@ class Facts:
 
     @property
     def stands(self) -> bool:
-        """Whether there is something deployed, whatever came of the last attempt to change it."""
-        return self.status.endswith("_COMPLETE") and self.status not in (*GONE, "ROLLBACK_COMPLETE")
+        """Whether there is something deployed, whatever came or will come of the last attempt to change it."""
+        return self.status == "CREATE_COMPLETE" or self.status.startswith(("UPDATE_", "IMPORT_"))
 
 
 class Stack:
