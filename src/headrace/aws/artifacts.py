@@ -21,8 +21,6 @@ from headrace.model.errors import InfrastructureError
 AMERICA = "us-east-1"
 """The region whose buckets must be made without naming it."""
 
-TAKEN = ("BucketAlreadyExists", "OperationAborted")
-
 
 class Artifacts:
     """One bucket, by its name. Constructing it asks nothing."""
@@ -69,7 +67,7 @@ class Artifacts:
             except ClientError as exc:
                 if code_of(exc) == "BucketAlreadyOwnedByYou":
                     return False
-                if code_of(exc) in TAKEN:
+                if code_of(exc) == "BucketAlreadyExists":
                     raise taken(self.bucket) from exc
                 raise
         return True

@@ -20,8 +20,8 @@ from headrace.engine.faults import point
 from headrace.model.errors import InfrastructureError
 from headrace.model.words import count
 
-LOOKS_AGAIN = 15
-"""Times that the proof is tried: what was deleted is still listed for a while by some services."""
+LOOKS = 60
+"""Times that the proof is tried, 2 s apart: a deleted queue is listed for a minute more, and a mapping goes slowly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Unmaking:
         What comes back in between, such as the log group of a function that was still at work, is swept again.
         """
         clean, left = 0, list[Item]()
-        for _ in range(LOOKS_AGAIN):
+        for _ in range(LOOKS):
             left = [x for x in inventory(self.session, self.scope) if self.delete_data or not x.holds]
             clean = 0 if left else clean + 1
             if clean == 2:

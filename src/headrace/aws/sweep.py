@@ -107,7 +107,11 @@ def _log_group(session: Session, name: str, scope: Scope, tell: Tell) -> None:
 
 
 def _mapping(session: Session, name: str, scope: Scope, tell: Tell) -> None:
-    session.client("lambda").delete_event_source_mapping(UUID=name)
+    try:
+        session.client("lambda").delete_event_source_mapping(UUID=name)
+    except ClientError as exc:
+        if code_of(exc) != "ResourceInUseException":  # its deletion is under way, and takes a minute
+            raise
 
 
 def _own(kind: str, name: str, tags: Mapping[str, str], scope: Scope) -> None:
