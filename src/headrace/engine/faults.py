@@ -2,13 +2,15 @@
 
 The engine calls `point("after-write")` between steps whose order matters. `HEADRACE_FAULT="after-write:3"` kills this
 process, as `kill -9` would, when it passes that place for the third time; `"after-write:3=raise"` raises
-InfrastructureError there instead. Tests in one process `install` a callable.
+InfrastructureError there instead, and `=hang` stays there until somebody kills it. Tests in one process `install` a
+callable.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -37,11 +39,11 @@ def install(hook: Callable[[str], None]) -> Iterator[None]:
 
 
 def parse(text: str) -> Callable[[str], None]:
-    """The hook that `HEADRACE_FAULT` describes: `name[:n][=raise]`. Raises ValueError for anything else."""
+    """The hook that `HEADRACE_FAULT` describes: `name[:n][=raise|hang]`. Raises ValueError for anything else."""
     place, _, action = text.partition("=")
     name, _, count = place.partition(":")
-    if not name or action not in ("", "raise", "kill"):
-        raise ValueError(f"{VARIABLE}={text!r}: expected name[:n][=raise]")
+    if not name or action not in ("", "raise", "kill", "hang"):
+        raise ValueError(f"{VARIABLE}={text!r}: expected name[:n][=raise|hang]")
     left = int(count or 1)
 
     def hook(passed: str) -> None:
@@ -51,6 +53,8 @@ def parse(text: str) -> Callable[[str], None]:
         left -= 1
         if left == 0 and action == "raise":
             raise InfrastructureError("HR699", f"fault point {name!r}", "a fault was asked for", f"unset {VARIABLE}")
+        if left == 0 and action == "hang":
+            threading.Event().wait()
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 

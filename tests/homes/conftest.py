@@ -1,0 +1,54 @@
+"""The trial project, deployed once per process, and its embedded twins. Each story has a folder of its own."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from emulator import MiniStack
+
+from .both import Both, Story
+from .deployed import Stack
+from .embedded import Embedded
+
+PROJECT = Path(__file__).parent / "project"
+ZEROES = count(0, 1000)
+"""Where the keys of each story begin."""
+
+
+@pytest.fixture(autouse=True)
+def _environment(aws_environment: str) -> None:
+    """The project's own clients are made within tests."""
+
+
+@pytest.fixture(scope="session")
+def stack(ministack_process: MiniStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The trial project, deployed as a user deploys it."""
+    folder = tmp_path_factory.mktemp("trial")
+    shutil.copytree(PROJECT, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    deployed = Stack(ministack_process, folder, tmp_path_factory.mktemp("trial-home"))
+    deployed.deploy()
+    deployed.settle()
+    yield deployed
+    deployed.close()
+
+
+@pytest.fixture
+def story(stack: Stack, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Story]:
+    """`story("keep")`: both homes of that pipeline, and a folder named after the test."""
+    twins: list[Embedded] = []
+    words = "".join(c if c.isalnum() else "-" for c in request.node.name)
+
+    def begin(pipeline: str) -> Both:
+        twin = Embedded(tmp_path / f"twin-{pipeline}", stack.project.pipelines[pipeline])
+        twins.append(twin)
+        zero = next(ZEROES)
+        return Both(stack, twin, f"{zero}-{words[:40]}", zero)
+
+    yield begin
+    for twin in twins:
+        twin.close()
