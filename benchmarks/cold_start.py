@@ -12,9 +12,9 @@ from statistics import median
 
 from benchmarks.place import scratch
 from benchmarks.report import Line, Table
-from headrace.aws import bytecode, contents
+from headrace.aws.bundle import bytecode, contents
+from headrace.aws.bundle.package import build
 from headrace.aws.options import ROLES, Role
-from headrace.aws.package import build
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "substation_load"
 GOALS: dict[Role, float] = {"ingest": 1.5, "publish": 3.0}

@@ -1,7 +1,7 @@
 """What the example asks of AWS: its handlers run in this process against an emulator, and every request is counted.
 
 `AWS_ENDPOINT_URL=http://127.0.0.1:4600 … python -m benchmarks.metered FOLDER [FILES]` prints the sample that
-`headrace plan` tells the cost of a million rows by (`src/headrace/aws/sample.json`). Not run by anything else.
+`headrace plan` tells the cost of a million rows by (`src/headrace/aws/declare/sample.json`). Not run by anything else.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from typing import Any
 import boto3
 
 from headrace import config
-from headrace.aws.cost import Sample
+from headrace.aws.declare.cost import Sample
+from headrace.aws.declare.template import template
 from headrace.aws.options import AwsOptions, Role
 from headrace.aws.places import PIPELINE, TARGET, VARIABLE, Places
-from headrace.aws.template import template
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "substation_load"
 BATCH = 10  # messages of one ReceiveMessage, at most

@@ -9,11 +9,11 @@ from typing import Any
 
 from aws_home.small_stack import ACCOUNT, REGION, code, new_name, quick
 from headrace import Pipeline, Record, files, keyed, lake
-from headrace.aws.declared import Declared
-from headrace.aws.deploy import Deployed, Wanted, deploy
-from headrace.aws.destroy import Unmaking
+from headrace.aws.declare.declared import Declared
+from headrace.aws.operate.deploy import Deployed, Wanted, deploy
+from headrace.aws.operate.destroy import Unmaking
+from headrace.aws.operate.plan import Plan, plan_against
 from headrace.aws.options import AwsOptions
-from headrace.aws.plan import Plan, plan_against
 from headrace.aws.session import Session
 
 PROJECT = "shop"

@@ -8,10 +8,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from headrace.aws.deploy import deploy
-from headrace.aws.destroy import Unmaking
-from headrace.aws.inventory import Item
-from headrace.aws.names import Names
+from headrace.aws.declare.names import Names
+from headrace.aws.operate.deploy import deploy
+from headrace.aws.operate.destroy import Unmaking
+from headrace.aws.operate.inventory import Item
 from headrace.aws.session import Session
 
 sys.path.insert(0, str(Path(__file__).parent))

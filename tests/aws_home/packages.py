@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from emulator import ROOT, missing
-from headrace.aws import bytecode
-from headrace.aws.package import Package, build
+from headrace.aws.bundle import bytecode
+from headrace.aws.bundle.package import Package, build
 from headrace.model.errors import InfrastructureError
 
 CANARY = "canary-5e0a7c1d9b"

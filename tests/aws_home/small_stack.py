@@ -11,10 +11,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from headrace.aws.deploy import Wanted
-from headrace.aws.names import Names
+from headrace.aws.declare.names import Names
+from headrace.aws.operate.deploy import Wanted
+from headrace.aws.operate.stack import PROJECT_TAG, STACK_TAG, Stack
 from headrace.aws.session import Session
-from headrace.aws.stack import PROJECT_TAG, STACK_TAG, Stack
 
 REGION = "eu-west-2"
 PROJECT = "small"

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from headrace import Pipeline, Record, column, config, files, keyed, lake
+from headrace.aws.declare.resources import read_queries, resources
+from headrace.aws.declare.resources.values import Resource
+from headrace.aws.declare.template import template
 from headrace.aws.options import AwsOptions
-from headrace.aws.resources import read_queries, resources
-from headrace.aws.resources.values import Resource
-from headrace.aws.template import template
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).resolve().parent / "golden"
@@ -76,7 +76,7 @@ def built(*pipelines: Pipeline, **table: Any) -> dict[str, Resource]:
 
 
 if __name__ == "__main__":
-    from headrace.aws.yaml import to_yaml
+    from headrace.aws.declare.yaml import to_yaml
 
     for name, make in GOLDENS.items():
         path = GOLDEN / f"{name}.yaml"

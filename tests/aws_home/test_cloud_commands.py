@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from aws_home.small_stack import new_name
-from headrace.aws.inventory import inventory
+from headrace.aws.operate.inventory import inventory
 from headrace.aws.session import Session
 from headrace.cli import main
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from aws_home.small_stack import template
-from headrace.aws.compare import Change, changes, granted, settled, statements
+from headrace.aws.operate.compare import Change, changes, granted, settled, statements
 
 
 def change(edit: Callable[[dict[str, Any]], None]) -> list[Change]:

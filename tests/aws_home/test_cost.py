@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from stacks import lines, options, sales
 
-from headrace.aws.cost import MONTH, Sample, ask_for, cost, shipped
-from headrace.aws.policy import PARTS
-from headrace.aws.prices import FACTORS, OPERATIONS, PRICES, UNITS, price
-from headrace.aws.resources import resources
+from headrace.aws.declare.cost import MONTH, Sample, ask_for, cost, shipped
+from headrace.aws.declare.policy import PARTS
+from headrace.aws.declare.prices import FACTORS, OPERATIONS, PRICES, UNITS, price
+from headrace.aws.declare.resources import resources
 from headrace.model.errors import DefinitionError
 
 SAMPLE = Sample(

@@ -17,11 +17,11 @@ import pytest
 
 from aws_home.deploying import of_stack, unmaking
 from aws_home.small_stack import ACCOUNT, PROJECT, REGION, code, new_name, quick, shared, wanted
-from headrace.aws.deploy import Deployed, deploy
-from headrace.aws.inventory import inventory
-from headrace.aws.names import Names
+from headrace.aws.declare.names import Names
+from headrace.aws.operate.deploy import Deployed, deploy
+from headrace.aws.operate.inventory import inventory
+from headrace.aws.operate.stack import Event
 from headrace.aws.session import Session
-from headrace.aws.stack import Event
 from headrace.engine.faults import VARIABLE
 from headrace.model.errors import InfrastructureError, UsageError
 

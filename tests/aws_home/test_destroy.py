@@ -11,12 +11,12 @@ import pytest
 from aws_home.deploying import unmaking
 from aws_home.small_stack import ACCOUNT, PROJECT, REGION, new_name, quick, shared, wanted
 from aws_home.test_deploy import killed
-from headrace.aws.deploy import deploy
-from headrace.aws.destroy import Unmaking
-from headrace.aws.inventory import Item, Scope, inventory
-from headrace.aws.names import Names
+from headrace.aws.declare.names import Names
+from headrace.aws.operate.deploy import deploy
+from headrace.aws.operate.destroy import Unmaking
+from headrace.aws.operate.inventory import Item, Scope, inventory
+from headrace.aws.operate.sweep import empty
 from headrace.aws.session import Session
-from headrace.aws.sweep import empty
 from headrace.model.errors import InfrastructureError
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from headrace.aws.names import Names, logical
+from headrace.aws.declare.names import Names, logical
 from headrace.aws.options import AwsOptions
 from headrace.aws.places import PIPELINE_OUTPUT, VARIABLE, PipelinePlaces, Places
 from headrace.model.errors import DefinitionError, InfrastructureError

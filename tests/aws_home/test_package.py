@@ -18,13 +18,13 @@ import zstandard
 
 from aws_home.packages import CANARY, PIPELINES, SOURCE, bare, built, library, project, python312, unpacked, writable
 from formats.reading import workbook
-from headrace.aws import contents, wheels
-from headrace.aws.bytecode import compiled, name_of
-from headrace.aws.closure import closure
-from headrace.aws.libraries import libraries
+from headrace.aws.bundle import contents, wheels
+from headrace.aws.bundle.bytecode import compiled, name_of
+from headrace.aws.bundle.closure import closure
+from headrace.aws.bundle.libraries import libraries
+from headrace.aws.bundle.package import Package
+from headrace.aws.bundle.wheels import Wheel
 from headrace.aws.options import ROLES, Role
-from headrace.aws.package import Package
-from headrace.aws.wheels import Wheel
 from headrace.model.codes import CODES
 from headrace.model.errors import DefinitionError, InfrastructureError
 
@@ -256,7 +256,7 @@ def test_without_pip_it_says_so(tmp_path: Path) -> None:
     script = (
         f"import sys; sys.path.insert(0, {str(SOURCE.parent)!r})\n"
         "from pathlib import Path\n"
-        "from headrace.aws import wheels\n"
+        "from headrace.aws.bundle import wheels\n"
         f"wheels.fetch([wheels.Wheel('littlelib', '1.0', ('0' * 64,))], 'x86_64', Path({str(tmp_path)!r}))\n"
     )
     command = [sys.executable, "-I", "-S", "-c", script]

@@ -15,9 +15,9 @@ import pytest
 
 from aws_home.declaring import declared, made, new_name, pipeline, planned, unmaking
 from aws_home.small_stack import quick, shared
-from headrace.aws.declared import tables
-from headrace.aws.inventory import inventory
-from headrace.aws.plan import plan
+from headrace.aws.declare.declared import tables
+from headrace.aws.operate.inventory import inventory
+from headrace.aws.operate.plan import plan
 from headrace.aws.session import Session
 from headrace.engine.faults import VARIABLE
 from headrace.model.errors import InfrastructureError, UsageError

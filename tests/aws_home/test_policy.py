@@ -14,11 +14,11 @@ from stacks import ACCOUNT, built, lines, sales
 
 import headrace.aws
 from headrace import files
+from headrace.aws.declare.policy import PARTS, PEOPLE, WHY, actions_of, calls_of, undeclared, unused_actions
+from headrace.aws.declare.resources.functions import parts_of
+from headrace.aws.declare.resources.values import Guard, Role
+from headrace.aws.declare.statements import Recorded, Statement, allowed, filled, missing, unused, wildcards, without
 from headrace.aws.options import ROLES
-from headrace.aws.policy import PARTS, PEOPLE, WHY, actions_of, calls_of, undeclared, unused_actions
-from headrace.aws.resources.functions import parts_of
-from headrace.aws.resources.values import Guard, Role
-from headrace.aws.statements import Recorded, Statement, allowed, filled, missing, unused, wildcards, without
 from headrace.model.pipeline import Pipeline
 
 CODE = Path(headrace.aws.__file__).parent

@@ -12,11 +12,10 @@ import pytest
 from stacks import ACCOUNT, Line, Sale, built, lines, options, sales
 
 from headrace import Pipeline, Record, files, keyed, lake
-from headrace.aws.places import Places
-from headrace.aws.resources import resources
-from headrace.aws.resources.arrivals import MOST, Direct, Shared, count, filters_of, ways
-from headrace.aws.resources.publish import every
-from headrace.aws.resources.values import (
+from headrace.aws.declare.resources import resources
+from headrace.aws.declare.resources.arrivals import MOST, Direct, Shared, count, filters_of, ways
+from headrace.aws.declare.resources.publish import every
+from headrace.aws.declare.resources.values import (
     Alarm,
     Bucket,
     Budget,
@@ -31,6 +30,7 @@ from headrace.aws.resources.values import (
     Table,
     Workgroup,
 )
+from headrace.aws.places import Places
 from headrace.engine.home import matches
 from headrace.model.errors import DefinitionError
 

@@ -14,11 +14,11 @@ import boto3
 import pytest
 from stacks import GOLDEN, GOLDENS, lines, options, sales
 
+from headrace.aws.declare.resources import resources
+from headrace.aws.declare.resources.values import Resource
+from headrace.aws.declare.template import LIMIT, template
+from headrace.aws.declare.yaml import to_yaml
 from headrace.aws.places import Places
-from headrace.aws.resources import resources
-from headrace.aws.resources.values import Resource
-from headrace.aws.template import LIMIT, template
-from headrace.aws.yaml import to_yaml
 
 
 @pytest.mark.parametrize("name", GOLDENS)
@@ -102,7 +102,7 @@ def test_every_saved_query_of_the_example_is_one_of_athenas() -> None:
 
 
 def test_an_unknown_resource_is_an_error_and_not_a_gap() -> None:
-    from headrace.aws.cfn import typed
+    from headrace.aws.declare.cfn import typed
 
     with pytest.raises(AssertionError):
         typed(Resource(id="X", why="none"))

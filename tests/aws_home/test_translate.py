@@ -8,8 +8,8 @@ import pytest
 import sqlglot
 
 from headrace.aws.athena import translated
-from headrace.aws.resources import read_queries
-from headrace.aws.translate import to_athena
+from headrace.aws.declare.resources import read_queries
+from headrace.aws.declare.translate import to_athena
 from headrace.model.errors import UsageError
 
 TABLES = {

@@ -14,11 +14,11 @@ from aws_home.declaring import declared, made, new_name, pipeline, unmaking
 from aws_home.small_stack import quick, shared
 from headrace.aws import canary
 from headrace.aws.clock import SystemClock
-from headrace.aws.health import stack_health
-from headrace.aws.logs import follow, parse, recent
+from headrace.aws.operate.health import stack_health
+from headrace.aws.operate.logs import follow, parse, recent
+from headrace.aws.operate.verify import Check, verify
 from headrace.aws.places import Places
 from headrace.aws.session import Session
-from headrace.aws.verify import Check, verify
 from headrace.model.canary import canary_key
 from headrace.model.loads import Event, Lease
 

@@ -22,7 +22,7 @@ import sys, pkgutil, importlib
 from without_pyarrow import NoPyArrow
 sys.meta_path.insert(0, NoPyArrow())
 import headrace.aws
-for module in pkgutil.iter_modules(headrace.aws.__path__, "headrace.aws."):
+for module in pkgutil.walk_packages(headrace.aws.__path__, "headrace.aws."):
     if module.name != "headrace.aws.athena":  # hands tables to people, in no function
         importlib.import_module(module.name)
 """

@@ -13,8 +13,8 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from headrace.aws.declare.translate import to_athena
 from headrace.aws.session import Session
-from headrace.aws.translate import to_athena
 from headrace.model.errors import UsageError
 
 if TYPE_CHECKING:

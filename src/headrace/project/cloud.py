@@ -16,17 +16,17 @@ from headrace.model.errors import DefinitionError, InfrastructureError, UsageErr
 from headrace.project.there import There
 
 if TYPE_CHECKING:
-    from headrace.aws.compare import Change
-    from headrace.aws.declared import Declared
-    from headrace.aws.deploy import Deployed
-    from headrace.aws.destroy import Survey, Unmaking
-    from headrace.aws.drift import Drift
+    from headrace.aws.declare.declared import Declared
+    from headrace.aws.operate.compare import Change
+    from headrace.aws.operate.deploy import Deployed
+    from headrace.aws.operate.destroy import Survey, Unmaking
+    from headrace.aws.operate.drift import Drift
+    from headrace.aws.operate.plan import Plan
+    from headrace.aws.operate.stack import Stack
+    from headrace.aws.operate.verify import Check
     from headrace.aws.options import Role
     from headrace.aws.places import Places
-    from headrace.aws.plan import Plan
     from headrace.aws.session import Session
-    from headrace.aws.stack import Stack
-    from headrace.aws.verify import Check
 
 Tell = Callable[[str], None]
 """Hears words of progress."""
@@ -65,7 +65,7 @@ class Cloud:
     @cached_property
     def stack(self) -> Stack:
         session = self.session  # first of all: without the AWS library nothing below can be imported
-        from headrace.aws.stack import Stack
+        from headrace.aws.operate.stack import Stack
 
         return Stack(session, self.name)
 
@@ -73,7 +73,7 @@ class Cloud:
     def declared(self) -> Declared:
         """What the definition makes of AWS, without an account."""
         _ = self.session
-        from headrace.aws.declared import Declared
+        from headrace.aws.declare.declared import Declared
 
         place, options = self._place, self._there.options
         return Declared(self._config.name, options, self.pipelines, self._config.directory, place.name)
@@ -97,8 +97,8 @@ class Cloud:
         credentials that are not taken, and HR834 for another project's stack.
         """
         declared = self.declared
-        from headrace.aws.cost import Sample, shipped
-        from headrace.aws.plan import plan, plan_against
+        from headrace.aws.declare.cost import Sample, shipped
+        from headrace.aws.operate.plan import plan, plan_against
 
         account = None if offline else self._account(tell)
         metered = Sample.from_mapping(sample) if sample is not None else shipped()
@@ -131,7 +131,7 @@ class Cloud:
 
     def _built(self) -> dict[str, str | None]:
         """The hash of each function's package as it is built here: "" of an older definition, None if it never was."""
-        from headrace.aws.package import current
+        from headrace.aws.bundle.package import current
 
         found: dict[str, str | None] = {}
         for function in self.declared.code_parameters.values():
@@ -147,7 +147,7 @@ class Cloud:
 
     def drifted(self, found: Sequence[Drift]) -> InfrastructureError:
         """The error for a stack of which a plan says that it is not as deployed."""
-        from headrace.aws.drift import drifted
+        from headrace.aws.operate.drift import drifted
 
         return drifted(self.stack, found)
 
@@ -158,8 +158,8 @@ class Cloud:
 
         Raises InfrastructureError HR832 to HR838, UsageError HR836.
         """
-        from headrace.aws.deploy import Wanted, deploy
-        from headrace.aws.drift import drift, drifted
+        from headrace.aws.operate.deploy import Wanted, deploy
+        from headrace.aws.operate.drift import drift, drifted
 
         declared = self.declared.at(self.session.account())
         self.stack.owned(declared.project)
@@ -180,7 +180,7 @@ class Cloud:
         return done
 
     def _package(self, function: Role, tell: Tell) -> Path:
-        from headrace.aws.package import build
+        from headrace.aws.bundle.package import build
 
         self._packages.mkdir(parents=True, exist_ok=True)
         made = build(self._config.directory, function, self._there.options.architecture, self._packages)
@@ -196,7 +196,7 @@ class Cloud:
         return self._unmaking(delete_data).destroy(tell)
 
     def _unmaking(self, delete_data: bool) -> Unmaking:
-        from headrace.aws.destroy import Unmaking
+        from headrace.aws.operate.destroy import Unmaking
 
         declared = self.declared.at(self.session.account())
         assert declared.account is not None
@@ -207,7 +207,7 @@ class Cloud:
     def verify(self, *, patience: float | None = None) -> Iterator[Check]:
         """Each check as it is done."""
         stack = self.stack
-        from headrace.aws.verify import PATIENCE, verify
+        from headrace.aws.operate.verify import PATIENCE, verify
 
         return verify(self.session, stack, self.pipelines, patience=PATIENCE if patience is None else patience)
 
@@ -221,19 +221,19 @@ class Cloud:
     def recent(self, since: datetime, limit: int) -> list[dict[str, Any]]:
         """The newest log records since an instant, oldest first."""
         groups = self._groups()
-        from headrace.aws.logs import recent
+        from headrace.aws.operate.logs import recent
 
         return recent(self.session, groups, since, limit)
 
     def follow(self, since: datetime) -> Iterator[dict[str, Any]]:
         """Log records since an instant and as they come, until interrupted."""
         groups = self._groups()
-        from headrace.aws.logs import follow
+        from headrace.aws.operate.logs import follow
 
         return follow(self.session, groups, since)
 
     def _groups(self) -> Sequence[str]:
         places = self.places
-        from headrace.aws.logs import groups
+        from headrace.aws.operate.logs import groups
 
         return groups(places)

@@ -69,8 +69,8 @@ class There:
 
     @cached_property
     def target(self) -> AwsTarget:
+        from headrace.aws.operate.stack import Stack
         from headrace.aws.places import Places
-        from headrace.aws.stack import Stack
         from headrace.aws.target import AwsTarget
 
         places = Places.from_outputs(Stack(self.session, self.options.stack).deployed().outputs)
@@ -81,7 +81,7 @@ class There:
         return {name: self.target.home(pipeline) for name, pipeline in self._pipelines.items()}
 
     def begun(self) -> bool:
-        from headrace.aws.stack import Stack
+        from headrace.aws.operate.stack import Stack
 
         found = Stack(self.session, self.options.stack).facts()
         return found is not None and found.stands
@@ -183,7 +183,7 @@ class There:
                     raise UsageError("HR816", f"table {sink.table!r}", found, advice)
 
     def condition(self) -> dict[str, Any]:
-        from headrace.aws.health import stack_health
+        from headrace.aws.operate.health import stack_health
 
         health = stack_health(self.session, self.target.places)
         told = {name: getattr(health, name) for name in ("alarms", "faults", "queues")}

@@ -1,0 +1,1 @@
+"""The functions' packages: pinned wheels, trimmed, and the same bytes from everybody."""

@@ -1,0 +1,1 @@
+"""Making, watching and unmaking a stack. Called by `project/cloud.py`; no function needs any of it."""

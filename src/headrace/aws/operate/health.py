@@ -1,0 +1,79 @@
+"""How a deployed stack is, as AWS itself tells it: its state, alarms that are raised, and what lies in its queues.
+
+What the ledger knows is told elsewhere (`project/health.py`). Called for `status` and by `verify.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from headrace.aws.operate.stack import Stack
+from headrace.aws.places import Places
+from headrace.aws.session import Session
+from headrace.model.words import count
+
+DEPTHS = {
+    "waiting": "ApproximateNumberOfMessages",
+    "delayed": "ApproximateNumberOfMessagesDelayed",
+    "leased": "ApproximateNumberOfMessagesNotVisible",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StackHealth:
+    """`alarms` and `faults` are sentences with what to do; `queues` holds counts by queue, approximate as SQS's are."""
+
+    state: str
+    alarms: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+    queues: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def public(self) -> dict[str, Any]:
+        return {
+            "stack": self.state,
+            "alarms": list(self.alarms),
+            "faults": list(self.faults),
+            "queues": {name: dict(depths) for name, depths in self.queues.items()},
+        }
+
+
+def stack_health(session: Session, places: Places) -> StackHealth:
+    """The health of a stack whose places are known. Raises InfrastructureError HR844 if it is gone."""
+    state = Stack(session, places.stack).deployed().status
+    queues: dict[str, dict[str, int]] = {}
+    alarms = list(_raised(session, places))
+    for name, pipeline in sorted(places.pipelines.items()):
+        queues |= {
+            f"{name} events": depth(session, pipeline.queue),
+            f"{name} dlq": depth(session, pipeline.dlq),
+            f"{name} bell": depth(session, pipeline.bell),
+        }
+        if dead := sum(queues[f"{name} dlq"].values()):
+            alarms.append(f"{name}: {count(dead, 'message')} in the dead-letter queue: headrace logs")
+    return StackHealth(state, tuple(alarms), tuple(_faults(places.stack, state)), queues)
+
+
+def _faults(stack: str, state: str) -> Iterator[str]:
+    if state.endswith("_IN_PROGRESS"):
+        yield f"stack {stack!r} is being changed ({state}): headrace deploy waits for it"
+    elif "ROLLBACK" in state or state.endswith("_FAILED"):
+        yield f"stack {stack!r} is in {state}, so the last deploy did not succeed: headrace deploy"
+
+
+def _raised(session: Session, places: Places) -> Iterator[str]:
+    """Alarms of this stack that are raised now: of its name, and sent to its topic."""
+    with session.wrapped("CloudWatch's alarms", "try again"):
+        pages = session.client("cloudwatch").get_paginator("describe_alarms")
+        for page in pages.paginate(AlarmNamePrefix=f"{places.stack}-", StateValue="ALARM"):
+            for one in page["MetricAlarms"]:
+                if places.operations in one.get("AlarmActions", ()):
+                    yield f"{one['AlarmName']} is raised: {one.get('AlarmDescription') or one.get('StateReason', '')}"
+
+
+def depth(session: Session, url: str) -> dict[str, int]:
+    """How many messages wait in a queue, are delayed, and are leased; approximately."""
+    with session.wrapped(f"queue {url.rsplit('/', 1)[-1]}", "run `headrace verify`"):
+        answer = session.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=list(DEPTHS.values()))
+    return {name: int(answer["Attributes"].get(attribute, 0)) for name, attribute in DEPTHS.items()}
