@@ -19,7 +19,6 @@ import hashlib
 import json
 import secrets
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -43,10 +42,11 @@ from headrace.aws.ledger_rows import (
     shape_of,
     shape_text,
 )
+from headrace.aws.ledger_step import check_accounts, settling
 from headrace.aws.session import Session
 from headrace.aws.table import MOST_WRITES, TRIES, Refused, Write, delete, pause, put
 from headrace.engine.faults import point
-from headrace.model.accounts import check_files, check_load, check_staged
+from headrace.model.accounts import check_files, check_staged
 from headrace.model.contract import Contract
 from headrace.model.errors import InfrastructureError, LeaseLost, RevisionRefused
 from headrace.model.loads import (
@@ -54,7 +54,6 @@ from headrace.model.loads import (
     Counts,
     DataFile,
     Decision,
-    FileKind,
     Lease,
     Load,
     LoadState,
@@ -277,7 +276,7 @@ class DynamoLedger(Hints):
     def _record(self, head: Head, d: Decision) -> None:
         changed = self._about([*d.standing, *d.retired, *d.counts], d.settlement)
         about = changed | self._about({x for f in d.fresh for x in f.loads} - changed.keys())
-        step = self._step_of(d.settlement, changed, d.reason) | {
+        step = settling(d.settlement, changed, self.clock.now(), d.reason) | {
             "number": d.number,
             "standing": [id for id in d.standing if id in about],
             "retired": [id for id in d.retired if id in about],
@@ -291,7 +290,8 @@ class DynamoLedger(Hints):
         for attempt in range(TRIES):
             head, about = self.log.head(), self._about([], settlement)
             try:
-                self._decide(head, self._step_of(settlement, about, "settle"), about, head.shape)
+                step = settling(settlement, about, self.clock.now(), "settle")
+                self._decide(head, step, about, head.shape)
                 return
             except RevisionRefused:
                 if self.log.lost():
@@ -305,22 +305,6 @@ class DynamoLedger(Hints):
         keys = self._keys.locate(ids)
         found = self._keys.read(keys.values())
         return {id: found[key] for id, key in keys.items()}
-
-    def _step_of(self, s: Settlement, about: Mapping[str, KeyLoads], reason: str) -> dict[str, Any]:
-        """A step without any revision in it."""
-        lists = {name: list(getattr(s, name)) for name in ("abandoned", "skipped", "stale", "recovered")}
-        none: dict[str, list[str]] = {n: [] for n in ("standing", "retired", "added", "removed", "adopted", "doomed")}
-        return {
-            "number": None,
-            "at": text_of(self.clock.now()),
-            "reason": reason,
-            "keys": {id: found.key for id, found in about.items()},
-            "counts": {},
-            **none,
-            **lists,
-            "forgotten": dict(s.forgotten),
-            "alerts": [alert_list(alert) for alert in s.alerts],
-        }
 
     def _files_step(self, d: Decision, about: Mapping[str, KeyLoads]) -> dict[str, Any]:
         """The files of a step, each whole: what is applied later needs to ask nothing."""
@@ -342,24 +326,10 @@ class DynamoLedger(Hints):
         """Check that a step adds up and record it."""
         changes = [advance(before, step) for before in {x.key: x for x in about.values()}.values()]
         after = {x.load.id: x.load for change in changes for x in change.after}
-        self._check_accounts(step, after)
+        check_accounts(step, after, self._files)
         before = (x.load for change in changes for x in change.before.loads)
         totals = head.totals.plus(Totals.of(after.values())).plus(Totals.of(before), -1)
         self.log.commit(head, step, totals, shape)
-
-    def _check_accounts(self, step: Mapping[str, Any], after: Mapping[str, Load]) -> None:
-        """What stands from now on: the counts of each of these loads are the rows in its files."""
-        added = [file_of(raw) for raw in step["added"]]
-        concerned = {*step["standing"], *step["counts"], *(id for f in added for id in f.loads)}
-        concerned = {id for id in concerned if id in after and after[id].state in STANDS}
-        removed = {raw["path"] for raw, _ in step["removed"]}
-        known = self._files() if removed or concerned - set(step["standing"]) else {}
-        held: dict[str, Counter[FileKind]] = {id: Counter() for id in concerned}
-        for file in [*added, *(f for path, (f, _) in known.items() if path not in removed)]:
-            for id in concerned.intersection(file.loads):
-                held[id][file.kind] += file.loads[id]
-        for id in sorted(concerned):
-            check_load(id, after[id].counts, held[id])
 
     def _keep_shape(self, head: Head, shape: Shape) -> str:
         """Store a shape under a name that only it has."""

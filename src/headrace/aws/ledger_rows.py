@@ -23,7 +23,6 @@ import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from datetime import datetime
 from typing import Any
 
 from headrace.aws.table import Item
@@ -31,7 +30,6 @@ from headrace.model.loads import Alert, Counts, DataFile, Load, LoadState, Shape
 from headrace.model.times import instant_of, text_of
 
 SHARDS = 16
-LIVE = ("seen", "staged", "dead", "decided", "standing", "skipped")
 OPEN = (LoadState.SEEN, LoadState.STAGED, LoadState.DEAD, LoadState.SKIPPED)
 STANDS = (LoadState.DECIDED, LoadState.STANDING)
 
@@ -220,7 +218,3 @@ def overlaps(file: DataFile, lo: Any, hi: Any) -> bool:
 
 def _order(value: Any) -> tuple[bool, Any]:
     return isinstance(value, str), value
-
-
-def instant_or(text: str) -> datetime | None:
-    return instant_of(text) if text else None
