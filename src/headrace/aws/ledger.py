@@ -326,7 +326,12 @@ class DynamoLedger(Hints):
         """Check that a step adds up and record it."""
         changes = [advance(before, step) for before in {x.key: x for x in about.values()}.values()]
         after = {x.load.id: x.load for change in changes for x in change.after}
-        check_accounts(step, after, self._files)
+        try:
+            check_accounts(step, after, self._files)
+        except InfrastructureError:
+            if self.log.peek().step != head.step:  # what was read is of two revisions: nothing can be said of it
+                raise self.log.refused(f"step {head.step} was overtaken while it was looked at") from None
+            raise
         before = (x.load for change in changes for x in change.before.loads)
         totals = head.totals.plus(Totals.of(after.values())).plus(Totals.of(before), -1)
         self.log.commit(head, step, totals, shape)
