@@ -179,6 +179,7 @@ PLACES = (
     "ledger.staged",
     "ledger.buried",
     "ledger.hinted",
+    "ledger.looked-up",
     "ledger.before-head",
     "ledger.head-moved",
     "ledger.applying",
@@ -336,6 +337,24 @@ def test_who_shows_a_decision_too_late_changes_nothing(open_dynamo: Callable[[],
         assert [f.path for f in ledger.files("data")] == [f"data/{first.id}.parquet"]
         assert (ledger.known_paths("data"), ledger.pending()) == ({f"data/{first.id}.parquet"}, set())
         assert_agreement(ledger)
+
+
+def test_a_publisher_that_is_overtaken_while_it_adds_up_is_refused(open_dynamo: Callable[[], DynamoLedger]) -> None:
+    ledger = open_dynamo()
+    first, second = stood(ledger, "A"), pin(ledger, "B")
+    file, old = stage(ledger, second), f"data/{first.id}.parquet"
+    decision = Decision("p", 2, "publish", SHAPE, (second.id,), (first.id,), (), (file.path,), (old,))
+    overtaken: list[str] = []
+
+    def overtake(at: str) -> None:
+        if at == "ledger.looked-up" and not overtaken:
+            overtaken.append(at)
+            open_dynamo().record(decision)
+
+    with faults.install(overtake), pytest.raises(RevisionRefused, match="HR526"):
+        ledger.record(decision)
+    assert open_dynamo().head() == 2
+    assert_agreement(open_dynamo())
 
 
 # -- the lease ---------------------------------------------------------------------------------------------------

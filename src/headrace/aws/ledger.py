@@ -324,6 +324,7 @@ class DynamoLedger(Hints):
 
     def _decide(self, head: Head, step: dict[str, Any], about: Mapping[str, KeyLoads], shape: str) -> None:
         """Check that a step adds up and record it."""
+        point("ledger.looked-up")
         changes = [advance(before, step) for before in {x.key: x for x in about.values()}.values()]
         after = {x.load.id: x.load for change in changes for x in change.after}
         try:
