@@ -26,6 +26,7 @@ PUBLISH = (
 INGEST_PORTS = ("ledger.numbered", "ledger.before-stage", "ledger.staged")
 PUBLISH_PORTS = (
     "lock.acquired",
+    "ledger.looked-up",
     "ledger.before-head",
     "ledger.head-moved",
     "ledger.applying",
