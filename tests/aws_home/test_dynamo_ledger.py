@@ -12,6 +12,7 @@ import pytest
 
 from headrace.aws.ledger import MOST_STAGED, DynamoLedger
 from headrace.aws.session import Session
+from headrace.engine import faults
 from headrace.local.clock import ManualClock
 from headrace.local.database import Database
 from headrace.local.ledger import SCHEMA
@@ -135,6 +136,37 @@ def test_a_body_that_somebody_deleted_is_told_and_not_taken_for_nothing(
     session.client("s3").delete_object(Bucket=place, Key=attempt)
     with pytest.raises(InfrastructureError, match="HR873"):
         ledger.files_of([loads[0].id], staged=True)
+
+
+def test_an_object_that_was_replaced_often_before_anything_was_decided_is_decided_in_the_end(
+    ledger: DynamoLedger,
+) -> None:
+    """All its versions are staged when the publisher comes: more than a transaction can move."""
+    for n in range(120):
+        stage(ledger, pin(ledger, 1, version=f"v{n}-"))
+    (loads,) = ledger.live(["in/000000"]).values()
+    *older, newest = loads
+    decide(ledger, [newest], settlement=Settlement(abandoned=tuple(x.id for x in older)))
+    assert [x.id for x in ledger.live(["in/000000"])["in/000000"]] == [newest.id]
+    assert ledger.pending() == set()
+    assert len(ledger.trash()) == len(older)
+    assert [x.state for x in ledger.history("in/000000")[:-1]] == [LoadState.ABANDONED] * len(older)
+
+
+def test_files_of_a_decision_that_no_item_shows_yet_are_known(open_ledger: Callable[[], DynamoLedger]) -> None:
+    """A publisher died as soon as it had decided; the sweep must not take what it wrote for strays."""
+    ledger = open_ledger()
+    loads = pin(ledger, 1)
+    stage(ledger, loads)
+    fresh = DataFile("data/fresh.parquet", "data", 1, 10, {loads[0].id: 1})
+
+    def die(place: str) -> None:
+        if place == "ledger.applying":
+            raise KeyboardInterrupt
+
+    with faults.install(die), pytest.raises(KeyboardInterrupt):
+        ledger.record(Decision("p", 1, "publish", SHAPE, (loads[0].id,), fresh=(fresh,)))
+    assert "data/fresh.parquet" in open_ledger().known_paths("data")
 
 
 def test_a_job_that_no_transaction_holds_is_refused_with_what_to_set(ledger: DynamoLedger) -> None:

@@ -129,10 +129,8 @@ class _Application:
         """
         left: dict[str, set[str]] = defaultdict(set)
         for change in changes:
-            still = {x.load.id for x in change.after if x.load.state is LoadState.STAGED}
-            for kept in change.before.loads:
-                if kept.attempt and kept.load.id not in still:
-                    left[kept.attempt].add(f"{kept.load.id} {change.before.key}")
+            for token, ids in change.attempts_left.items():
+                left[token] |= {f"{id} {change.before.key}" for id in ids}
         there = "attribute_exists(#pk)"
         changed = [
             update((f"{self._p}/attempt", token), "DELETE #left :gone", there, gone=gone)

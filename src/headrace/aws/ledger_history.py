@@ -361,13 +361,15 @@ class DynamoHistory:
 
     def known_paths(self, below: str) -> set[str]:
         """Every path below a folder that any pipeline of this table knows, whatever its state."""
+        self.log.head()
         found: set[str] = set()
         for name in {self.pipeline, *self._pipelines()}:
-            parts = [f"{name}/{part}" for part in (*(f"file/{kind}" for kind in KINDS), "gone", "trash")]
-            for page in self.table.parallel(partial(self._below, folder=below), parts):
-                found.update(page)
+            # In the order in which files move, so that none is between two places: others may be applying a step.
             for attempt in self.table.query(f"{name}/attempt"):
                 found.update(file["path"] for file in self._staged(attempt)["files"])
+            for parts in ([f"{name}/file/{kind}" for kind in KINDS], [f"{name}/gone", f"{name}/trash"]):
+                for page in self.table.parallel(partial(self._below, folder=below), parts):
+                    found.update(page)
         return {path for path in found if path.startswith(f"{below}/")}
 
     def strangers(self, below: str) -> list[str]:

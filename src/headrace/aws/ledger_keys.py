@@ -25,7 +25,7 @@ from headrace.aws.ledger_rows import (
 from headrace.aws.table import TRIES, Item, Key, Refused, Table, Write, delete, pause, put
 from headrace.engine.faults import point
 from headrace.model.errors import InfrastructureError
-from headrace.model.loads import Load
+from headrace.model.loads import Load, LoadState
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,21 @@ class Change:
     def changes(self) -> bool:
         return bool(self.past) or self.after != self.before.loads
 
+    @property
+    def attempts_left(self) -> dict[str, set[str]]:
+        """The loads that are not staged any more, by the attempt that has to answer for them no more."""
+        still = {x.load.id for x in self.after if x.load.state is LoadState.STAGED}
+        left: dict[str, set[str]] = {}
+        for kept in self.before.loads:
+            if kept.attempt and kept.load.id not in still:
+                left.setdefault(kept.attempt, set()).add(kept.load.id)
+        return left
+
 
 Think = Callable[[KeyLoads], Change]
+
+MOST_PAST = 25
+"""Loads of one key that become history at once: each is up to three members of a transaction of 100."""
 
 
 class Keys:
@@ -156,16 +169,22 @@ class Keys:
     def change_all(self, keys: Iterable[str], think: Think, also: Callable[[Sequence[Change]], list[Write]]) -> None:
         """Move many keys, as many at a time as a transaction takes, beside what `also` writes about them.
 
+        `think` must come to the same when part of what it said is true already: what is too much for a transaction is
+        moved a part at a time.
         Raises Refused if the first write of `also` is refused. Its others change with the keys, and are thought over.
         """
         left = list(dict.fromkeys(keys))
-        for attempt in range(TRIES):
-            moving = [change for before in self.read(left).values() if (change := think(before)).changes]
+        tries = 0
+        while left:
+            thought = [change for before in self.read(left).values() if (change := think(before)).changes]
+            moving = [_bounded(change) for change in thought]
             left = [key for part in self._parts(moving) for key in self._try(part, also(part))]
-            if not left:
-                return
-            pause(attempt)
-        raise self.contended(left[0])
+            if left:
+                tries += 1
+                if tries == TRIES:
+                    raise self.contended(left[0])
+                pause(tries)
+            left += [whole.before.key for whole, part in zip(thought, moving, strict=True) if part is not whole]
 
     def write_all(self, changes: Sequence[Change]) -> list[str]:
         """Write changes as many at a time as a transaction takes; returns the keys that are to be thought over."""
@@ -184,11 +203,11 @@ class Keys:
         return []
 
     def _parts(self, changes: Sequence[Change]) -> Iterator[list[Change]]:
-        """Changes that fit into one transaction, with room for as many writes again about their attempts."""
+        """Changes that fit into one transaction, with room for a write about each of their attempts."""
         part: list[Change] = []
         size = 0
         for change in changes:
-            weight = len(self.writes(change)) + 1
+            weight = len(self.writes(change)) + max(1, len(change.attempts_left))
             if part and size + weight > 95:
                 yield part
                 part, size = [], 0
@@ -256,3 +275,12 @@ class Keys:
 
     def _load_of(self, item: Item) -> Load:
         return kept_of(item["load"], self.pipeline, str(item["key"]))[0].load
+
+
+def _bounded(change: Change) -> Change:
+    """The change, or as much of it as a transaction takes: an object may be replaced often before anybody decides."""
+    if len(change.past) <= MOST_PAST:
+        return change
+    past = change.past[:MOST_PAST]
+    going = {load.id for load in past}
+    return Change(change.before, tuple(x for x in change.before.loads if x.load.id not in going), past)
