@@ -110,6 +110,20 @@ def test_files_that_were_kept_count_and_go_like_others(session: Session, bucket:
     assert base.bring(mine) == [] and here(base) == {"7", "8"}
 
 
+def test_copies_of_a_call_that_failed_make_room_as_well(session: Session, bucket: str, tmp_path: Path) -> None:
+    files = stored(session, bucket, 5)
+    base = S3Base(session, bucket, tmp_path, 2 * SIZE)
+    (tmp_path / "lake" / "lv").mkdir(parents=True)
+    (tmp_path / "lake" / "lv" / "taken").touch()
+    impossible = DataFile("lake/lv/taken/5.parquet", "data", 1, SIZE, {})
+    with pytest.raises(InfrastructureError, match="HR304"):
+        base.bring([*files[:4], impossible])
+    with pytest.raises(InfrastructureError, match="HR304"):
+        base.keep([impossible])
+    assert base.bring(files[4:]) == []
+    assert len(here(base)) == 2
+
+
 def test_what_an_earlier_process_left_is_used_and_makes_room(session: Session, bucket: str, tmp_path: Path) -> None:
     files = stored(session, bucket, 4)
     S3Base(session, bucket, tmp_path, 9 * SIZE).bring(files[:3])

@@ -12,6 +12,7 @@ import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -56,8 +57,8 @@ class S3Base:
         wanted = list({file.path: file for file in files}.values())
         with self._lock:
             self._make_room(wanted)
-            brought = side_by_side(self._bring, wanted)
-            self._use(file for file, here in zip(wanted, brought, strict=True) if here)
+            with self._counted(wanted):
+                brought = side_by_side(self._bring, wanted)
         return [file for file, here in zip(wanted, brought, strict=True) if not here]
 
     def _bring(self, file: DataFile) -> bool:
@@ -86,8 +87,8 @@ class S3Base:
         """Send files, side by side. If one fails, others may have been sent: nobody refers to them."""
         with self._lock:
             self._make_room(files)
-            side_by_side(self._keep, files)
-            self._use(files)
+            with self._counted(files):
+                side_by_side(self._keep, files)
 
     def _keep(self, file: DataFile) -> None:
         path = self.root / file.path
@@ -143,11 +144,17 @@ class S3Base:
             if told.st_mtime < settled:
                 yield told.st_mtime, path.relative_to(self.root).as_posix(), told.st_size
 
-    def _use(self, files: Iterable[DataFile]) -> None:
-        here = self._copies()
-        for file in files:
-            here[file.path] = file.size
-            here.move_to_end(file.path)
+    @contextmanager
+    def _counted(self, files: Sequence[DataFile]) -> Iterator[None]:
+        """Count what is here of the files afterwards, also where some of them failed: it must make room one day."""
+        try:
+            yield
+        finally:
+            here = self._copies()
+            for file in files:
+                if (self.root / file.path).is_file():
+                    here[file.path] = file.size
+                    here.move_to_end(file.path)
 
     def _remove(self, path: str) -> None:
         with on_disk(path):

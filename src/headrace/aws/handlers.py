@@ -59,7 +59,7 @@ class Function:
         root = own_folder(Path(tempfile.gettempdir()))
         settings = options.settings_for(role)
         self.alarms: set[str] = set()
-        self.target = AwsTarget(self.session, self.places, options, root, settings, project=code)
+        self.target = AwsTarget(self.session, self.places, options, root, settings, project=code, role=role)
 
     @cached_property
     def home(self) -> Home:

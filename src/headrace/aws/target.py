@@ -20,7 +20,7 @@ from headrace.aws.keyed_control import FUNCTION_LEASE
 from headrace.aws.ledger import DynamoLedger
 from headrace.aws.lock import exclusive
 from headrace.aws.notify import SnsNotifier
-from headrace.aws.options import AwsOptions
+from headrace.aws.options import AwsOptions, Role
 from headrace.aws.places import Places
 from headrace.aws.queue import SqsQueue
 from headrace.aws.session import Session
@@ -44,7 +44,7 @@ GRACE = 900.0
 class AwsTarget:
     """One stack, from within a function or from anywhere else with the rights. `root` holds copies alone.
 
-    `waiting`: whoever puts events here waits until they are taken.
+    `waiting`: whoever puts events here waits until they are taken. `role`: as which function it works.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class AwsTarget:
         project: Path | None = None,
         *,
         waiting: bool = False,
+        role: Role = "publish",
     ) -> None:
         self.session, self.places, self.options = session, places, options
         self.root = root.resolve()
@@ -66,7 +67,9 @@ class AwsTarget:
         self._project = project or Path.cwd()
         (self.root / "spool").mkdir(parents=True, exist_ok=True)
         self.store = S3Store(session, places.landing, self.clock)
-        self.files = S3Base(session, places.lake, self.root, options.publish_storage * 10**6 // 2)
+        # What is staged is not read again where it was staged: there, all room is for the next object.
+        copies = options.storage(role) * 10**6 // 2 if role == "publish" else 0
+        self.files = S3Base(session, places.lake, self.root, copies)
         self.queue = SqsQueue(session, places, self.clock, marked=waiting)
         self._contracts: dict[str, Contract] = {}
         self._homes: dict[str, Home] = {}
