@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_plus
 
+from headrace.model.keys import MOST_BYTES
 from headrace.model.loads import Event
 
 TEST = "s3:TestEvent"
@@ -77,7 +78,7 @@ def _ours(pipeline: str, told: Mapping[str, Any]) -> Asked:
         raise Malformed("it has neither records nor a key")
     if told.get("pipeline") != pipeline:
         raise Malformed("it is for another pipeline")
-    return Asked(Event(pipeline, key, hint), mark)
+    return Asked(Event(pipeline, _possible(key), hint), mark)
 
 
 def _records(pipeline: str, records: Any, bucket: str) -> Iterator[Event]:
@@ -93,7 +94,18 @@ def _records(pipeline: str, records: Any, bucket: str) -> Iterator[Event]:
             raise Malformed("a record of it names no object")
         if place in ("", bucket) or not bucket:
             hint = "removed" if any(word in name for word in REMOVED) else "created"
-            yield Event(pipeline, key_of(raw, source), hint)
+            yield Event(pipeline, _possible(key_of(raw, source)), hint)
+
+
+def _possible(key: str) -> str:
+    """Raises Malformed for what no object can be called: nobody could even write down that it was asked for."""
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError as exc:
+        raise Malformed("it names an object that is no text") from exc
+    if size > MOST_BYTES:
+        raise Malformed(f"it names an object by {size} bytes, and a bucket takes {MOST_BYTES}")
+    return key
 
 
 def key_of(raw: str, source: str) -> str:
