@@ -1,8 +1,9 @@
 # make setup    .venv with the headrace command         make lint     ruff, mypy --strict, pyright
 # make demo     files to tables in a minute             make bench    the table of benchmarks/README.md (long)
 # make test     everything that must hold (< 10 min)    make soak     the long trials of docs/guarantees.md (under an hour)
+# make account  the trial in a real AWS account, which docs/aws/proven.md tells of: it costs money, and asks for an account
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo test lint bench soak lock clean tools ministack checks
+.PHONY: help setup dev demo test lint bench soak account lock clean tools ministack checks
 
 BIN := .venv/bin
 CORE := .venv/.core-installed
@@ -59,6 +60,9 @@ bench: $(CORE)
 
 soak: $(DEV) tools
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m soak -vv --durations=20 $(ARGS)
+
+account: $(DEV)
+	$(BIN)/python -m pytest -n 0 -vv -rs tests/aws $(ARGS)
 
 lock:
 	@tools/lock $(ARGS)
