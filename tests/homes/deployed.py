@@ -21,9 +21,9 @@ from random import Random
 from typing import Any, Literal
 
 import boto3
-from headrace.aws.declare.names import Names
 
 from emulator import FOREIGN, REGION, ROOT, MiniStack, client_environment
+from headrace.aws.declare.names import Names
 from headrace.aws.places import PipelinePlaces, Places
 from headrace.engine.home import Home
 from headrace.model.pipeline import Keyed, Lake
