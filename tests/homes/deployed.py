@@ -169,22 +169,29 @@ class Stack:
         rows: list[dict[str, Any]] = table.scan().to_arrow().to_pylist()
         return rows
 
-    def raw_items(self, pipeline: str) -> list[dict[str, Any]]:
-        """Every item of the keyed table but the one that counts revisions."""
+    def partition_keys(self, pipeline: str) -> list[Any]:
+        """The partition key of every item of the keyed table but the one that counts revisions, as they come."""
         [sink] = [s for s in self.project.pipelines[pipeline].sinks if isinstance(s, Keyed)]
-        pages = self.client("dynamodb").get_paginator("scan")
-        table = self.of(pipeline).tables[sink.table]
-        found = [item for page in pages.paginate(TableName=table, ConsistentRead=True) for item in page["Items"]]
-        return [item for item in found if "_source_file" in item]
+        names = {"#key": self.project.pipelines[pipeline].record.__options__.key[0], "#file": "_source_file"}
+        pages = (
+            self.client("dynamodb")
+            .get_paginator("scan")
+            .paginate(
+                TableName=self.of(pipeline).tables[sink.table],
+                ConsistentRead=True,
+                ProjectionExpression="#key, #file",
+                ExpressionAttributeNames=names,
+            )
+        )
+        found = [item[names["#key"]] for page in pages for item in page["Items"] if "_source_file" in item]
+        return [int(value["N"]) if "N" in value else value["S"] for value in found]
 
     def items(self, pipeline: str) -> list[dict[str, Any]]:
         """What lookups see, key by key: as many as there are in the table."""
         [sink] = [s for s in self.project.pipelines[pipeline].sinks if isinstance(s, Keyed)]
-        raw = self.raw_items(pipeline)
-        partition = self.project.pipelines[pipeline].record.__options__.key[0]
-        keys = {int(item[partition]["N"]) if "N" in item[partition] else item[partition]["S"] for item in raw}
-        rows = [row for key in sorted(keys) for row in self.project.get(sink.table, key)]
-        assert len(rows) == len(raw), f"{len(raw)} items, and lookups see {len(rows)}"
+        keys = self.partition_keys(pipeline)
+        rows = [row for key in sorted(set(keys)) for row in self.project.get(sink.table, key)]
+        assert len(rows) == len(keys), f"{len(keys)} items, and lookups see {len(rows)}"
         return rows
 
     def lines(self, pipeline: str, role: Role) -> list[dict[str, Any]]:
