@@ -95,6 +95,25 @@ def test_the_reference_names_every_setting_with_its_default_and_every_suffix() -
     assert not [suffix for suffix in KNOWN if f"`{suffix}`" not in text]
 
 
+def test_the_guide_to_aws_names_every_option_with_its_default() -> None:
+    from headrace.aws.options import AwsOptions
+
+    table = (ROOT / "docs/aws/deploy.md").read_text("utf-8").partition("\n## Options\n")[2]
+    told: dict[str, str] = {}
+    for names, defaults in re.findall(r"^\| (`[^|]+) \|([^|]*)\|", table, re.MULTILINE):
+        keys, values = re.findall(r"`(\w+)`", names), [value.strip(' `"') for value in defaults.split(", ")]
+        told |= dict(zip(keys, values if len(values) == len(keys) else values * len(keys), strict=False))
+    assert set(told) == {name for name in AwsOptions.__dataclass_fields__ if name != "settings"}
+    said = {name: value for name, value in told.items() if re.fullmatch(r"[\d_]+|x86_64|true|false|\d+ GB", value)}
+    raw = {
+        name: {"true": True, "false": False}.get(value, int(value) if value.isdigit() else value)
+        for name, value in said.items()
+    }
+    place = {"stack": "lv", "region": "eu-west-2"}
+    assert AwsOptions.from_mapping({**place, **raw}) == AwsOptions.from_mapping(place)
+    assert len(raw) > 12
+
+
 def test_expected_output_is_compared_line_by_line() -> None:
     assert matches("read ... rows", "read 18,143 rows\n")
     assert matches("a\n...\nz", "a\nb\nc\nz")

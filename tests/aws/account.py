@@ -165,6 +165,13 @@ class Trial:
     def destroy(self) -> None:
         self.command("destroy", "--delete-data", "--yes", "--confirm", self.stack, last=True)
 
+    def left(self) -> list[str]:
+        """What is left of it: asked for a minute, since what is deleted may be listed for a while."""
+        until = time.monotonic() + 60
+        while (found := self.place.left_of(self.stack)) and time.monotonic() < until:
+            time.sleep(POLL)
+        return found
+
     # -- objects -----------------------------------------------------------------------------------------------------
 
     @property

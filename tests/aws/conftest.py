@@ -76,5 +76,5 @@ def trial(place: Place, tmp_path_factory: pytest.TempPathFactory, tell: Callable
         yield made
     finally:
         made.destroy()
-        left = place.left_of(made.stack)
+        left = made.left()
         assert not left, f"{left} is left; {unmake}"
