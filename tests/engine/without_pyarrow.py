@@ -81,7 +81,7 @@ def aws(root: Path, settings: Settings) -> tuple[Home, Change]:
         s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     session.client("glue").create_database(DatabaseInput={"Name": name})
     columns = [("asset", "VARCHAR"), ("day", "VARCHAR"), ("value", "BIGINT")]
-    definitions, keys, _ = table_schema(Layout.of(("asset", "day"), columns, ()))
+    definitions, keys, _ = table_schema(Layout.of(("asset", "day"), columns))
     rows = {"AttributeDefinitions": definitions, "KeySchema": keys}
     parts = {"pk": "HASH", "sk": "RANGE"}
     state = {

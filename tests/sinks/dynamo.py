@@ -46,7 +46,7 @@ def open_dynamo(
     **given: Any,
 ) -> DynamoWriter:
     session = Session(REGION)
-    make_table(session, physical_of(root), Layout.of(key, columns, index))
+    make_table(session, physical_of(root), Layout.of(key, columns).indexed_by(index))
     return DynamoWriter(session, FolderBase(root), root, physical_of(root), "t", key, index, lease=lease, **given)
 
 

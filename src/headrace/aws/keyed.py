@@ -103,7 +103,7 @@ class DynamoWriter:
         Until it is done the table's number is 0, so that whoever comes next begins with this.
         """
         with self._held() as control:
-            layout = Layout.of(self.key, columns, self.index)
+            layout = Layout.of(self.key, columns).indexed_by(self.index)
             self._control.suits(layout)
             work = self._resumed(control, "rebuild", number, _digest(files))
             rows = self._fill(layout, files, work, begun=work == control.work)
@@ -240,7 +240,7 @@ class DynamoWriter:
     def _evolved(self, control: Control, columns: Sequence[tuple[str, str]]) -> Layout:
         """The table's shape with new columns added at the end. Raises HR514 for another key or type."""
         if control.key is None or control.columns is None:
-            return Layout.of(self.key, columns, self.index)
+            return Layout.of(self.key, columns).indexed_by(self.index)
         if control.key != json.dumps(self.key):
             found = f"its key was {control.key} until revision {control.number} and is {json.dumps(self.key)} now"
             raise self._fault("HR514", found, f"run `headrace replay`, then `headrace rebuild {self.table}`")
@@ -250,7 +250,8 @@ class DynamoWriter:
             if types.get(name, kind) != kind:
                 found = f"column {name!r} was {types[name]} until revision {control.number} and is {kind} now"
                 raise self._fault("HR514", found, f"run `headrace replay`, then `headrace rebuild {self.table}`")
-        return Layout.of(self.key, [*before, *(c for c in columns if c[0] not in types)], self.index)
+        both = [*before, *(c for c in columns if c[0] not in types)]
+        return Layout.of(self.key, both).indexed_by(self.index)
 
     @contextmanager
     def _held(self) -> Iterator[Control]:

@@ -15,10 +15,9 @@ Used by `aws.keyed` (writing), `aws.keyed_lookup` (reading) and the resources of
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property
@@ -29,16 +28,14 @@ from headrace.contract.compile import compile_contract
 from headrace.contract.query import columns_of
 from headrace.model.contract import LINEAGE
 from headrace.model.pipeline import Keyed, Pipeline
-from headrace.sinks.keyed import EXACT, NUMBERS, Key, Part, alone, key_of
+from headrace.sinks.keyed import EXACT, NUMBERS, Part, alone
+from headrace.sinks.keyed_columns import KeyedColumns
 
 STATE_VERSION = 1
 """`_layout` of the control item. Raised when this layout changes; a newer table is refused (HR854)."""
 
 VERSION = "_layout"
 """The attribute that the control item has and no other: columns never begin with `_`."""
-
-PLAIN = ("VARCHAR", "BIGINT", "INTEGER", "BOOLEAN", "DATE", "TIMESTAMP", "TIMESTAMPTZ", "UUID")
-"""Types whose attribute is their form as a key: such a key column is not stored twice."""
 
 CONTROL = "\x00headrace"
 """Partition key of the control item. A record's key that begins with it gets one more character, so none equals it."""
@@ -53,40 +50,15 @@ Attribute = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Layout:
-    """The shape of one table. `columns` are (name, DuckDB type), `index` the names of indexed ones."""
+class Layout(KeyedColumns):
+    """How the columns of one table lie in its items. `index` are the names of indexed ones."""
 
-    key: Key
-    columns: tuple[tuple[str, str], ...]
     index: tuple[str, ...] = field(default=())
 
-    @staticmethod
-    def of(key: Sequence[str], columns: Sequence[tuple[str, str]], index: Sequence[str] = ()) -> Layout:
-        known = dict(columns)
-        return Layout(key_of(key, columns), tuple((n, t) for n, t in columns), tuple(i for i in index if i in known))
-
-    @staticmethod
-    def from_meta(key: str, columns: str, index: Sequence[str] = ()) -> Layout:
-        return Layout.of(json.loads(key), [(n, t) for n, t in json.loads(columns)], index)
-
-    @property
-    def meta(self) -> tuple[str, str]:
-        """(columns, key) as the control item tells them."""
-        names = [p.name for p in (self.key.partition, *self.key.sort)]
-        return json.dumps(self.columns), json.dumps(names)
-
-    @cached_property
-    def partition(self) -> str:
-        """The attribute that is the partition key."""
-        return self.key.partition.name if self.key.partition.type in PLAIN else "_pk"
-
-    @cached_property
-    def sort(self) -> str | None:
-        """The attribute that is the sort key, if there is one."""
-        if not self.key.sort:
-            return None
-        (first, *others) = self.key.sort
-        return first.name if not others and first.type in PLAIN else "_sk"
+    def indexed_by(self, names: Sequence[str]) -> Layout:
+        """The same with sparse indexes on those of the names that are columns."""
+        known = dict(self.columns)
+        return replace(self, index=tuple(name for name in names if name in known))
 
     @property
     def partition_type(self) -> str:
@@ -142,7 +114,7 @@ Values = list[dict[str, Any]]
 def key_schema(pipeline: Pipeline, sink: Keyed) -> tuple[Values, Values, Values]:
     """AttributeDefinitions, KeySchema and GlobalSecondaryIndexes of a keyed sink's table, as CreateTable takes them."""
     contract = compile_contract(pipeline)
-    return table_schema(Layout.of(contract.key, columns_of(contract), sink.index))
+    return table_schema(Layout.of(contract.key, columns_of(contract)).indexed_by(sink.index))
 
 
 def table_schema(layout: Layout) -> tuple[Values, Values, Values]:

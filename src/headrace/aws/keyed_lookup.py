@@ -110,7 +110,7 @@ class DynamoLookup:
                 if at := self._expected():
                     raise missing_table(self.table, at)
                 return None
-            layout = Layout.from_meta(control.key, control.columns, self._index)
+            layout = Layout.from_meta(control.key, control.columns).indexed_by(self._index)
             self._known = (time.monotonic(), control, layout)
         return self._known[1:]
 

@@ -1,7 +1,5 @@
-"""What an arrival is or becomes: the rules of identity and order, thought through without asking anybody.
-
-Already done means that this version stands now, never that it once was loaded. `ledger.py` reads the keys, lets this
-think, and writes what came of it.
+"""What arrivals make of the loads of their keys, without asking anybody: `ledger.py` reads the keys, lets this think,
+and writes what came of it.
 """
 
 from __future__ import annotations
@@ -11,10 +9,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from headrace.aws.ledger_keys import Change, KeyLoads
-from headrace.aws.ledger_rows import STANDS, Kept
+from headrace.aws.ledger_rows import Kept
+from headrace.model.identity import identify
 from headrace.model.loads import Arrival, Load, LoadState
 
-PENDING = (LoadState.SEEN, LoadState.STAGED)
 UNNUMBERED = -(10**9)
 """Numbers that no load has: for finding out how many are needed."""
 
@@ -33,9 +31,11 @@ class Pinning:
     def pin(self, a: Arrival) -> Load:
         """The load that the arrival already is, or the new one that it becomes."""
         self.arrived |= all(x.load.version != a.version for x in self._after[a.key])
-        found = self._known(a)
-        if isinstance(found, Load):
-            return self._touched(found, a)
+        found = identify(a, [x.load for x in reversed(self._after[a.key])])
+        for load in found.overtaken:
+            self._abandon(load)
+        if found.load is not None:
+            return self._touched(found.load, a)
         load = Load(
             id=f"{self._pipeline}.{self._first + self.born}",
             pipeline=self._pipeline,
@@ -43,7 +43,7 @@ class Pinning:
             version=a.version,
             contract=a.contract,
             corrections=a.corrections,
-            arrived_at=found,
+            arrived_at=found.arrived_at,
             state=LoadState.SEEN,
             size=a.size,
             fingerprint=a.fingerprint,
@@ -59,41 +59,6 @@ class Pinning:
             Change(before, tuple(self._after[key]), tuple(self._past[key])) for key, before in self._before.items()
         ]
         return [change for change in found if change.changes]
-
-    def _known(self, a: Arrival) -> Load | datetime:
-        """The load, or the place in the order of a new one."""
-        live = [x.load for x in reversed(self._after[a.key])]
-        pending = [x for x in live if x.state in PENDING]
-        standing = next((x for x in live if x.state in STANDS or x.state is LoadState.SKIPPED), None)
-        dead = next((x for x in live if x.state is LoadState.DEAD), None)
-        wanted = (a.version, a.contract, a.corrections)
-
-        ours = next((x for x in pending if (x.version, x.contract, x.corrections) == wanted), None)
-        # What was seen under this key before and never staged is overtaken; whoever still reads it finds out.
-        for x in pending:
-            if x.state is LoadState.SEEN and x is not ours:
-                self._abandon(x)
-        if ours:
-            return ours
-        failed = dead if dead and dead.version == a.version else None
-        known = failed is not None and (failed.contract, failed.corrections) == wanted[1:] and not a.again
-        if standing and standing.version == a.version:
-            tried = failed is not None and a.again  # it was read again, could not load, and a person asks once more
-            if standing.corrections == a.corrections and a.again != "replay" and not tried:
-                return standing
-            if failed and known:
-                return failed
-            if failed:
-                self._abandon(failed)
-            return standing.arrived_at
-        if pending and pending[0].version == a.version:
-            return pending[0].arrived_at
-        if failed:
-            if known:
-                return failed
-            self._abandon(failed)
-            return failed.arrived_at
-        return a.created
 
     def _abandon(self, load: Load) -> None:
         self._after[load.key] = [x for x in self._after[load.key] if x.load.id != load.id]

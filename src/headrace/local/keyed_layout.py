@@ -6,7 +6,6 @@ digits, dates and times of fixed width in UTC. Lineage that many rows share stan
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -15,15 +14,13 @@ from functools import cached_property
 from typing import Any
 from uuid import UUID
 
-from headrace.sinks.keyed import Key, Part, key_of, quoted, text_sql
+from headrace.sinks.keyed import Part, quoted, text_sql
+from headrace.sinks.keyed_columns import KeyedColumns
 
 STATE_VERSION = 1
 """`user_version` of the file. Raised when this layout changes; a newer file is refused (HR516)."""
 
 PAGE_SIZE = 8192
-PLAIN = ("VARCHAR", "BIGINT", "INTEGER", "BOOLEAN", "DATE", "TIMESTAMP", "TIMESTAMPTZ", "UUID")
-"""Types whose stored form is their form as a key: such a key column is not stored twice."""
-
 ORIGIN = (
     "_load_id",
     "_source_file",
@@ -41,38 +38,8 @@ CREATE TABLE headrace_sources (
 
 
 @dataclass(frozen=True)
-class Layout:
-    """The shape of one table's file. `columns` are (name, DuckDB type) in stored order."""
-
-    key: Key
-    columns: tuple[tuple[str, str], ...]
-
-    @staticmethod
-    def of(key: Sequence[str], columns: Sequence[tuple[str, str]]) -> Layout:
-        return Layout(key_of(key, columns), tuple((n, t) for n, t in columns))
-
-    @staticmethod
-    def from_meta(key: str, columns: str) -> Layout:
-        return Layout.of(json.loads(key), [(n, t) for n, t in json.loads(columns)])
-
-    @property
-    def meta(self) -> tuple[str, str]:
-        """(columns, key) as the file tells them."""
-        names = [p.name for p in (self.key.partition, *self.key.sort)]
-        return json.dumps(self.columns), json.dumps(names)
-
-    @cached_property
-    def partition(self) -> str:
-        """The stored column that holds the partition key."""
-        return self.key.partition.name if self.key.partition.type in PLAIN else "_pk"
-
-    @cached_property
-    def sort(self) -> str | None:
-        """The stored column that holds the sort key, if there is one."""
-        if not self.key.sort:
-            return None
-        (first, *others) = self.key.sort
-        return first.name if not others and first.type in PLAIN else "_sk"
+class Layout(KeyedColumns):
+    """How the columns of one table lie in its file."""
 
     @cached_property
     def stored(self) -> tuple[tuple[str, str, str], ...]:

@@ -20,6 +20,7 @@ from headrace.local.queue import SqliteQueue
 from headrace.model.accounts import check_files, check_load, check_staged
 from headrace.model.contract import Contract
 from headrace.model.errors import InfrastructureError, LeaseLost, RevisionRefused
+from headrace.model.identity import identify
 from headrace.model.loads import (
     Alert,
     Arrival,
@@ -39,8 +40,6 @@ from headrace.model.times import instant_of, text_of
 from headrace.ports import Clock
 
 SCHEMA = package_files("headrace.local").joinpath("ledger_schema.sql").read_text()
-STANDS = (LoadState.DECIDED, LoadState.STANDING, LoadState.SKIPPED)
-PENDING = (LoadState.SEEN, LoadState.STAGED)
 
 
 class SqliteLedger(SqliteHints):
@@ -70,9 +69,12 @@ class SqliteLedger(SqliteHints):
             for arrival in arrivals:
                 there = live.get(arrival.key, [])
                 arrived |= all(x.version != arrival.version for x in there)
-                load = self._known(db, arrival, there[::-1])
-                if not isinstance(load, Load):
-                    load = self._new(arrival, load, seq + len(fresh) + 1)
+                identity = identify(arrival, there[::-1])
+                self._move(db, [x.id for x in identity.overtaken], LoadState.ABANDONED)
+                if identity.load is not None:
+                    load = self._touched(db, identity.load, arrival)
+                else:
+                    load = self._new(arrival, identity.arrived_at, seq + len(fresh) + 1)
                     fresh.append(load)
                     live.setdefault(arrival.key, []).append(load)
                 found.append(load)
@@ -81,43 +83,6 @@ class SqliteLedger(SqliteHints):
                 now = text_of(self._clock.now())
                 db.execute("insert or replace into meta values ('arrived ' || ?, ?)", (self.pipeline, now))
             return found
-
-    def _known(self, db: sqlite3.Connection, a: Arrival, live: Sequence[Load]) -> Load | datetime:
-        """The load that an arrival already is, or the place in the order of the new one that it becomes.
-
-        The rules of identity: already done means that this version stands now, never that it once was loaded. `live`
-        are the key's loads that are not history, newest first.
-        """
-        pending = [x for x in live if x.state in PENDING]
-        standing = next((x for x in live if x.state in STANDS), None)
-        dead = next((x for x in live if x.state is LoadState.DEAD), None)
-        wanted = (a.version, a.contract, a.corrections)
-
-        ours = next((x for x in pending if (x.version, x.contract, x.corrections) == wanted), None)
-        # What was seen under this key before and never staged is overtaken; whoever still reads it finds out.
-        if overtaken := [x.id for x in pending if x.state is LoadState.SEEN and x is not ours]:
-            self._move(db, overtaken, LoadState.ABANDONED)
-        if ours:
-            return self._touched(db, ours, a)
-        failed = dead if dead and dead.version == a.version else None
-        known = failed is not None and (failed.contract, failed.corrections) == wanted[1:] and not a.again
-        if standing and standing.version == a.version:
-            tried = failed is not None and a.again  # it was read again, could not load, and a person asks once more
-            if standing.corrections == a.corrections and a.again != "replay" and not tried:
-                return self._touched(db, standing, a)
-            if failed and known:
-                return self._touched(db, failed, a)
-            if failed:
-                self._move(db, [failed.id], LoadState.ABANDONED)
-            return standing.arrived_at
-        if pending and pending[0].version == a.version:
-            return pending[0].arrived_at
-        if failed:
-            if known:
-                return self._touched(db, failed, a)
-            self._move(db, [failed.id], LoadState.ABANDONED)
-            return failed.arrived_at
-        return a.created
 
     def _touched(self, db: sqlite3.Connection, load: Load, a: Arrival) -> Load:
         """The same bytes, written again perhaps: only how they are told apart cheaply has changed."""
