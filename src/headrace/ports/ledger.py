@@ -1,15 +1,9 @@
-"""What a home must supply. A Target opens these for a pipeline; the engine knows nothing else of where it runs.
-
-`local/` implements each with folders and SQLite, `aws/` with services. One contract suite per port holds every
-implementation to its words.
-Methods raise only the errors of `headrace.model.errors`; anything foreign is wrapped where it enters.
-"""
+"""What is known, staged and decided of one pipeline: for people to read, for workers and the publisher to write."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import datetime
 from typing import Any, Protocol
 
 from headrace.model.accounts import Census
@@ -20,7 +14,6 @@ from headrace.model.loads import (
     Counts,
     DataFile,
     Decision,
-    Event,
     Hint,
     Lease,
     Load,
@@ -29,142 +22,7 @@ from headrace.model.loads import (
     Settlement,
     Shape,
     Staged,
-    Stat,
 )
-
-
-class Clock(Protocol):
-    """Time as an argument: tests advance it, nothing sleeps."""
-
-    def now(self) -> datetime:
-        """The present instant, in UTC with microseconds."""
-        ...
-
-
-class Store(Protocol):
-    """Where objects land. Keys are relative, with `/`; one that would leave the root is refused (HR311)."""
-
-    def stat(self, key: str) -> Stat | None:
-        """What stands under `key` now, or None if it is gone.
-
-        Raises StoreUnavailable when the place itself cannot be read: absence is only ever claimed of a key.
-        """
-        ...
-
-    def list(self, prefix: str) -> Iterator[Stat]:
-        """Every object under `prefix`, in key order. Raises StoreUnavailable like `stat`; never a short list."""
-        ...
-
-    def fetch(self, key: str, into: Path) -> tuple[Stat, str]:
-        """Copy the object to the file `into` while hashing it; returns its stat and its version.
-
-        Raises ObjectMoving when it changed meanwhile or vanished; the copy is then worthless.
-        """
-        ...
-
-    def digest(self, key: str) -> tuple[Stat, str]:
-        """Like `fetch`, without a copy: for telling whether a changed fingerprint is a changed object."""
-        ...
-
-    def put(self, key: str, source: Path) -> Stat:
-        """Store a copy of a local file under `key`, whole or not at all, created now by the home's own clock."""
-        ...
-
-    def put_many(self, items: Iterable[tuple[str, Path]]) -> Sequence[Stat]:
-        """`put` for many, with creation times in their order where the home gives them itself."""
-        ...
-
-    def has_archived(self, key: str, version: str) -> bool:
-        """Whether `fetch_archived` would find something; it is not read."""
-        ...
-
-    def fetch_archived(self, key: str, version: str, into: Path) -> bool:
-        """Copy what `archive` moved away to the file `into`; False if that version of the key is not there."""
-        ...
-
-    def archive(self, key: str, version: str) -> None:
-        """Move the object out of the prefix, if it still is that version."""
-        ...
-
-
-class Base(Protocol):
-    """The durable Parquet files of the base, and this machine's copies of them below `Home.root`.
-
-    Files are immutable and their names are never used twice, so a copy is always right.
-    """
-
-    def lost(self, paths: Iterable[str]) -> set[str]:
-        """Those of the paths under which nothing is any more, though the ledger names them. Copies nothing."""
-        ...
-
-    def bring(self, files: Iterable[DataFile]) -> list[DataFile]:
-        """Have these files below the root, to be read; returns those that are lost.
-
-        They stay there until the next call of `bring` or `keep`, at least.
-        """
-        ...
-
-    def keep(self, files: Sequence[DataFile]) -> None:
-        """Make files durable that were just written below the root: before anyone hears of them."""
-        ...
-
-    def delete(self, paths: Iterable[str]) -> None:
-        """Delete files for good. What is not there is passed over."""
-        ...
-
-    def paths(self, below: str) -> Iterator[str]:
-        """Every Parquet file below a folder of the base that no attempt under way may still be writing."""
-        ...
-
-
-class Queue(Protocol):
-    """Events that wait, delivered at least once, in no promised order."""
-
-    def put(self, events: Iterable[Event], delay: timedelta = timedelta(0)) -> None:
-        """Store events durably. An equal event that still waits need not be stored twice."""
-        ...
-
-    def lease(self, pipeline: str, n: int, visibility: timedelta) -> list[Lease]:
-        """Hide up to `n` events from other workers for `visibility`.
-
-        If the holder dies they reappear: expect to see an event twice. A lease outlived by its visibility can no
-        longer acknowledge (raises LeaseLost).
-        """
-        ...
-
-    def acknowledge(self, leases: Sequence[Lease]) -> None:
-        """Remove events for good. Raises LeaseLost if any was leased again by another; the others are removed.
-
-        A home whose queue cannot always tell may let it pass: the ledger takes what comes first.
-        """
-        ...
-
-    def extend(self, leases: Sequence[Lease], visibility: timedelta) -> None:
-        """Hide leased events for `visibility` from now: the work on them takes longer. A lost lease is passed over."""
-        ...
-
-    def release(self, leases: Sequence[Lease], delay: timedelta) -> None:
-        """Give events back, to be seen again after `delay`."""
-        ...
-
-    def recall(self, pipeline: str) -> None:
-        """Let every leased event be seen at once: its holder is dead. Only where one process works alone, at first."""
-        ...
-
-    def empty(self, pipeline: str) -> bool:
-        """Whether no event waits (delayed ones included) and none is leased: cheap, however many there are.
-
-        A home whose queue can only estimate may say so late, never for good.
-        """
-        ...
-
-    def replaying(self, pipeline: str) -> bool:
-        """Whether a replay is under way: an event that asks for one waits or is leased."""
-        ...
-
-    def depth(self, pipeline: str) -> tuple[int, int]:
-        """How many events wait, and how many are leased. Counts them: for people, not for polling."""
-        ...
 
 
 class History(Protocol):
@@ -468,116 +326,3 @@ class Ledger(History, Protocol):
     def strangers(self, below: str) -> list[str]:
         """Other pipelines whose standing rows are in files below a folder."""
         ...
-
-
-class Writer(Protocol):
-    """An opened sink. It keeps the number of the last revision it applied, in the same transaction as the rows."""
-
-    name: str
-
-    def number(self) -> int:
-        """The last revision applied; 0 for a new sink."""
-        ...
-
-    def apply(self, revision: Revision) -> None:
-        """Take `removed` out and put `added` in, with the revision's number, all at once.
-
-        Applying a number that is already there changes nothing; one that is not the next raises InfrastructureError
-        (HR512). After a crash at any instant the sink is at the old number or at the new one, whole; or, where the
-        store cannot take a revision at once (DynamoDB), at the old number, and applying it again completes it.
-        """
-        ...
-
-    def rebuild(self, number: int, files: Sequence[DataFile], columns: Sequence[tuple[str, str]]) -> None:
-        """Replace everything by the rows of `files`, at `number`. Also how a new sink is filled."""
-        ...
-
-    def oldest(self) -> int:
-        """The oldest revision that a reader of this sink may still be looking at: it needs the files of that one."""
-        ...
-
-    def warm(self) -> None:
-        """Do beforehand what the first revision would have to wait for."""
-        ...
-
-    def maintain(self) -> None:
-        """Housekeeping that changes no row: expire snapshots, checkpoint. Called now and then, never needed."""
-        ...
-
-    def close(self) -> None: ...
-
-
-class Catalog(Protocol):
-    """Which metadata file one Iceberg table has. Whoever else reads the table asks the same catalog."""
-
-    def read(self) -> str | None:
-        """The location of the metadata file, wherever that is; None if the catalog knows no such table."""
-        ...
-
-    def swap(self, before: str | None, after: str, columns: Sequence[tuple[str, str]]) -> None:
-        """Name the file `after`, durably, if the catalog still names `before` (None: it knows no table).
-
-        `columns` are the table's from now on, as (name, Iceberg type), for catalogs that show them. Raises
-        InfrastructureError: HR511 another commit came first. Any other error leaves open whether the catalog names
-        `after`: ask it.
-        """
-        ...
-
-
-class TableFolder(Protocol):
-    """Where the files of one Iceberg table lie: Parquet files of the base, and metadata, all immutable.
-
-    Locations are how Iceberg names files: absolute, not URL-encoded. `location` is the table's own; its metadata is in
-    `<location>/metadata/`.
-    """
-
-    @property
-    def location(self) -> str: ...
-
-    def locate(self, path: str) -> str:
-        """The location of a file of the base (`DataFile.path`)."""
-        ...
-
-    def path(self, location: str) -> str:
-        """The file of the base that has this location."""
-        ...
-
-    def read(self, location: str) -> bytes | None:
-        """A metadata file's content; None if it is not there."""
-        ...
-
-    def metadata(self) -> Iterator[tuple[str, datetime]]:
-        """Every metadata file: its location, and when it was written."""
-        ...
-
-    def delete(self, locations: Iterable[str]) -> None:
-        """Delete metadata files; what is not there is passed over."""
-        ...
-
-    def io(self) -> Any:
-        """A PyIceberg FileIO for metadata: a file is durable when its stream is closed. Imports PyIceberg."""
-        ...
-
-
-class Lookup(Protocol):
-    """What `headrace get` asks of a keyed sink."""
-
-    def get(
-        self,
-        table: str,
-        key: Any,
-        *,
-        at: Any = None,
-        begins_with: str | None = None,
-        start: Any = None,
-        end: Any = None,
-        limit: int | None = None,
-    ) -> list[dict[str, Any]]:
-        """Items of one partition key in sort order; `start` and `end` are inclusive bounds of the sort key."""
-        ...
-
-
-class Notifier(Protocol):
-    """Tells people. A failure here never fails data: the outbox keeps the message and tries again."""
-
-    def send(self, subject: str, body: str, attributes: Mapping[str, str]) -> None: ...
