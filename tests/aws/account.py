@@ -102,8 +102,9 @@ class Place:
                 pages = [getattr(client, operation)()]
             for one in (one for page in pages for one in page.get(where, [])):
                 gone = isinstance(one, dict) and one.get("StackStatus") == "DELETE_COMPLETE"
-                if not gone and stack in str(one[name] if name else one):
-                    found.append(f"{service} {one[name] if name else one}")
+                told = str(one[name] if name else one)
+                if not gone and stack in told.replace("_", "-"):  # a database of Glue has no hyphens
+                    found.append(f"{service} {told}")
         return found
 
 
