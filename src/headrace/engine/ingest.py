@@ -42,6 +42,10 @@ MACHINE = ("HR304", "HR501", "HR605", "HR606", "HR801", "HR802", "HR803", "HR804
 
 Neither is it for a landing place that cannot be read at all (StoreUnavailable).
 """
+SLOW = "HR603"
+"""The child took longer than it was given."""
+HANDOVER = 10.0
+"""Seconds that a worker whose time is bounded keeps for itself: to hand over what was staged, or to give it back."""
 MOVING = timedelta(milliseconds=200)
 """When to look again at an object that changed while it was copied."""
 
@@ -87,24 +91,29 @@ def ingest(
 ) -> int:
     """Take leased events to staged loads, dead loads or hints; returns how many loads were staged.
 
-    A job is begun only while there is time for it; the events of those that are not come again at once.
+    A job is begun only while there is time for it; the events of those that are not come again at once. The first is
+    begun also with less, since to copy a large object may have taken long, and will again.
     """
-    staged = 0
+    staged, first = 0, True
     for batch in rounds(home, leases):
         for i, found in enumerate(batch.jobs):
-            if seconds_left() < _seconds_wanted(home, found):
+            if seconds_left() < (_seconds_least(home) if first else _seconds_wanted(home, found)):
                 for other in batch.jobs[i:]:
                     _drop(home, other, timedelta(0))
                 home.queue.release(batch.rest, timedelta(0))
                 return staged
-            staged += stage(home, child, found)
+            staged, first = staged + stage(home, child, found, seconds_left), False
     return staged
 
 
 def _seconds_wanted(home: Home, found: Sequence[Found]) -> float:
     """What a job may take: a large object all that a child is given, a few small ones a part of it."""
     share = sum(f.load.size for f in found) / (4 * home.settings.batch_bytes)
-    return home.settings.child_timeout * min(1.0, max(0.25, share))
+    return max(_seconds_least(home), home.settings.child_timeout * min(1.0, share))
+
+
+def _seconds_least(home: Home) -> float:
+    return home.settings.child_timeout / 4
 
 
 def rounds(home: Home, leases: Sequence[Lease]) -> Iterator[Batch]:
@@ -223,20 +232,31 @@ def _prepared(home: Home, leases: Sequence[Lease], looked: list[tuple[Seen, list
     return batch
 
 
-def stage(home: Home, child: Child, found: list[Found]) -> int:
+def stage(home: Home, child: Child, found: list[Found], seconds_left: Callable[[], float] = lambda: math.inf) -> int:
     """Stage one job in the child, start to end."""
     job = job_of(home, found)
+    timeout = min(home.settings.child_timeout, max(seconds_left() - HANDOVER, 1.0))
 
     def answer() -> dict[str, Any]:
-        return child.call("stage", job.to_dict(), home.settings.child_timeout)
+        return child.call("stage", job.to_dict(), timeout)
 
-    return _conclude(home, child, found, job, answer, time.perf_counter())
+    return _conclude(home, child, found, job, answer, time.perf_counter(), seconds_left, timeout)
 
 
 def _conclude(
-    home: Home, child: Child, found: list[Found], job: Job, answer: Callable[[], dict[str, Any]], started: float
+    home: Home,
+    child: Child,
+    found: list[Found],
+    job: Job,
+    answer: Callable[[], dict[str, Any]],
+    started: float,
+    seconds_left: Callable[[], float] = lambda: math.inf,
+    timeout: float = math.inf,
 ) -> int:
-    """Hand the child's answer to the ledger; on failure split the job until the poison stands alone."""
+    """Hand the child's answer to the ledger; on failure split the job until the poison stands alone.
+
+    Where there is no time for that the events come again, and at their last delivery each object stands alone at once.
+    """
     try:
         result = answer()
         check_answer(job, result)
@@ -253,10 +273,20 @@ def _conclude(
             raise
         if len(found) > 1:
             half = len(found) // 2
-            return stage(home, child, found[:half]) + stage(home, child, found[half:])
+            return sum(_part(home, child, part, seconds_left) for part in (found[:half], found[half:]))
+        if exc.code == SLOW and timeout < home.settings.child_timeout:
+            _drop(home, found, _delay(home, _leases(found)))  # it was not given all the time that it may take
+            return 0
         _failed(home, found[0].load.key, found[0].leases, exc, found[0].load)
         found[0].path.unlink(missing_ok=True)
         return 0
+
+
+def _part(home: Home, child: Child, found: list[Found], seconds_left: Callable[[], float]) -> int:
+    if seconds_left() >= _seconds_wanted(home, found):
+        return stage(home, child, found, seconds_left)
+    _drop(home, found, _delay(home, _leases(found)))
+    return 0
 
 
 def _unlooked(home: Home, key: str, asked: Sequence[Lease], exc: HeadraceError) -> None:
@@ -337,11 +367,11 @@ def _wants_staging(home: Home, found: Found, batch: Batch) -> bool:
 
 
 def _jobs(home: Home, ready: Iterable[Found]) -> Iterable[list[Found]]:
-    """Small objects together, big ones alone; a step sees exactly one load."""
+    """Small objects together, big ones alone, and what may be called dead this time; a step sees exactly one load."""
     together: list[Found] = []
     size = 0
     for found in ready:
-        if home.contract.steps or found.load.size > home.settings.batch_bytes:
+        if home.contract.steps or found.load.size > home.settings.batch_bytes or _last_time(home, found):
             yield [found]
             continue
         if together and (
@@ -353,6 +383,11 @@ def _jobs(home: Home, ready: Iterable[Found]) -> Iterable[list[Found]]:
         size += found.load.size
     if together:
         yield together
+
+
+def _last_time(home: Home, found: Found) -> bool:
+    """Whether its events came so often that no other object should depend on how it fares."""
+    return max(x.receives for x in found.leases) >= max(home.settings.max_receives, 2)
 
 
 def job_of(home: Home, found: Sequence[Found]) -> Job:
