@@ -59,6 +59,7 @@ class Function:
         root = own_folder(Path(tempfile.gettempdir()))
         settings = options.settings_for(role)
         self.alarms: set[str] = set()
+        self.untidy = False  # housekeeping is due
         self.target = AwsTarget(self.session, self.places, options, root, settings, project=code, role=role)
 
     @cached_property
@@ -137,6 +138,7 @@ def ingest(event: Event, context: Any) -> Reply:
 def publish(event: Event, context: Any) -> Reply:
     """Decide whatever waits; or do what a command asks: {"do": "scan" | "compact" | "rebuild", …}."""
     opened = function("publish")
+    opened.target.seconds_left = _seconds_left(context)
     with _reported(opened, context):
         match event.get("do", "publish"):
             case "publish":
@@ -162,8 +164,7 @@ def _publish(opened: Function, event: Event, context: Any) -> Reply:
     home, left = opened.home, _seconds_left(context)
     alarms.send(home, opened.alarms)
     try:
-        while _once(home) and left() > RESERVE:
-            pass
+        _drain(opened, left)
     except LockHeld:
         log.event("publish.waits", pipeline=home.name)
         return {"batchItemFailures": [_again(opened, message) for message in messages]}
@@ -174,19 +175,32 @@ def _publish(opened: Function, event: Event, context: Any) -> Reply:
     return {"batchItemFailures": []}
 
 
-def _once(home: Home) -> bool:
-    """One revision, and now and then the housekeeping that goes with it. False if there was nothing to decide."""
+def _drain(opened: Function, left: Callable[[], float]) -> None:
+    """One revision after the other, while there is time for one as long as the longest; then the housekeeping, if there
+    is half of the time for it. What is due waits for an invocation that has it.
+    """
     from headrace.engine.loop import HOUSEKEEP, HOUSEKEEPING, keep_house
+
+    home, longest, before = opened.home, RESERVE, left()
+    while _once(home):
+        opened.untidy |= home.ledger.head() % HOUSEKEEPING == 0
+        longest, before = max(longest, before - left()), left()
+        if before <= longest:
+            return
+    if opened.untidy and left() > opened.options.publish_timeout / 2:
+        opened.untidy = False
+        keep_house(home, *HOUSEKEEP)
+
+
+def _once(home: Home) -> bool:
+    """One revision. False if there was nothing to decide."""
     from headrace.engine.publish import publish
 
     try:
-        made = publish(home)
+        return publish(home)
     except DefinitionError as exc:  # it waits for a replay; `status` says so
         log.event("publish.blocked", pipeline=home.name, error=str(exc))
         return False
-    if made and home.ledger.head() % HOUSEKEEPING == 0:
-        keep_house(home, *HOUSEKEEP)
-    return made
 
 
 def _scan(opened: Function) -> Reply:

@@ -7,7 +7,7 @@ lake bucket     base files, tables,      keyed tables   one per keyed sink      
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -64,6 +64,7 @@ class AwsTarget:
         self.root = root.resolve()
         self.settings = settings or options.settings
         self.clock = clock or SystemClock()
+        self.seconds_left: Callable[[], float] | None = None  # of the function's invocation that works here
         self._project = project or Path.cwd()
         (self.root / "spool").mkdir(parents=True, exist_ok=True)
         self.store = S3Store(session, places.landing, self.clock)
@@ -105,7 +106,9 @@ class AwsTarget:
         return DynamoLedger(self.session, self.places.ledger, self.places.lake, queue, pipeline.name, self.clock)
 
     def _lock(self, ledger: DynamoLedger) -> AbstractContextManager[object]:
-        return exclusive(ledger, self.options.publish_timeout + LEASE, wait=PATIENCE)
+        """A lease for as long as this function can live: so a killed one is followed soon."""
+        left = float(self.options.publish_timeout) if self.seconds_left is None else self.seconds_left()
+        return exclusive(ledger, left + LEASE, wait=PATIENCE)
 
     def _writers(self, pipeline: Pipeline) -> Mapping[str, Writer]:
         return {sink.table: self._writer(pipeline, sink) for sink in pipeline.sinks}
