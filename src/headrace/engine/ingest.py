@@ -98,12 +98,20 @@ def ingest(
     for batch in rounds(home, leases):
         for i, found in enumerate(batch.jobs):
             if seconds_left() < (_seconds_least(home) if first else _seconds_wanted(home, found)):
-                for other in batch.jobs[i:]:
-                    _drop(home, other, timedelta(0))
-                home.queue.release(batch.rest, timedelta(0))
+                _ask_anew(home, batch.jobs[i:], batch.rest)
                 return staged
             staged, first = staged + stage(home, child, found, seconds_left), False
     return staged
+
+
+def _ask_anew(home: Home, jobs: Sequence[Sequence[Found]], rest: Sequence[Lease]) -> None:
+    """Have events come again that were not begun. Put anew, they count as never delivered: nothing was tried."""
+    leases = [*rest]
+    for found in jobs:
+        _clear(found)
+        leases += _leases(found)
+    home.queue.put([lease.event for lease in leases])
+    home.queue.acknowledge(leases)
 
 
 def _seconds_wanted(home: Home, found: Sequence[Found]) -> float:

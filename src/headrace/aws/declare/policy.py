@@ -125,7 +125,7 @@ PARTS: Mapping[str, Part] = {
 """Part of what functions do → the calls that it makes."""
 
 BOTH = ("lambda logs", "look", "fetch", "keep", "ledger", "bodies", "canary")
-INGEST = (*BOTH, "lambda events", "give back", "ring")
+INGEST = (*BOTH, "ask again", "lambda events", "give back", "ring")
 PUBLISH = (*BOTH, "lambda bell", "ring later", "ask again", "scan", "bring", "tidy", "tell")
 WITH_KEYED = ("items", "items sent", "items swept")
 WITH_LAKE = ("catalog", "metadata", "folder")
