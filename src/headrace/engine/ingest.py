@@ -46,6 +46,8 @@ SLOW = "HR603"
 """The child took longer than it was given."""
 HANDOVER = 10.0
 """Seconds that a worker whose time is bounded keeps for itself: to hand over what was staged, or to give it back."""
+MOST_WAITING = 100
+"""Versions of one key that are staged while nothing is decided: an object may be replaced each second for days."""
 MOVING = timedelta(milliseconds=200)
 """When to look again at an object that changed while it was copied."""
 
@@ -201,7 +203,9 @@ def _prepared(home: Home, leases: Sequence[Lease], looked: list[tuple[Seen, list
     batch = Batch()
     by_key = _by_key(leases)
     live = home.ledger.live(list(by_key))
-    wanted = [key for key in by_key if home.wants(key)]
+    ours = {key for key in by_key if home.wants(key)}
+    batch.doubted |= {key for key in ours if _enough(live.get(key, ())) and not _again(by_key[key])}
+    wanted = [key for key in by_key if key in ours - batch.doubted]
     batch.settled += [lease for key in by_key.keys() - set(wanted) for lease in by_key[key]]
     copied = 0
     for keys in windows(home, wanted):
@@ -456,6 +460,11 @@ def _shown(home: Home, key: str, exc: HeadraceError) -> str:
 
 def _delay(home: Home, leases: Sequence[Lease]) -> timedelta:
     return timedelta(seconds=home.settings.delay(max(x.receives for x in leases)))
+
+
+def _enough(live: Sequence[Load]) -> bool:
+    """Whether so many versions of a key wait already that the publisher is left to ask for the one that counts."""
+    return sum(x.state is LoadState.STAGED for x in live) >= MOST_WAITING
 
 
 def _again(leases: Sequence[Lease]) -> Again:
