@@ -83,3 +83,11 @@ def test_the_first_job_is_begun_although_to_copy_it_took_long(home: Home, begun:
     large = replace(home, settings=replace(SETTINGS, batch_bytes=1))  # in such batches these objects are large
     assert invoke(large, Slow(), begun) <= LIFE
     assert len(home.ledger.in_state("staged")) == staged
+
+
+def test_what_was_never_begun_in_a_whole_life_does_not_come_as_if_it_was_new_for_ever(home: Home) -> None:
+    for _ in range(3):
+        invoke(home, Slow(), begun=250.0)
+    assert isinstance(home.clock, ManualClock)
+    home.clock.advance(timedelta(hours=1))
+    assert {x.receives for x in home.queue.lease("p", 100, timedelta(minutes=1))} == {4}

@@ -100,18 +100,24 @@ def ingest(
     for batch in rounds(home, leases):
         for i, found in enumerate(batch.jobs):
             if seconds_left() < (_seconds_least(home) if first else _seconds_wanted(home, found)):
-                _ask_anew(home, batch.jobs[i:], batch.rest)
+                if first:  # to look and to copy took all the time, and will again: that counts
+                    home.queue.release([*_given_up(batch.jobs), *batch.rest], timedelta(0))
+                else:
+                    _ask_anew(home, [*_given_up(batch.jobs[i:]), *batch.rest])
                 return staged
             staged, first = staged + stage(home, child, found, seconds_left), False
     return staged
 
 
-def _ask_anew(home: Home, jobs: Sequence[Sequence[Found]], rest: Sequence[Lease]) -> None:
-    """Have events come again that were not begun. Put anew, they count as never delivered: nothing was tried."""
-    leases = [*rest]
+def _given_up(jobs: Sequence[Sequence[Found]]) -> list[Lease]:
+    """The leases of jobs that are not begun; their copies go."""
     for found in jobs:
         _clear(found)
-        leases += _leases(found)
+    return [lease for found in jobs for lease in _leases(found)]
+
+
+def _ask_anew(home: Home, leases: Sequence[Lease]) -> None:
+    """Have events come again that were not begun. Put anew, they count as never delivered: nothing was tried."""
     home.queue.put([lease.event for lease in leases])
     home.queue.acknowledge(leases)
 
