@@ -297,3 +297,21 @@ def test_a_call_with_records_of_s3_itself_is_taken_and_reports_nothing(session: 
     mine.release(leases[:1], MINUTE)
     mine.acknowledge(leases)
     assert mine.failures() == []
+
+
+def test_what_somebody_waits_for_is_asked_until_it_is_settled_though_it_be_put_anew(
+    session: Session, places: Places
+) -> None:
+    waiting = SqsQueue(session, places, SystemClock(), marked=True)
+    waiting.put([Event("lv", "a", "redrive")])
+    assert waiting.asked("lv") and not waiting.replaying("lv")
+    first = DeliveredQueue(session, places, SystemClock(), delivered(session, places))
+    leases = first.lease("lv", 9, MINUTE)
+    first.put([lease.event for lease in leases])
+    first.acknowledge(leases)
+    assert waiting.asked("lv")
+    second = DeliveredQueue(session, places, SystemClock(), delivered(session, places))
+    second.acknowledge(second.lease("lv", 9, MINUTE))
+    assert not waiting.asked("lv")
+    second.put([Event("lv", "b", "moved")])  # nobody waits for that
+    assert not waiting.asked("lv")

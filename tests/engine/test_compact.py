@@ -50,3 +50,19 @@ def test_a_row_that_comes_again_after_compaction_replaces_the_old_one(tmp_path: 
     lookup = home.writers["k"].get("k", "a1")  # type: ignore[attr-defined]
     assert [item["value"] for item in lookup] == [100]
     target.close()
+
+
+def test_no_revision_joins_more_than_it_may(tmp_path: Path) -> None:
+    pipeline = Pipeline("p", source=files("in/"), record=Reading, sinks=[lake("t")])
+    target = LocalTarget(tmp_path / "root")
+    home = target.home(pipeline)
+    (target.landing / "in").mkdir()
+    for n in range(6):
+        (target.landing / f"in/{n}.csv").write_text(f"asset,place,value\na{n},x,{n}\n")
+        work(home)
+    before, size = home.ledger.head(), home.ledger.files("data")[0].size
+    assert compact(home, most=3 * size) > 6  # what was joined first is joined again with the others
+    assert len(home.ledger.files("data")) == 1
+    revisions = [home.ledger.revision(n) for n in range(before + 1, home.ledger.head() + 1)]
+    assert len(revisions) > 1 and all(len(r.removed) <= 3 for r in revisions)
+    target.close()

@@ -128,11 +128,19 @@ def ingest(event: Event, context: Any) -> Reply:
             log.event("ingest.failed", pipeline=home.name, error=str(exc))
             failure = exc
         if home.bell.take() or canaries:
-            opened.ring(canaries)
+            _ring(opened, canaries)
         failures = queue.failures()
         if failure is not None and len(failures) == len(event.get("Records", ())):
             raise failure  # nothing of it was settled: then the service counts an error, for the alarm
         return {"batchItemFailures": [{"itemIdentifier": message} for message in failures]}
+
+
+def _ring(opened: Function, canaries: list[str]) -> None:
+    """What is staged is staged, whether or not the bell is heard: the sweep of each minute looks as well."""
+    try:
+        opened.ring(canaries)
+    except InfrastructureError as exc:
+        log.event("ring.failed", pipeline=opened.pipeline.name, error=str(exc))
 
 
 def publish(event: Event, context: Any) -> Reply:
@@ -148,7 +156,7 @@ def publish(event: Event, context: Any) -> Reply:
             case "compact":
                 from headrace.engine.compact import compact
 
-                return {"files": compact(opened.home)}
+                return {"files": compact(opened.home, seconds_left=_seconds_left(context))}
             case "rebuild":
                 from headrace.engine.replay import rebuild
 

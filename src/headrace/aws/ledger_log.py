@@ -24,8 +24,11 @@ from headrace.model.errors import RevisionRefused
 from headrace.model.times import text_of
 from headrace.ports import Clock
 
-POLITE = (0.05, 0.1, 0.2, 0.4)
-"""Seconds for which a reader lets a publisher that holds the lease apply its own step, before it helps."""
+POLITE = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.4, 2.4)
+"""Seconds for which a reader lets a publisher that holds the lease apply its own step, before it helps.
+
+Who helps too early gets into its way: transactions of both are refused where they meet.
+"""
 
 
 class Log:

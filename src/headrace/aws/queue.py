@@ -67,6 +67,7 @@ class SqsQueue:
 
     def __init__(self, session: Session, places: Places, clock: Clock, *, marked: bool = False) -> None:
         self._marked = marked
+        self._awaited: set[Event] = set()
         self.malformed = 0
         self._session, self._places, self._clock = session, places, clock
         self._messages: dict[str, Message] = {}  # by receipt
@@ -78,7 +79,7 @@ class SqsQueue:
         remaining = iter(events)
         seconds = _seconds(delay, LONGEST_DELAY)
         while some := list(dict.fromkeys(itertools.islice(remaining, MOST))):
-            marks = {event: self._mark(event.hint) for event in some if self._marked or event.hint == "replay"}
+            marks = {event: self._mark(event.hint) for event in some if self._wants_mark(event)}
             side_by_side(lambda item: self._put_mark(item[0].pipeline, item[1]), marks.items())
             batches = [
                 (pipeline, [body_of(event, marks.get(event, "")) for event in batch])
@@ -86,6 +87,10 @@ class SqsQueue:
                 for batch in _in_batches(mine)
             ]
             side_by_side(lambda batch: self._send(*batch, seconds), batches)
+
+    def _wants_mark(self, event: Event) -> bool:
+        """Also one that came with a marker and is put again: whoever asked for it still waits."""
+        return self._marked or event.hint == "replay" or event in self._awaited
 
     def _send(self, pipeline: str, bodies: Sequence[str], delay: int) -> None:
         entries = {str(i): {"Id": str(i), "MessageBody": b, "DelaySeconds": delay} for i, b in enumerate(bodies)}
@@ -138,6 +143,7 @@ class SqsQueue:
             given = [(next(self._ids), one) for one in asked]
             message.open = {id for id, _ in given}
             message.marks = {id: one.mark for id, one in given if one.mark}
+            self._awaited |= {one.event for _, one in given if one.mark}
             if given:
                 self._messages[message.receipt] = message
         return [Lease(id, one.event, message.receipt, message.receives) for id, one in given]

@@ -6,7 +6,8 @@ small files have piled up, by the publisher's thread.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 from headrace.engine import telling
 from headrace.engine.base import BaseWriter, base_lost, file_list, quoted
@@ -21,20 +22,39 @@ SMALL = 32 * 10**6
 """Files below this many bytes are worth joining; two at least."""
 TOO_MANY = 64
 """Small files in one partition at which the publisher's thread compacts by itself."""
+MOST = 512 * 10**6
+"""Bytes that one revision joins at most: they have to lie on the disk of whoever does it, and it takes its time."""
 
 
-def compact(home: Home, least: int = 2) -> int:
-    """Join small files wherever `least` of them share a partition; returns how many files went."""
+def compact(home: Home, least: int = 2, most: int = MOST, seconds_left: Callable[[], float] = lambda: math.inf) -> int:
+    """Join small files wherever `least` of them share a partition; returns how many files went.
+
+    A revision joins `most` bytes, and is followed by another while there are files to join, and as much time left as
+    the one before it took.
+    """
+    went, took = 0, 0.0
+    while seconds_left() > took:
+        before = seconds_left()
+        gone, came = _compact_some(home, least, most)
+        went += gone
+        if came >= gone:
+            break  # nothing was left to join, or it did not become less
+        took = before - seconds_left() if math.isfinite(before) else 0.0
+    return went
+
+
+def _compact_some(home: Home, least: int, most: int) -> tuple[int, int]:
+    """One revision of it; returns how many files went, and how many came."""
     with home.lock(), mechanics(home.name):
         recover(home)
         shape = home.ledger.shape()
         if shape is None:
-            return 0
+            return 0, 0
         number = home.ledger.head() + 1
         removed: list[DataFile] = []
         fresh: list[DataFile] = []
         kinds: tuple[FileKind, ...] = ("data", "losers")
-        crowds = {kind: _crowded(home.ledger.files(kind), least) for kind in kinds}
+        crowds = {kind: _some(_crowded(home.ledger.files(kind), least), most) for kind in kinds}
         if missing := home.files.bring([file for small in crowds.values() for file in small]):
             raise base_lost(home.name, missing)  # before anything is written that nobody would want
         with engine_connection(
@@ -53,7 +73,7 @@ def compact(home: Home, least: int = 2) -> int:
                     removed += small
                     fresh += writer.write(kind, _sorted_rows(home, shape, kind, small))
         if not removed:
-            return 0
+            return 0, 0
         home.files.keep(fresh)
         point("compact.written")
         decision = Decision(
@@ -68,7 +88,7 @@ def compact(home: Home, least: int = 2) -> int:
         telling.decided(home, decision)
         recover(home)
         telling.stands(home, decision)
-        return len(removed)
+        return len(removed), len(fresh)
 
 
 def crowded(home: Home) -> bool:
@@ -76,12 +96,32 @@ def crowded(home: Home) -> bool:
     return bool(_crowded(home.ledger.files("data"), TOO_MANY))
 
 
-def _crowded(files: Sequence[DataFile], least: int) -> list[DataFile]:
+def _some(crowds: Sequence[Sequence[DataFile]], most: int) -> list[DataFile]:
+    """Files of whole crowds, as many as fit; of the first one as many as fit, but two."""
+    found: list[DataFile] = []
+    size = 0
+    for crowd in crowds:
+        whole = sum(file.size for file in crowd)
+        if not found and whole > most:
+            for n, file in enumerate(crowd):
+                size += file.size
+                if n >= 2 and size > most:
+                    break
+                found.append(file)
+            return found
+        if size + whole <= most:
+            found += crowd
+            size += whole
+    return found
+
+
+def _crowded(files: Sequence[DataFile], least: int) -> list[list[DataFile]]:
+    """Small files that share a partition, wherever `least` of them do."""
     places: dict[tuple[tuple[str, str | None], ...], list[DataFile]] = {}
     for file in files:
         if file.size < SMALL:
             places.setdefault(tuple(sorted(file.partition.items())), []).append(file)
-    return [file for group in places.values() if len(group) >= least for file in group]
+    return [group for group in places.values() if len(group) >= least]
 
 
 def _sorted_rows(home: Home, shape: Shape, kind: str, files: Sequence[DataFile]) -> str:

@@ -12,6 +12,7 @@ A crash before 3 wastes work, after 3 step 0 finishes it. What is decided togeth
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
+from datetime import timedelta
 
 from headrace.engine import telling
 from headrace.engine.contest import resolve
@@ -24,6 +25,8 @@ from headrace.engine.verdict import Verdict, judge
 from headrace.model.errors import BaseLost, DefinitionError
 from headrace.model.loads import Decision, Event, Load, LoadState, Settlement, Shape
 
+LATER = timedelta(seconds=30)
+"""Longer than a decision takes to be recorded once it is made."""
 STOOD = (LoadState.DECIDED, LoadState.STANDING)
 
 
@@ -38,6 +41,7 @@ def publish(home: Home) -> bool:
             return False  # it heals all at once, or not at all
         decision, events = decide(home)
         if decision is not None:
+            _promise(home, events)
             point("publish.before-record")
             home.ledger.record(decision)  # compare-and-swap: a publisher that lost its lock is refused here
             point("publish.recorded")
@@ -64,6 +68,15 @@ def _recovered(home: Home) -> BaseLost | None:
     return None
 
 
+def _promise(home: Home, events: Sequence[Event]) -> None:
+    """Have events come a little later, in case that this process dies once they are due.
+
+    They must not be seen before what they follow from is recorded: then they are put once more, to be seen at once.
+    """
+    if events:
+        home.queue.put(events, LATER)
+
+
 def decide(home: Home) -> tuple[Decision | None, list[Event]]:
     """The next revision, written and synced but not recorded; and keys that workers must look at again."""
     number = home.ledger.head() + 1
@@ -74,9 +87,11 @@ def decide(home: Home) -> tuple[Decision | None, list[Event]]:
     shape = _shape(home, verdict) if verdict.changes_rows else None
     if shape is None:
         if verdict.settles and not verdict.changes_rows:
+            events = [*verdict.again, *_freed(home, verdict)]
+            _promise(home, events)
             home.ledger.settle(settlement)
             telling.settled(home, settlement)
-            return None, [*verdict.again, *_freed(home, verdict)]
+            return None, events
         return None, verdict.again
     point("publish.judged")
 
