@@ -34,6 +34,8 @@ from headrace.model.errors import DefinitionError, InfrastructureError
 
 TARGET = "HEADRACE_TARGET"
 """The variable with the name of the target that this function was deployed for."""
+BACKLOG = 20_000
+"""Messages that wait, from which on a scan adds none: the next one does."""
 FOLDER = "headrace"
 """What the names of folders begin with that functions make for their copies; the process's number follows."""
 AGAIN = 3
@@ -217,6 +219,9 @@ def _scan(opened: Function) -> Reply:
     from headrace.engine.reconcile import scan
     from headrace.engine.retain import sweep
 
+    if sum(opened.home.queue.depth(opened.pipeline.name)) > BACKLOG:
+        log.event("scan.skipped", pipeline=opened.pipeline.name)  # what it would find, mostly waits already
+        return {"events": 0}
     events = scan(opened.home)
     keep_house(opened.home, tidy_up, sweep)
     return {"events": events}
