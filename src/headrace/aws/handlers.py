@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,7 @@ def ingest(event: Event, context: Any) -> Reply:
     opened = function("ingest")
     with _reported(opened, context):
         home, queue = opened.delivered(event)
-        leases = queue.lease(home.name, sys.maxsize, _whole(opened))
+        leases = queue.lease(home.name, sys.maxsize, timedelta(0))  # they are leased already
         canaries = canary.mark(
             opened.session, opened.places.ledger, home.name, leases, home.clock, str(context.aws_request_id)
         )
@@ -242,12 +243,6 @@ def _body(message: Event) -> Event:
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}
-
-
-def _whole(opened: Function) -> Any:
-    from headrace.engine.ingest import patience
-
-    return patience(opened.home)
 
 
 def _seconds_left(context: Any) -> Callable[[], float]:

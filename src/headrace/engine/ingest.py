@@ -11,7 +11,6 @@ once is harmless; the ledger takes the first.
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,36 +19,26 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from headrace.engine import log
 from headrace.engine.answer import check_answer
+from headrace.engine.failing import MOVING, delay_of, failed, nobodys_fault, tell_dead, unlooked
 from headrace.engine.faults import point
 from headrace.engine.home import Home
 from headrace.engine.job import Input, Job
-from headrace.engine.look import Seen, doubtful, look_at, windows
+from headrace.engine.look import Seen, look_at, windows
 from headrace.model.errors import (
-    BadObject,
     HeadraceError,
     InfrastructureError,
     LeaseLost,
-    ObjectMoving,
-    StoreUnavailable,
 )
-from headrace.model.loads import UNREAD, Again, Alert, Arrival, Counts, DataFile, Lease, Load, LoadState, Staged
+from headrace.model.loads import Again, Alert, Counts, DataFile, Lease, Load, LoadState, Staged
 from headrace.model.times import text_of
 
-MACHINE = ("HR304", "HR501", "HR605", "HR606", "HR801", "HR802", "HR803", "HR804", "HR871")
-"""Faults that no object is to blame for: the disk, the ledger, the child that does not start, a service far away.
-
-Neither is it for a landing place that cannot be read at all (StoreUnavailable).
-"""
 SLOW = "HR603"
 """The child took longer than it was given."""
 HANDOVER = 10.0
 """Seconds that a worker whose time is bounded keeps for itself: to hand over what was staged, or to give it back."""
 MOST_WAITING = 100
 """Versions of one key that are staged while nothing is decided: an object may be replaced each second for days."""
-MOVING = timedelta(milliseconds=200)
-"""When to look again at an object that changed while it was copied."""
 
 
 class Child(Protocol):
@@ -113,7 +102,7 @@ def _given_up(jobs: Sequence[Sequence[Found]]) -> list[Lease]:
     """The leases of jobs that are not begun; their copies go."""
     for found in jobs:
         _clear(found)
-    return [lease for found in jobs for lease in _leases(found)]
+    return [lease for found in jobs for lease in leases_of(found)]
 
 
 def _ask_anew(home: Home, leases: Sequence[Lease]) -> None:
@@ -140,50 +129,6 @@ def rounds(home: Home, leases: Sequence[Lease]) -> Iterator[Batch]:
         leases = batch.rest
 
 
-class Hands:
-    """A worker's hands: the child stages one job while the next is looked up, copied and hashed.
-
-    `told` hears of every pipeline whose loads were staged, and how many.
-    """
-
-    def __init__(self, child: Child, told: Callable[[Home, int], None]) -> None:
-        self._child, self._told = child, told
-        self._job: tuple[Home, list[Found], Job, float] | None = None
-
-    def take(self, home: Home, leases: Sequence[Lease]) -> None:
-        """Prepare events and begin to stage them, once what was begun earlier is done."""
-        for number, batch in enumerate(rounds(home, leases)):
-            for i, found in enumerate(batch.jobs):
-                try:
-                    self.finish()
-                    if number or i:  # those before took their time: what is left would come back meanwhile
-                        left = [lease for job in batch.jobs[i:] for lease in _leases(job)]
-                        home.queue.extend([*left, *batch.rest], patience(home))
-                    self._begin(home, found)
-                except BaseException:
-                    home.queue.release(batch.rest, MOVING)
-                    for other in batch.jobs[i:]:
-                        _drop(home, other, _delay(home, _leases(other)))
-                    raise
-
-    def _begin(self, home: Home, found: list[Found]) -> None:
-        started, job = time.perf_counter(), job_of(home, found)
-        try:
-            self._child.submit("stage", job.to_dict(), home.settings.child_timeout)
-        except InfrastructureError:
-            self._told(home, stage(home, self._child, found))  # it had died while it was idle: a fresh one does it
-            return
-        self._job = (home, found, job, started)
-
-    def finish(self) -> bool:
-        """Take what is in the child to its end; False if nothing was."""
-        if self._job is None:
-            return False
-        (home, found, job, started), self._job = self._job, None
-        self._told(home, _conclude(home, self._child, found, job, self._child.result, started))
-        return True
-
-
 def patience(home: Home) -> timedelta:
     """How long an event is hidden: until the job before it and its own have had all the time they may take."""
     return timedelta(seconds=home.settings.visibility + 2 * home.settings.child_timeout)
@@ -200,7 +145,7 @@ def prepare(home: Home, leases: Sequence[Lease]) -> Batch:
     except InfrastructureError:
         for seen, _ in looked:
             _unlink(seen.copy)
-        home.queue.release(leases, _delay(home, leases))
+        home.queue.release(leases, delay_of(home, leases))
         raise
 
 
@@ -225,7 +170,7 @@ def _prepared(home: Home, leases: Sequence[Lease], looked: list[tuple[Seen, list
             if what is None:
                 batch.gone[key] = by_key[key]
             elif isinstance(what, HeadraceError):
-                _unlooked(home, key, by_key[key], what)
+                unlooked(home, key, by_key[key], what)
     point("ingest.spooled")
 
     loads = home.ledger.pin([seen.arrival for seen, _ in looked])
@@ -258,10 +203,10 @@ def stage(home: Home, child: Child, found: list[Found], seconds_left: Callable[[
     def answer() -> dict[str, Any]:
         return child.call("stage", job.to_dict(), timeout)
 
-    return _conclude(home, child, found, job, answer, time.perf_counter(), seconds_left, timeout)
+    return conclude(home, child, found, job, answer, time.perf_counter(), seconds_left, timeout)
 
 
-def _conclude(
+def conclude(
     home: Home,
     child: Child,
     found: list[Found],
@@ -283,19 +228,19 @@ def _conclude(
         found = _bury(home, found, {bad["load"]: bad["error"] for bad in result["bad"]})
         return hand_over(home, found, result, seconds) if found else 0
     except LeaseLost:
-        _drop(home, found, MOVING)
+        give_back(home, found, MOVING)
         return 0
     except InfrastructureError as exc:
-        if _machine(exc):
-            _drop(home, found, _delay(home, _leases(found)))
+        if nobodys_fault(exc):
+            give_back(home, found, delay_of(home, leases_of(found)))
             raise
         if len(found) > 1:
             half = len(found) // 2
             return sum(_part(home, child, part, seconds_left) for part in (found[:half], found[half:]))
         if exc.code == SLOW and timeout < home.settings.child_timeout:
-            _drop(home, found, _delay(home, _leases(found)))  # it was not given all the time that it may take
+            give_back(home, found, delay_of(home, leases_of(found)))  # it was not given all the time that it may take
             return 0
-        _failed(home, found[0].load.key, found[0].leases, exc, found[0].load)
+        failed(home, found[0].load.key, found[0].leases, exc, found[0].load)
         found[0].path.unlink(missing_ok=True)
         return 0
 
@@ -303,38 +248,24 @@ def _conclude(
 def _part(home: Home, child: Child, found: list[Found], seconds_left: Callable[[], float]) -> int:
     if seconds_left() >= _seconds_wanted(home, found):
         return stage(home, child, found, seconds_left)
-    _drop(home, found, _delay(home, _leases(found)))
+    give_back(home, found, delay_of(home, leases_of(found)))
     return 0
-
-
-def _unlooked(home: Home, key: str, asked: Sequence[Lease], exc: HeadraceError) -> None:
-    """What could not be looked at is tried again, unless no object is to blame for it: that is raised."""
-    if isinstance(exc, ObjectMoving):
-        home.queue.release(asked, MOVING)
-    elif _machine(exc) or not isinstance(exc, (InfrastructureError, BadObject)):
-        raise exc
-    else:
-        _failed(home, key, asked, exc)
-
-
-def _machine(exc: HeadraceError) -> bool:
-    return isinstance(exc, StoreUnavailable) or exc.code in MACHINE
 
 
 def _bury(home: Home, found: list[Found], errors: Mapping[str, str]) -> list[Found]:
     """Let what can never load be dead; returns the others."""
     for bad in (f for f in found if f.load.id in errors):
         home.ledger.bury(bad.load.id, errors[bad.load.id], bad.leases)
-        _tell_dead(home, bad.load, errors[bad.load.id])
+        tell_dead(home, bad.load, errors[bad.load.id])
         bad.path.unlink(missing_ok=True)
         home.bell.ring()
     return [f for f in found if f.load.id not in errors]
 
 
-def _drop(home: Home, found: Sequence[Found], delay: timedelta) -> None:
+def give_back(home: Home, found: Sequence[Found], delay: timedelta) -> None:
     """Give a job back: its events come again, its copies go."""
     _clear(found)
-    home.queue.release(_leases(found), delay)
+    home.queue.release(leases_of(found), delay)
 
 
 def _clear(found: Iterable[Found]) -> None:
@@ -347,7 +278,7 @@ def _unlink(copy: Path | None) -> None:
         copy.unlink(missing_ok=True)
 
 
-def _leases(found: Iterable[Found]) -> list[Lease]:
+def leases_of(found: Iterable[Found]) -> list[Lease]:
     return [lease for f in found for lease in f.leases]
 
 
@@ -356,7 +287,7 @@ def hand_over(home: Home, found: Sequence[Found], result: dict[str, Any], second
     staged = [_staged(entry, seconds) for entry in result["loads"]]
     files = [data_file(raw) for raw in result["files"]]
     home.files.keep(files)
-    home.ledger.stage(staged, files, _leases(found))
+    home.ledger.stage(staged, files, leases_of(found))
     _clear(found)
     point("ingest.owned")
     home.bell.ring()
@@ -435,37 +366,6 @@ def _input(home: Home, found: Found) -> Input:
         dialect=dict(load.dialect) or None,
         corrections=home.ledger.corrections(load.key, load.version) if load.corrections else (),
     )
-
-
-def _failed(home: Home, key: str, leases: Sequence[Lease], exc: HeadraceError, load: Load | None = None) -> None:
-    """What concerns one object alone: a fault is tried again, and called dead when that was too often."""
-    log.event("ingest.object-failed", pipeline=home.name, key=key, error=str(exc))
-    if not isinstance(exc, BadObject) and max(x.receives for x in leases) < home.settings.max_receives:
-        home.queue.release(leases, _delay(home, leases))
-        return
-    if load is None:
-        arrival = Arrival(key, UNREAD, home.clock.now(), 0, _shown(home, key, exc), home.contract.digest)
-        (load,) = home.ledger.pin([arrival])
-    home.ledger.bury(load.id, str(exc), leases)
-    _tell_dead(home, load, str(exc))
-    home.bell.ring()
-
-
-def _tell_dead(home: Home, load: Load, cause: str) -> None:
-    log.event("load.dead", logging.WARNING, pipeline=home.name, load=load.id, object=load.key, cause=cause)
-
-
-def _shown(home: Home, key: str, exc: HeadraceError) -> str:
-    """The fingerprint of what cannot be read: while it stays so, no scan asks again. A fault may pass at any time."""
-    try:
-        stat = home.store.stat(key) if isinstance(exc, BadObject) else None
-    except (InfrastructureError, BadObject):
-        return ""
-    return doubtful(stat) if stat else ""
-
-
-def _delay(home: Home, leases: Sequence[Lease]) -> timedelta:
-    return timedelta(seconds=home.settings.delay(max(x.receives for x in leases)))
 
 
 def _enough(live: Sequence[Load]) -> bool:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 
 from headrace.engine import log
 from headrace.engine.compact import compact, crowded
+from headrace.engine.hands import Hands
 from headrace.engine.home import Home
-from headrace.engine.ingest import Child, Hands, patience
+from headrace.engine.ingest import Child, patience
 from headrace.engine.publish import publish
 from headrace.engine.reconcile import scan
 from headrace.engine.retain import prune
