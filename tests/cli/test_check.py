@@ -69,7 +69,7 @@ def test_all_mistakes_of_sql_are_told_at_once(command: Command, project: Path) -
         ('[project]\nmodule = "nowhere"\n', "HR104"),
         ('[project]\nmodule = "json"\n', "HR104"),
         ("[targets.other]\n", "HR105"),
-        ('[targets.local]\nkind = "aws"\n', "HR106"),
+        ('[targets.local]\nkind = "moon"\n', "HR106"),
         ("[targets.local]\nmemory_limt = 1\n", "HR110"),
         ('[targets.local]\nmemory_limit = "lots"\n', "HR111"),
     ],
