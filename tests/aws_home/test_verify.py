@@ -171,6 +171,6 @@ def test_a_line_is_told_once_also_when_it_is_stored_late(session: Session, group
 
     told = []
     with pytest.raises(KeyboardInterrupt):
-        for one in itertools.islice(follow(session, [group], start, sleep=late), 10):
+        for one in itertools.islice(follow(session, [group], start, wait=late), 10):
             told.append(one["text"])
     assert told == ["first", "late"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,17 +25,16 @@ def physical_of(root: Path) -> str:
 def make_table(session: Session, physical: str, layout: Layout) -> None:
     """Make the table unless it is there."""
     client = session.client("dynamodb")
-    if physical in client.list_tables()["TableNames"]:
-        return
     definitions, keys, indexes = table_schema(layout)
     given = {"GlobalSecondaryIndexes": indexes} if indexes else {}
-    client.create_table(
-        TableName=physical,
-        AttributeDefinitions=definitions,
-        KeySchema=keys,
-        BillingMode="PAY_PER_REQUEST",
-        **given,
-    )
+    with contextlib.suppress(client.exceptions.ResourceInUseException):
+        client.create_table(
+            TableName=physical,
+            AttributeDefinitions=definitions,
+            KeySchema=keys,
+            BillingMode="PAY_PER_REQUEST",
+            **given,
+        )
 
 
 def open_dynamo(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,10 +117,25 @@ def logs(arguments: argparse.Namespace, output: Output) -> int:
     if not last and arguments.lines:
         output.say("the functions have said nothing in the last day")
     sys.stdout.flush()
-    for record in cloud.follow(now) if arguments.follow else ():
+    if not arguments.follow:
+        return 0
+    interrupted = _interrupt()
+    for record in cloud.follow(now, interrupted.wait):
         output.data(log_line(record, output.as_json))
         sys.stdout.flush()
-    return 0
+    return 130
+
+
+def _interrupt() -> threading.Event:
+    """Set by Ctrl-C. An exception in the midst of a request might be taken for a fault of the request."""
+    asked = threading.Event()
+
+    def handle(number: int, frame: object) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # who asks twice is in a hurry
+
+    signal.signal(signal.SIGINT, handle)
+    return asked
 
 
 def invoke(arguments: argparse.Namespace, output: Output) -> int:

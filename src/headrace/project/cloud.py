@@ -225,12 +225,12 @@ class Cloud:
 
         return recent(self.session, groups, since, limit)
 
-    def follow(self, since: datetime) -> Iterator[dict[str, Any]]:
-        """Log records since an instant and as they come, until interrupted."""
+    def follow(self, since: datetime, wait: Callable[[float], object]) -> Iterator[dict[str, Any]]:
+        """Log records since an instant and as they come, until `wait`, asked to let seconds pass, returns true."""
         groups = self._groups()
         from headrace.aws.operate.logs import follow
 
-        return follow(self.session, groups, since)
+        return follow(self.session, groups, since, wait=wait)
 
     def _groups(self) -> Sequence[str]:
         places = self.places

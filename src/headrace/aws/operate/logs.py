@@ -54,9 +54,12 @@ def recent(session: Session, names: Sequence[str], since: datetime, limit: int) 
 
 
 def follow(
-    session: Session, names: Sequence[str], since: datetime, *, sleep: Callable[[float], None] = time.sleep
+    session: Session, names: Sequence[str], since: datetime, *, wait: Callable[[float], object] = time.sleep
 ) -> Iterator[Record]:
-    """Records since an instant and as they come, each once, until interrupted. A group may come into being later."""
+    """Records since an instant and as they come, each once. A group may come into being later.
+
+    `wait` lets some seconds pass between looks; the records end when it returns something true.
+    """
     starts = dict.fromkeys(names, int(since.timestamp() * 1000))
     seen: dict[str, dict[str, None]] = {name: {} for name in names}
     while True:
@@ -74,7 +77,8 @@ def follow(
             for old in list(seen[name])[:-REMEMBERED]:
                 del seen[name][old]
         yield from (record for _, record in sorted(found, key=lambda pair: pair[0]))
-        sleep(POLL)
+        if wait(POLL):
+            return
 
 
 def _id(event: Record) -> str:
