@@ -47,7 +47,7 @@ demo: $(CORE)
 	@echo "(\`. .venv/bin/activate\` puts headrace on your path)"
 
 test: $(DEV) tools
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not soak" $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not soak" $(ARGS)
 
 lint: $(DEV)
 	$(BIN)/ruff check .
