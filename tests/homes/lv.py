@@ -27,10 +27,10 @@ def example(aws: MiniStack, folder: Path, home: Path) -> Stack:
 
 
 def real_files(most: int) -> dict[str, Path]:
-    """Key → file of the real ones; none where they are not on this machine."""
+    """Key → file of the real ones, the smallest first; none where they are not on this machine."""
     given = os.environ.get("HEADRACE_REAL_DATA")
     folder = (Path(given) if given else ROOT.parent / "shared" / "data") / "lv_load_monitor"
-    found = sorted(folder.rglob("*.csv"))[:most]
+    found = sorted(folder.rglob("*.csv"), key=lambda path: (path.stat().st_size, path))[:most]
     return {path.relative_to(folder).as_posix(): path for path in found}
 
 
