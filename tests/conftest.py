@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
-from emulator import FOREIGN, ROOT, MiniStack, client_environment, tool
+from emulator import ROOT, Judging, MiniStack, speak_to, tool
 
+Kind = TypeVar("Kind", bound=MiniStack)
 RUNNING: list[MiniStack] = []
 """The emulators of this process, whose logs a failed test shows."""
 
@@ -30,12 +32,13 @@ def example() -> Path:
     return ROOT / "examples" / "substation_load"
 
 
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniStack]:
+def emulator(kind: type[Kind], folders: pytest.TempPathFactory) -> Iterator[Kind]:
     program = tool("ministack", ".ministack", "HEADRACE_MINISTACK", "ministack")
-    running = MiniStack(program, tmp_path_factory.mktemp("ministack"))
+    running = kind(program, folders.mktemp("ministack"))
     RUNNING.append(running)
     try:
-        yield running.start()
+        running.start()
+        yield running
     finally:
         running.stop()
         RUNNING.remove(running)
@@ -44,7 +47,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniStack]:
 @pytest.fixture(scope="session")
 def ministack_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniStack]:
     """The AWS that all tests of this process share: give what you make a name of its own."""
-    yield from emulator(tmp_path_factory)
+    yield from emulator(MiniStack, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
@@ -56,18 +59,30 @@ def ministack(ministack_process: MiniStack) -> str:
 @pytest.fixture
 def ministack_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniStack]:
     """An empty AWS of this test's own (1-2 s), which it may stop and restart."""
-    yield from emulator(tmp_path_factory)
+    yield from emulator(MiniStack, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def judging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judging]:
+    """The AWS of this process that enforces IAM: for stacks that are deployed, and whose functions run."""
+    yield from emulator(Judging, tmp_path_factory)
 
 
 @pytest.fixture
-def aws_environment(ministack: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+def judging_alone(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Judging]:
+    """An empty one of this test's own, to which alone the test speaks."""
+    for running in emulator(Judging, tmp_path_factory):
+        speak_to(running, monkeypatch, tmp_path)
+        yield running
+
+
+@pytest.fixture
+def aws_environment(ministack_process: MiniStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """Clients made in this test, or by what it starts, speak to `ministack` and to nothing else. Gives the endpoint."""
-    for name in FOREIGN:
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-    for name, value in client_environment(ministack, tmp_path).items():
-        monkeypatch.setenv(name, value)
-    return ministack
+    speak_to(ministack_process, monkeypatch, tmp_path)
+    return ministack_process.endpoint
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,9 @@
 """MiniStack as a process: S3, SQS, Lambda, DynamoDB and CloudFormation on one port of 127.0.0.1, all state in memory.
 
 Its fixtures are in conftest.py. Nothing of the environment reaches it: no proxy, no profile, no real credentials.
+
+A `Judging` one judges every request by the policies of who asks, as AWS does: functions have the rights of their roles and
+no others, buckets and queues refuse whom their policies refuse. It speaks TLS, since our policies refuse anything else.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -60,6 +64,8 @@ def tool(name: str, folder: str, variable: str, target: str) -> Path:
 class MiniStack:
     """One emulator. `start` waits until it answers; `stop` ends it and its functions; all that it held is lost then."""
 
+    scheme = "http"
+
     def __init__(self, program: Path, folder: Path, settings: Mapping[str, str] | None = None) -> None:
         self.program = program
         self.folder = folder
@@ -70,7 +76,11 @@ class MiniStack:
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
+
+    def client_environment(self, home: Path) -> dict[str, str]:
+        """What a client of this emulator finds in its environment; `home` as in `client_environment`."""
+        return client_environment(self.endpoint, home)
 
     def start(self, patience: float = 60) -> MiniStack:
         """On a free port; another one if somebody took it in between."""
@@ -115,13 +125,20 @@ class MiniStack:
         until = time.monotonic() + patience
         while time.monotonic() < until and self.process.poll() is None:
             try:
-                with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
-                    f"{self.endpoint}/_ministack/health", timeout=2
-                ) as answer:
+                ways = (urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=self.trust()))
+                with urllib.request.build_opener(*ways).open(f"{self.endpoint}/_ministack/health", timeout=2) as answer:
                     return bool(answer.status == 200)
-            except (urllib.error.URLError, OSError):
+            except (urllib.error.URLError, OSError):  # also where there is no certificate yet
                 time.sleep(0.05)
         return False
+
+    @property
+    def certificate(self) -> Path | None:
+        """By which clients know this emulator; None where it speaks no TLS."""
+        return None
+
+    def trust(self) -> ssl.SSLContext | None:
+        return ssl.create_default_context(cafile=str(self.certificate)) if self.certificate else None
 
     def stop(self) -> None:
         """By its own process id; the group is its own too, so that a function in a loop ends with it."""
@@ -130,7 +147,7 @@ class MiniStack:
             return
         process.terminate()
         try:
-            process.wait(timeout=10)
+            process.wait(timeout=2)
         except subprocess.TimeoutExpired:
             pass
         try:
@@ -149,6 +166,34 @@ class MiniStack:
         if not self.log.exists():
             return ""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+class Judging(MiniStack):
+    """An emulator that enforces IAM. Its clients are the account's root, whom AWS refuses only what a resource refuses."""
+
+    scheme = "https"
+
+    def __init__(self, program: Path, folder: Path) -> None:
+        if shutil.which("openssl") is None:
+            missing("no openssl, with which MiniStack makes its certificate: install it to run this test")
+        super().__init__(program, folder, {"AUTH": "true", "USE_SSL": "1"})
+
+    @property
+    def certificate(self) -> Path:
+        """Made when it starts, for 127.0.0.1 alone."""
+        return self.folder / "tmp" / "ministack-tls" / "server.crt"
+
+    def client_environment(self, home: Path) -> dict[str, str]:
+        return {**super().client_environment(home), "AWS_CA_BUNDLE": str(self.certificate)}
+
+
+def speak_to(running: MiniStack, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """Let the environment name this emulator and nothing else, until the test ends."""
+    for name in FOREIGN:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name, value in running.client_environment(home).items():
+        monkeypatch.setenv(name, value)
 
 
 def free_port() -> int:

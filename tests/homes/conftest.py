@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from emulator import MiniStack
+from emulator import Judging, speak_to
 
 from .both import Both, Story
 from .deployed import Stack
@@ -21,16 +21,17 @@ ZEROES = count(0, 1000)
 
 
 @pytest.fixture(autouse=True)
-def _environment(aws_environment: str) -> None:
+def _environment(judging: Judging, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The project's own clients are made within tests."""
+    speak_to(judging, monkeypatch, tmp_path)
 
 
 @pytest.fixture(scope="session")
-def stack(ministack_process: MiniStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(judging: Judging, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The trial project, deployed as a user deploys it."""
     folder = tmp_path_factory.mktemp("trial")
     shutil.copytree(PROJECT, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-    deployed = Stack(ministack_process, folder, tmp_path_factory.mktemp("trial-home"))
+    deployed = Stack(judging, folder, tmp_path_factory.mktemp("trial-home"))
     deployed.deploy()
     deployed.settle()
     yield deployed

@@ -18,17 +18,18 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from random import Random
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import boto3
 
-from emulator import FOREIGN, REGION, ROOT, MiniStack, client_environment
+from emulator import FOREIGN, REGION, ROOT, MiniStack
 from headrace.aws.declare.names import Names
 from headrace.aws.places import PipelinePlaces, Places
 from headrace.engine.home import Home
 from headrace.model.pipeline import Keyed, Lake
 from headrace.project.opened import Project, open_project
 
+from . import iceberg
 from .facts import Facts, facts
 
 Role = Literal["ingest", "publish"]
@@ -36,6 +37,9 @@ COMMAND = "import sys; from headrace.cli import main; sys.exit(main())"
 BACK = 3
 """Seconds after which an event that a killed function had comes back; minutes in production."""
 LONG_AGO = "2000-01-01T00:00:00.000000Z"
+CALLS = "calls"
+"""The one policy of a function's role."""
+BATCHED = {"sqs:SendMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"}
 
 
 class Stack:
@@ -44,7 +48,7 @@ class Stack:
     def __init__(self, aws: MiniStack, project: Path, scratch: Path, target: str = "aws") -> None:
         self.aws, self.folder, self.scratch, self.target = aws, project, scratch, target
         self.environment = {name: value for name, value in os.environ.items() if name.upper() not in FOREIGN}
-        self.environment |= client_environment(aws.endpoint, scratch)
+        self.environment |= aws.client_environment(scratch)
         self.environment["PYTHONPATH"] = str(ROOT / "src")
 
     # -- as a user ---------------------------------------------------------------------------------------------------
@@ -60,6 +64,7 @@ class Stack:
     def deploy(self) -> None:
         self.command("deploy", "--yes")
         self.__dict__.pop("places", None)
+        self.name_batches()
 
     def client(self, service: str) -> Any:
         """A client that has nothing to do with the project's own session."""
@@ -69,6 +74,7 @@ class Stack:
             region_name=REGION,
             aws_access_key_id="test",
             aws_secret_access_key="test",
+            verify=self.aws.certificate and str(self.aws.certificate),
         )
 
     @cached_property
@@ -150,24 +156,9 @@ class Stack:
         return facts(self.home(pipeline), prefix, self.lake(pipeline), self.items(pipeline))
 
     def lake(self, pipeline: str) -> list[dict[str, Any]]:
-        """What any reader of Iceberg finds through Glue, with nothing of ours."""
-        from pyiceberg.catalog.glue import GlueCatalog
-        from pyiceberg.exceptions import NoSuchTableError
-
+        """What any reader of Iceberg finds through Glue."""
         [sink] = [s for s in self.project.pipelines[pipeline].sinks if isinstance(s, Lake)]
-        given = {
-            "glue.endpoint": self.aws.endpoint,
-            "s3.endpoint": self.aws.endpoint,
-            "client.region": REGION,
-            "client.access-key-id": "test",
-            "client.secret-access-key": "test",
-        }
-        try:
-            table = GlueCatalog("trial", **given).load_table((self.places.database, sink.table))
-        except NoSuchTableError:
-            return []
-        rows: list[dict[str, Any]] = table.scan().to_arrow().to_pylist()
-        return rows
+        return iceberg.rows(self.aws, self.places.database, sink.table)
 
     def partition_keys(self, pipeline: str) -> list[Any]:
         """The partition key of every item of the keyed table but the one that counts revisions, as they come."""
@@ -223,6 +214,29 @@ class Stack:
         for place in self.places.pipelines.values():
             for url in (place.queue, place.bell):
                 self.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(BACK)})
+
+    def name_batches(self) -> None:
+        """Allow in batches what is allowed one by one.
+
+        To AWS they are one action (SQS's developer guide, on permissions); MiniStack takes a batch for one of its own.
+        """
+        iam = self.client("iam")
+        for pipeline in self.places.pipelines:
+            for role in get_args(Role):
+                name = self.role(pipeline, role)
+                policy = iam.get_role_policy(RoleName=name, PolicyName=CALLS)["PolicyDocument"]
+                batches = [
+                    {**one, "Sid": f"{one['Sid']}Batch", "Action": [f"{action}Batch" for action in actions]}
+                    for one in policy["Statement"]
+                    if (actions := BATCHED.intersection(as_list(one["Action"])))
+                ]
+                document = json.dumps({**policy, "Statement": batches})
+                iam.put_role_policy(RoleName=name, PolicyName="batches", PolicyDocument=document)
+
+    def role(self, pipeline: str, role: Role) -> str:
+        """The name of a function's role."""
+        found = self.functions.get_function_configuration(FunctionName=getattr(self.of(pipeline), role))
+        return str(found["Role"].rpartition("/")[2])
 
     def lighten(self) -> None:
         """Let the libraries of the functions' packages lie unpacked beside them.
@@ -346,6 +360,10 @@ class Stack:
     def close(self) -> None:
         if "project" in self.__dict__:
             self.project.close()
+
+
+def as_list(given: str | list[str]) -> list[str]:
+    return [given] if isinstance(given, str) else given
 
 
 def wait_until(holds: Callable[[], bool], what: str, patience: float = 60) -> None:

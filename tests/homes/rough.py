@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import http.server
 import json
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -45,9 +46,16 @@ class Rough:
 
 
 @contextmanager
-def rough(endpoint: str, share: float = 0.02, seed: int = 1) -> Iterator[tuple[str, Rough]]:
-    """The endpoint of the rough way to `endpoint`, and what it did, until the block ends."""
+def rough(
+    endpoint: str, trust: ssl.SSLContext | None = None, share: float = 0.02, seed: int = 1
+) -> Iterator[tuple[str, Rough]]:
+    """The endpoint of the rough way to `endpoint`, and what it did, until the block ends. `trust`: where it is TLS."""
     told, to = Rough(share, seed), urlsplit(endpoint)
+
+    def connect() -> http.client.HTTPConnection:
+        if trust is None:
+            return http.client.HTTPConnection(str(to.hostname), to.port, timeout=60)
+        return http.client.HTTPSConnection(str(to.hostname), to.port, timeout=60, context=trust)
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -78,7 +86,7 @@ def rough(endpoint: str, share: float = 0.02, seed: int = 1) -> Iterator[tuple[s
             self._answer(status, content)
 
         def _forward(self, body: bytes) -> tuple[int, bytes]:
-            there = http.client.HTTPConnection(str(to.hostname), to.port, timeout=60)
+            there = connect()
             headers = {name: value for name, value in self.headers.items() if name.lower() != "content-length"}
             there.request("POST", self.path, body, headers)
             answer = there.getresponse()

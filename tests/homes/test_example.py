@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from emulator import MiniStack
+from emulator import Judging
 
 from .deployed import Stack
 from .embedded import Embedded
@@ -20,9 +20,8 @@ FILES = 3
 
 
 @pytest.fixture
-def stack(ministack_alone: MiniStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", ministack_alone.endpoint)
-    made = example(ministack_alone, tmp_path / "example", tmp_path)
+def stack(judging_alone: Judging, tmp_path: Path) -> Iterator[Stack]:
+    made = example(judging_alone, tmp_path / "example", tmp_path)
     yield made
     made.close()
 

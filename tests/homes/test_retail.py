@@ -13,7 +13,7 @@ from typing import get_args
 
 import pytest
 
-from emulator import ROOT, MiniStack
+from emulator import ROOT, Judging
 from headrace.aws.declare.cost import Sample, cost
 from headrace.aws.declare.resources import resources
 from headrace.aws.options import AwsOptions
@@ -27,10 +27,9 @@ ROWS, TWICE = 541_909, 5_268
 
 
 @pytest.fixture
-def stack(ministack_alone: MiniStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", ministack_alone.endpoint)
+def stack(judging_alone: Judging, tmp_path: Path) -> Iterator[Stack]:
     shutil.copytree(PROJECT, tmp_path / "retail", ignore=shutil.ignore_patterns("__pycache__"))
-    made = Stack(ministack_alone, tmp_path / "retail", tmp_path)
+    made = Stack(judging_alone, tmp_path / "retail", tmp_path)
     made.deploy()
     made.settle()
     yield made

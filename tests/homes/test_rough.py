@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from emulator import MiniStack
+from emulator import Judging
 
 from .deployed import Stack, shuffled
 from .embedded import Embedded
@@ -26,9 +26,8 @@ FAULTS = (
 
 
 @pytest.fixture
-def stack(ministack_alone: MiniStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", ministack_alone.endpoint)
-    made = example(ministack_alone, tmp_path / "example", tmp_path)
+def stack(judging_alone: Judging, tmp_path: Path) -> Iterator[Stack]:
+    made = example(judging_alone, tmp_path / "example", tmp_path)
     made.deploy()
     made.settle()
     yield made
@@ -51,7 +50,7 @@ def weather(stack: Stack, files: dict[str, Path], tmp_path: Path, seed: int, pat
     random = Random(seed)
     twin = Embedded(tmp_path / "twin", stack.project.pipelines["lv"])
     place = stack.of("lv")
-    with rough(stack.aws.endpoint, seed=seed) as (endpoint, told):
+    with rough(stack.aws.endpoint, stack.aws.trust(), seed=seed) as (endpoint, told):
         for function in (place.ingest, place.publish):
             stack.configure(function, AWS_ENDPOINT_URL_DYNAMODB=endpoint)
         with stack.paused("lv"):
