@@ -1,6 +1,7 @@
 """What AWS asks for what our stacks use: list prices of London (eu-west-2) as data, with their date and sources.
 
-No free tier, discount, tax, or traffic out of the region. Nothing is fetched: who changes a price changes its date.
+No free tier, discount, tax, or traffic out of the region. Nothing is fetched: who changes a price, or holds it against
+AWS's price list again, changes its date.
 """
 
 from __future__ import annotations
@@ -16,16 +17,19 @@ CURRENCY = "USD"
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """`amount` US dollars for `unit`, as the named page listed it in that month."""
+    """`amount` US dollars for `unit`, as the named page or price list had it in that month."""
 
     amount: float
     unit: str
     source: str
-    as_of: str = "2025-06"
+    as_of: str = "2026-10"
 
     def __str__(self) -> str:
         return f"{self.amount:g} {CURRENCY} per {self.unit} (list price, {self.source}, {self.as_of})"
 
+
+EARLIER = "2025-06"
+"""Since when nobody has held a price against a price list again."""
 
 LAMBDA, S3, SQS, SNS = "AWS Lambda pricing", "Amazon S3 pricing", "Amazon SQS pricing", "Amazon SNS pricing"
 DYNAMODB, ATHENA, GLUE = "Amazon DynamoDB pricing", "Amazon Athena pricing", "AWS Glue pricing"
@@ -37,23 +41,23 @@ PRICES: Mapping[str, Price] = {
     "lambda.request": Price(0.20e-6, "invocation", LAMBDA),
     "lambda.storage": Price(0.0000000358, "GB-second of /tmp beyond 512 MB", LAMBDA),
     "s3.standard": Price(0.024, "GB-month", S3),
-    "s3.infrequent": Price(0.0131, "GB-month", S3),
+    "s3.infrequent": Price(0.0131, "GB-month", S3, EARLIER),
     "s3.write": Price(0.0053e-3, "PUT, COPY, POST or LIST", S3),
     "s3.read": Price(0.00042e-3, "GET or HEAD", S3),
     "s3.free": Price(0.0, "DELETE or abort", S3),
     "sqs.request": Price(0.40e-6, "request", SQS),
-    "sns.publish": Price(0.50e-6, "publication; deliveries to SQS are free", SNS),
-    "dynamodb.write": Price(0.7423e-6, "write request unit, on demand since November 2024", DYNAMODB),
-    "dynamodb.read": Price(0.1485e-6, "read request unit, on demand since November 2024", DYNAMODB),
-    "dynamodb.storage": Price(0.2973, "GB-month", DYNAMODB),
-    "dynamodb.restore": Price(0.2378, "GB-month of point-in-time recovery", DYNAMODB),
+    "sns.publish": Price(0.50e-6, "publication; deliveries to SQS are free", SNS, EARLIER),
+    "dynamodb.write": Price(0.7423e-6, "write request unit, on demand since November 2024", DYNAMODB, EARLIER),
+    "dynamodb.read": Price(0.1485e-6, "read request unit, on demand since November 2024", DYNAMODB, EARLIER),
+    "dynamodb.storage": Price(0.2973, "GB-month", DYNAMODB, EARLIER),
+    "dynamodb.restore": Price(0.2378, "GB-month of point-in-time recovery", DYNAMODB, EARLIER),
     "dynamodb.free": Price(0.0, "description of a table", DYNAMODB),
-    "athena.scan": Price(5.0, "TB scanned", ATHENA),
-    "glue.request": Price(1.0e-6, "request to the catalog", GLUE),
+    "athena.scan": Price(5.0, "TB scanned", ATHENA, EARLIER),
+    "glue.request": Price(1.0e-6, "request to the catalog", GLUE, EARLIER),
     "logs.ingest": Price(0.5985, "GB written", CLOUDWATCH),
     "logs.storage": Price(0.0315, "GB-month", CLOUDWATCH),
     "cloudwatch.alarm": Price(0.10, "alarm and month", CLOUDWATCH),
-    "cloudwatch.dashboard": Price(3.0, "dashboard and month", CLOUDWATCH),
+    "cloudwatch.dashboard": Price(3.0, "dashboard and month", CLOUDWATCH, EARLIER),
     "events.rule": Price(0.0, "scheduled rule", EVENTBRIDGE),
 }
 
