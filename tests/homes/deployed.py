@@ -187,15 +187,16 @@ class Stack:
 
     def lines(self, pipeline: str, role: Role) -> list[dict[str, Any]]:
         """The structured lines that a function logged, oldest first."""
+        told = (text for message in self.said(pipeline, role) for text in message.splitlines())
+        return [json.loads(text) for text in told if text.startswith("{") and '"event"' in text]
+
+    def said(self, pipeline: str, role: Role, since: int = 0) -> list[str]:
+        """All that a function wrote since then (milliseconds of the epoch), oldest first."""
         pages = self.client("logs").get_paginator("filter_log_events")
         group = self.names().log_group(pipeline, role)
-        found = []
-        for page in pages.paginate(logGroupName=group):
-            for event in page["events"]:
-                for text in event["message"].splitlines():
-                    if text.startswith("{") and '"event"' in text:
-                        found.append(json.loads(text))
-        return found
+        return [
+            event["message"] for page in pages.paginate(logGroupName=group, startTime=since) for event in page["events"]
+        ]
 
     # -- what only a trial may do --------------------------------------------------------------------------------------
 

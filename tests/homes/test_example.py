@@ -16,7 +16,8 @@ from .embedded import Embedded
 from .inventory import inventory
 from .lv import PREFIX, example, made_files, real_files
 
-FILES = 3
+ROWS = 413_649
+"""Of the 30 real files, each with a key of its own (the data's own page)."""
 
 
 @pytest.fixture
@@ -26,14 +27,20 @@ def stack(judging_alone: Judging, tmp_path: Path) -> Iterator[Stack]:
     made.close()
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> dict[str, Path]:
-    return real_files(FILES) or made_files(tmp_path / "input", FILES)
+def test_the_example_is_deployed_fed_corrected_and_removed_without_residue(stack: Stack, tmp_path: Path) -> None:
+    story(stack, real_files(3) or made_files(tmp_path / "input", 3), tmp_path)
 
 
-def test_the_example_is_deployed_fed_corrected_and_removed_without_residue(
-    stack: Stack, files: dict[str, Path], tmp_path: Path
-) -> None:
+@pytest.mark.soak
+def test_all_real_files_are_in_both_homes_and_follow_what_happens_to_them(stack: Stack, tmp_path: Path) -> None:
+    files = real_files(30)
+    if not files:
+        pytest.skip("no real files here; HEADRACE_REAL_DATA names their folder")
+    assert story(stack, files, tmp_path, patience=1200) == ROWS
+
+
+def story(stack: Stack, files: dict[str, Path], tmp_path: Path, patience: float = 240) -> int:
+    """From nothing to nothing. Returns how many rows the files came to, in the lake as in the items."""
     before = inventory(stack)
     stack.deploy()
     twin = Embedded(tmp_path / "twin", stack.project.pipelines["lv"])
@@ -44,7 +51,7 @@ def test_the_example_is_deployed_fed_corrected_and_removed_without_residue(
         twin.put(key, body, stack.put(key, body))
 
     def same() -> int:
-        stack.quiet("lv", patience=240)
+        stack.quiet("lv", patience=patience)
         twin.quiet()
         aws, here = stack.facts("lv", PREFIX), twin.facts(PREFIX)
         assert aws == here, f"AWS (here) and embedded (there) differ:\n{aws.differences(here)}"
@@ -73,3 +80,4 @@ def test_the_example_is_deployed_fed_corrected_and_removed_without_residue(
     assert inventory(stack) == before
     twin.close()
     shutil.rmtree(tmp_path / "example")
+    return rows
