@@ -20,8 +20,10 @@ import pytest
 
 from aws_home.small_stack import new_name
 from headrace.aws.operate.inventory import inventory
+from headrace.aws.places import Places
 from headrace.aws.session import Session
 from headrace.cli import main
+from headrace.project.opened import open_project
 
 REGION = "eu-west-2"
 SECRETS = {
@@ -323,14 +325,39 @@ def test_a_stack_from_deploy_to_destroy(
         assert not [path for path in kept if path.is_file() and secret.encode() in path.read_bytes()]
 
 
-def test_following_logs_ends_with_the_interrupt(project: Path, aws_environment: str, tmp_path: Path) -> None:
+# a stack whose functions do nothing
+
+
+@pytest.fixture
+def places(project: Path, aws_environment: str, tmp_path: Path) -> Iterator[Places]:
+    """Of the project's stack, deployed with functions that do nothing."""
     from aws_home.declaring import declared, made, unmaking
     from headrace import config
 
+    session = Session(REGION)
+    of = declared(stack_of(project), project, *config.load_pipelines(config.read(project)).values())
+    yield Places.from_outputs(made(session, of, tmp_path).facts.outputs)
+    unmaking(session, of, delete_data=True).destroy(lambda text: None)
+
+
+READS = ("BatchGet", "Describe", "Get", "Head", "List", "Query", "Scan")
+
+
+def test_whoever_asks_writes_nothing_although_the_definition_is_edited(project: Path, places: Places) -> None:
+    definition = (project / "pipelines.py").read_text()
+    (project / "pipelines.py").write_text(definition.replace("isfinite(value)", "abs(value) < 1e9"))
+    with open_project(project, "aws") as opened:
+        assert opened.status().stack == "CREATE_COMPLETE"
+        assert (opened.history(), opened.dlq(), opened.held("lv"), opened.corrections("lv")) == ([], [], [], [])
+        assert opened.quarantine("lv") == [] and opened.get("asset_data", "nobody") == []
+        assert opened.replayable("lv", outdated=True) == []
+        session = opened._side.session  # type: ignore[attr-defined]  # which counts what it asks
+    assert [f"{service}:{name}" for service, name in session.meter if not name.startswith(READS)] == []
+    assert session.client("dynamodb").scan(TableName=places.ledger)["Items"] == []
+
+
+def test_following_logs_ends_with_the_interrupt(project: Path, places: Places) -> None:
     session, name = Session(REGION), stack_of(project)
-    pipelines = config.load_pipelines(config.read(project))
-    of = declared(name, project, *pipelines.values())
-    made(session, of, tmp_path)
     group, logs = f"/aws/lambda/{name}-lv-ingest", session.client("logs")
     logs.create_log_stream(logGroupName=group, logStreamName="one")
 
@@ -338,22 +365,19 @@ def test_following_logs_ends_with_the_interrupt(project: Path, aws_environment: 
         now = int(time.time() * 1000)
         logs.put_log_events(logGroupName=group, logStreamName="one", logEvents=[{"timestamp": now, "message": text}])
 
-    try:
-        write('{"event": "first", "level": "info"}')
-        program = "import sys; from headrace.cli import main; sys.exit(main())"
-        process = subprocess.Popen(
-            [sys.executable, "-c", program, "logs", "--target", "aws", "--follow"],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=project,
-        )  # fmt: skip
-        assert process.stdout is not None
-        told = iter(process.stdout.readline, "")  # among others: the function itself fails at S3's test event
-        assert any("first" in line for line in told)
-        for n in range(3):
-            write(f'{{"event": "later-{n}", "level": "info"}}')
-            assert any(f"later-{n}" in line for line in told)
-        process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=20)
-        assert process.returncode == 130
-        assert "later" not in rest
-    finally:
-        unmaking(session, of, delete_data=True).destroy(lambda text: None)
+    write('{"event": "first", "level": "info"}')
+    program = "import sys; from headrace.cli import main; sys.exit(main())"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "logs", "--target", "aws", "--follow"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=project,
+    )  # fmt: skip
+    assert process.stdout is not None
+    told = iter(process.stdout.readline, "")  # among others: the function itself fails at S3's test event
+    assert any("first" in line for line in told)
+    for n in range(3):
+        write(f'{{"event": "later-{n}", "level": "info"}}')
+        assert any(f"later-{n}" in line for line in told)
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "later" not in rest

@@ -44,7 +44,8 @@ GRACE = 900.0
 class AwsTarget:
     """One stack, from within a function or from anywhere else with the rights. `root` holds copies alone.
 
-    `waiting`: whoever puts events here waits until they are taken. `role`: as which function it works.
+    `waiting`: it asks, puts events and waits until functions have taken them, and works on nothing itself. `role`: as
+    which function it works.
     """
 
     def __init__(
@@ -72,14 +73,16 @@ class AwsTarget:
         copies = options.storage(role) * 10**6 // 2 if role == "publish" else 0
         self.files = S3Base(session, places.lake, self.root, copies)
         self.queue = SqsQueue(session, places, self.clock, marked=waiting)
+        self._works = not waiting
         self._contracts: dict[str, Contract] = {}
         self._homes: dict[str, Home] = {}
 
     def home(self, pipeline: Pipeline) -> Home:
-        """Open a pipeline here; its present contract becomes known to the ledger."""
+        """Open a pipeline here. Where it is worked on, its present contract becomes known to the ledger."""
         ledger = self.ledger(pipeline, self.queue)
         contract = compile_contract(pipeline)
-        ledger.keep_contract(contract)
+        if self._works:  # who only asks may have a definition that is not deployed, and need not be allowed to write
+            ledger.keep_contract(contract)
         home = Home(
             pipeline=pipeline,
             contract=contract,
