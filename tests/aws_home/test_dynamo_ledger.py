@@ -18,7 +18,7 @@ from headrace.local.database import Database
 from headrace.local.ledger import SCHEMA
 from headrace.local.queue import SqliteQueue
 from headrace.model.errors import InfrastructureError
-from headrace.model.loads import Arrival, Counts, DataFile, Decision, Load, LoadState, Settlement, Shape, Staged
+from headrace.model.loads import Alert, Arrival, Counts, DataFile, Decision, Load, LoadState, Settlement, Shape, Staged
 
 SHAPE = Shape((("k", "BIGINT"),), ("k",), "last", ())
 ONE = Counts(read=1, accepted=1, loaded=1)
@@ -278,6 +278,23 @@ def test_what_loads_cost_from_their_pin_to_their_revision(
     assert "Scan" not in asked
     assert sum(asked.values()) <= requests, told
     assert told["write"] <= per_load * count + 20, told
+
+
+def test_messages_by_the_hundred_are_released_and_dropped_many_at_a_time(
+    session: Session, open_ledger: Callable[[], DynamoLedger]
+) -> None:
+    ledger, other = open_ledger(), open_ledger()
+    [left] = pin(ledger, 1)
+    said = [Alert(f"{i}", "", "subject", "body") for i in range(300)]
+    about = [Alert(f"of {i}", left.id, "subject", "body") for i in range(100)]
+    ledger.settle(Settlement(alerts=(*said, *about)))
+    ledger.settle(Settlement(abandoned=(left.id,)))
+    with metered(session) as told:
+        ledger.stand(0)
+    assert told["TransactWriteItems"] == 8, told
+    other.stand(0)  # there is nothing left to release
+    assert [m["name"] for m in ledger.messages(limit=1000)] == [alert.name for alert in said]
+    assert ledger.messages("waiting") == []
 
 
 def stage_one(ledger: DynamoLedger) -> list[Load]:

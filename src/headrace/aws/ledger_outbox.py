@@ -11,11 +11,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from headrace.aws.ledger_rows import padded
-from headrace.aws.table import Item, Key, Refused, Table, Write, delete, put, update
+from headrace.aws.table import MOST_WRITES, Item, Key, Refused, Table, Write, delete, put, update
 from headrace.model.loads import Load, LoadState
 
 SAYABLE = (LoadState.STANDING, LoadState.DEAD)
 POINTLESS = (LoadState.ABANDONED, LoadState.RETIRED)
+
+UNITS = MOST_WRITES // 2
+"""Messages of one transaction: each is at most two writes."""
 
 Guarded = Callable[[Sequence[Write]], None]
 """Runs a transaction beside a check that this record is still being applied. Raises Refused by the writes' places."""
@@ -83,16 +86,24 @@ class Outbox:
         """Let messages go out whose loads stand or are dead; drop those of loads that never will, or do so no more."""
         waiting = [m for m in self._all() if m["state"] == "waiting"]
         states = {id: load.state for id, load in loads({m["load"] for m in waiting if m["load"]}).items()}
-        for message in waiting:
-            state = states.get(str(message["load"]))
+        left = [unit for m in waiting if (unit := self._released(m, states.get(str(m["load"]))))]
+        while left:
+            part, left = left[:UNITS], left[UNITS:]
+            places = [unit for unit in part for _ in unit]
             try:
-                if not message["load"] or state in SAYABLE:
-                    self._table.transact([self._of(message, "SET #state = :ready", ready="ready")])
-                elif state in POINTLESS:
-                    gone = delete(self._place(message["id"]), "#state = :waiting", waiting="waiting")
-                    self._table.transact([gone, delete(self._note(str(message["alert"])))])
-            except Refused:
-                continue  # another publisher was here
+                self._table.transact([write for unit in part for write in unit])
+            except Refused as exc:  # another publisher was faster with these: the others are tried again
+                faster = [places[i] for i in exc.which]
+                left += [unit for unit in part if not any(unit is other for other in faster)]
+
+    def _released(self, message: Item, state: LoadState | None) -> list[Write]:
+        """What happens to a waiting message, given the state of its load; nothing while that is not known."""
+        if not message["load"] or state in SAYABLE:
+            return [self._of(message, "SET #state = :ready", ready="ready")]
+        if state in POINTLESS:
+            gone = delete(self._place(message["id"]), "#state = :waiting", waiting="waiting")
+            return [gone, delete(self._note(str(message["alert"])))]
+        return []
 
     def _of(self, message: Item, change: str, **values: Any) -> Write:
         return update(self._place(message["id"]), change, "#state = :waiting", waiting="waiting", **values)
