@@ -148,7 +148,7 @@ def test_functions_use_what_the_options_say() -> None:
 
 
 def test_a_function_is_told_its_own_places_and_no_secret() -> None:
-    pipelines = [sales(), *(sales(f"other{n}", f"o{n}/") for n in range(20))]
+    pipelines = [sales(), *(sales(f"other{n}", f"o{n}/") for n in range(17))]
     function = {one.id: one for one in resources("shop", pipelines, options(), target="prod")}["SalesIngest"]
     assert isinstance(function, Function)
     assert set(function.environment) == {"HEADRACE_PLACES", "HEADRACE_PIPELINE", "HEADRACE_TARGET"}
@@ -306,6 +306,22 @@ def test_two_things_of_one_name_are_refused() -> None:
     with pytest.raises(DefinitionError, match="HR808 .*OverviewQuery"):
         built_with = {"overview": "SELECT 1", "Overview": "SELECT 2"}
         resources("shop", [sales()], options(), built_with)
+
+
+def test_more_pipelines_than_a_stack_can_hold_are_refused_with_the_number() -> None:
+    def many(n: int) -> list[Pipeline]:
+        return [sales(f"p{k}x", f"in{k}/") for k in range(n)]
+
+    assert len(resources("shop", many(18), options())) == 498
+    with pytest.raises(DefinitionError, match=r"HR847 stack 'shop-test': .*525 resources for 19 pipelines.*takes 500"):
+        resources("shop", many(19), options())
+
+
+def test_each_resource_is_of_the_part_of_the_stack_that_it_is_there_for() -> None:
+    found = built(sales(), sales("more", "shop/more/"))
+    parts = ["storage", "arrivals", "pipeline sales", "pipeline more", "queries", "watching"]
+    assert list(dict.fromkeys(one.part for one in found.values())) == parts
+    assert {found[id].part for id in ("SalesEvents", "SalesPublishRole", "SalesScan")} == {"pipeline sales"}
 
 
 def test_the_same_definition_gives_the_same_values_in_the_same_order() -> None:

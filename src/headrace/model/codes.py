@@ -149,6 +149,10 @@ CODES: dict[str, str] = {
         "A key's name says that it is still being written (.part, .tmp, or a dot in front). Rename it when it is whole."
     ),
     "HR314": "A file name is not UTF-8. Rename it.",
+    "HR314": (
+        "An object is larger than a copy of it may be here. Give it more room (`scratch_bytes`, or `ingest_storage` of a "
+        "target on AWS) and redrive it, or upload it in parts."
+    ),
     "HR401": "The object's suffix names no format that Headrace reads.",
     "HR402": "Compressed data is cut off or damaged. Upload it again.",
     "HR403": "An archive unpacks to more than it may: a bomb, or a file that should be uploaded unpacked.",
@@ -389,9 +393,6 @@ CODES: dict[str, str] = {
         "CloudFormation could not make, change or delete a resource. The message names the first one that failed, "
         "with the reason; what failed later failed because of it. A failed deploy is rolled back; deploy again once "
         "the cause is gone."
-        "CloudFormation could not make, change or delete a resource. The message names the first one that failed, with "
-        "the reason; what failed later failed because of it. A failed deploy is rolled back; deploy again once the "
-        "cause is gone."
     ),
     "HR834": (
         "A stack of this name belongs to another project, or was not made by Headrace, and is left alone. Give another "
@@ -402,10 +403,9 @@ CODES: dict[str, str] = {
         "it, or let CloudFormation leave it out of the rollback."
     ),
     "HR836": (
-        "Deploying would lose rows or files: a changed key or partitioning, or a table or bucket that is not "
-        "declared any more. Nothing was changed. `headrace plan` shows it in full."
-        "Deploying would lose rows or files: a changed key or partitioning, or a table or bucket that is not declared "
-        "any more. Nothing was changed. `headrace plan` shows it in full."
+        "Deploying would lose rows or files, or leave them behind: a changed key or partitioning, or a table or bucket "
+        "that is not declared any more, which stays in the account and is no longer updated. Nothing was changed. "
+        "`headrace plan` shows it in full."
     ),
     "HR837": "CloudFormation refused the change set before anything was changed, for the reason given.",
     "HR838": (
@@ -421,6 +421,10 @@ CODES: dict[str, str] = {
     "HR843": "A file given to `invoke` or `plan --sample` is no JSON object.",
     "HR844": "The stack is not deployed in this account and region.",
     "HR845": "CloudFormation was at work for longer than an hour. The same command again waits on.",
+    "HR847": (
+        "CloudFormation takes 500 resources in a stack, and a pipeline needs some 27. Split the pipelines among "
+        "projects; each has a stack of its own."
+    ),
     "HR850": (
         "Another writer holds the keyed table in DynamoDB and may be alive, or requests of one that died may still "
         "arrive. Nothing was written; it is tried again until the other's lease has run out, in some minutes."

@@ -26,7 +26,8 @@ class Resource:
     """`id` is the logical id, `why` a sentence for whoever reads the template.
 
     `keep`: it holds data, so that neither a deletion nor a replacement by CloudFormation takes it away. `extra`: a
-    stack does its work without it. `after`: ids that must be there first although nothing refers to them.
+    stack does its work without it. `after`: ids that must be there first although nothing refers to them. `part`: which
+    part of the stack it belongs to (storage, pipeline lv, queries, watching).
     """
 
     id: str
@@ -36,6 +37,7 @@ class Resource:
     after: tuple[str, ...] = ()
     keep: bool = False
     extra: bool = False
+    part: str = ""
 
 
 # storage
