@@ -381,3 +381,36 @@ def test_following_logs_ends_with_the_interrupt(project: Path, places: Places) -
     rest, _ = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "later" not in rest
+
+
+# dead letters
+
+
+def body(*keys: str) -> str:
+    """A message as S3 sends it."""
+    return json.dumps({"Records": [{"eventName": "ObjectCreated:Put", "s3": {"object": {"key": k}}} for k in keys]})
+
+
+def waiting(session: Session, url: str) -> dict[str, str]:
+    """Body → how often it was received, of a queue that is asked whole."""
+    found = session.client("sqs").receive_message(
+        QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0, MessageSystemAttributeNames=["All"]
+    )
+    return {one["Body"]: one["Attributes"]["ApproximateReceiveCount"] for one in found.get("Messages", ())}
+
+
+def test_messages_that_sqs_gave_up_are_told_and_stay_where_they_are(
+    command: Command, project: Path, places: Places
+) -> None:
+    session, dlq = Session(REGION), places.pipeline("lv").dlq
+    assert command("dlq", "ls", "--target", "aws").err.splitlines() == ["nothing is dead"]
+    given = [body("in/a+b.csv"), body("in/c.csv"), "not of ours"]
+    for text in given:
+        session.client("sqs").send_message(QueueUrl=dlq, MessageBody=text)
+    said = command("dlq", "ls", "lv", "--target", "aws", "--json")
+    assert (said.code, said.json) == (0, [])
+    assert "lv: 3 messages in the dead-letter queue, about in/a b.csv, in/c.csv: headrace dlq redrive lv" in said.err
+    assert set(waiting(session, dlq)) == set(given)
+    said = command("dlq", "redrive", "lv", "--dry-run", "--target", "aws")
+    assert "3 messages in the dead-letter queue, about in/a b.csv, in/c.csv would be put back" in said.err
+    assert set(waiting(session, dlq)) == set(given)

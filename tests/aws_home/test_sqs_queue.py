@@ -10,6 +10,7 @@ import logging
 import secrets
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from other_services import Answer, service
 
 from emulator import MiniStack
 from headrace.aws.clock import SystemClock
+from headrace.aws.operate.dead_letters import GivenUp, given_up, put_back
 from headrace.aws.places import PipelinePlaces, Places
 from headrace.aws.queue import DeliveredQueue, SqsQueue
 from headrace.aws.session import Session
@@ -315,3 +317,57 @@ def test_what_somebody_waits_for_is_asked_until_it_is_settled_though_it_be_put_a
     assert not waiting.asked("lv")
     second.put([Event("lv", "b", "moved")])  # nobody waits for that
     assert not waiting.asked("lv")
+
+
+# what SQS gave up
+
+
+@pytest.fixture
+def apart(session: Session, places: Places) -> Places:
+    """The places with a queue for dead letters."""
+    url = session.client("sqs").create_queue(QueueName=f"{places.landing}-dlq")["QueueUrl"]
+    return replace(places, pipelines={"lv": replace(places.pipeline("lv"), dlq=url)})
+
+
+def give_up(session: Session, places: Places, *bodies: str) -> None:
+    for body in bodies:
+        session.client("sqs").send_message(QueueUrl=places.pipeline("lv").dlq, MessageBody=body)
+
+
+def test_messages_that_were_given_up_are_put_back_more_of_them_than_sqs_hands_out_at_once(
+    session: Session, apart: Places, queue: SqsQueue
+) -> None:
+    give_up(session, apart, *(records(f"in/{n}") for n in range(23)), "not of ours")
+    assert put_back(session, apart, "lv") == 24
+    assert given_up(session, apart, "lv") == GivenUp(0)
+    assert {lease.event.key for lease in queue.lease("lv", 100, MINUTE)} == {f"in/{n}" for n in range(23)}
+    assert put_back(session, apart, "lv") == 0
+
+
+def test_who_looks_at_what_was_given_up_takes_nothing(session: Session, apart: Places) -> None:
+    give_up(session, apart, records("in/a", "in/b"), "not of ours")
+    for _ in range(3):
+        assert given_up(session, apart, "lv") == GivenUp(2, ("in/a", "in/b"))
+
+
+def test_an_empty_queue_of_dead_letters_is_only_counted(session: Session, apart: Places) -> None:
+    session.meter.clear()
+    given_up(session, apart, "lv")
+    assert set(session.meter) == {("sqs", "GetQueueAttributes")}
+
+
+def test_who_dies_while_putting_back_has_doubled_a_message_and_lost_none(
+    session: Session, apart: Places, queue: SqsQueue
+) -> None:
+    give_up(session, apart, records("in/a"))
+
+    def die(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    events = session.client("sqs").meta.events
+    events.register("before-call.sqs.DeleteMessage", die)
+    with pytest.raises(KeyboardInterrupt):
+        put_back(session, apart, "lv")
+    events.unregister("before-call.sqs.DeleteMessage", die)
+    assert [lease.event.key for lease in queue.lease("lv", 10, MINUTE)] == ["in/a"]
+    assert given_up(session, apart, "lv").messages == 1

@@ -17,6 +17,10 @@ from headrace.model.errors import UsageError
 if TYPE_CHECKING:
     from headrace.project import Project
     from headrace.project.correcting import Corrected
+    from headrace.project.results import Undelivered
+
+FEW = 5
+"""Objects that are named as examples."""
 
 
 def register(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -53,7 +57,7 @@ def register(commands: Any, common: argparse.ArgumentParser) -> None:
     exported = _verb(verbs, common, "export", dlq_export, "copy dead objects into a folder")
     exported.add_argument("--out", required=True, metavar="DIR")
     driven = _verb(verbs, common, "redrive", dlq_redrive, "try dead objects again", writes=True)
-    driven.add_argument("keys", nargs="*", metavar="KEY", help="default: all")
+    driven.add_argument("keys", nargs="*", metavar="KEY", help="default: all, and what a stack's queue gave up")
 
 
 def _verb(
@@ -245,9 +249,19 @@ def dlq_ls(arguments: argparse.Namespace, output: Output) -> int:
         if dead:
             output.say(f"next: headrace dlq show {dead[0].pipeline} {dead[0].key}")
             output.say(f"      headrace dlq redrive {dead[0].pipeline}")
-        else:
+        undelivered = project.undelivered(arguments.pipeline)
+        for one in undelivered:
+            output.say(f"{_given_up(one)}: headrace dlq redrive {one.pipeline}")
+        if not dead and not undelivered:
             output.say("nothing is dead")
     return 0
+
+
+def _given_up(one: Undelivered) -> str:
+    """The messages of a queue that nobody could take, and what the first of them are about."""
+    shown = ", ".join(one.keys[:FEW]) + (", …" if one.messages > FEW else "")
+    about = f", about {shown}" if one.keys else ""
+    return f"{one.pipeline}: {count(one.messages, 'message')} in the dead-letter queue{about}"
 
 
 def dlq_show(arguments: argparse.Namespace, output: Output) -> int:
@@ -295,6 +309,7 @@ def dlq_redrive(arguments: argparse.Namespace, output: Output) -> int:
         if arguments.keys:
             keys = [_dead(project, arguments.pipeline, key).key for key in arguments.keys]
         else:
+            _put_back(project, arguments, output)  # first of all: it may be about an object that is dead as well
             keys = [x.key for x in project.dlq(arguments.pipeline)]
         if not arguments.dry_run and keys:
             project.redrive(arguments.pipeline, keys)
@@ -311,3 +326,12 @@ def dlq_redrive(arguments: argparse.Namespace, output: Output) -> int:
         if not arguments.dry_run:
             output.say(f"{count(len(keys) - len(still), 'object')} came to stand, {len(still):,} dead as before")
     return 4 if still else 0
+
+
+def _put_back(project: Project, arguments: argparse.Namespace, output: Output) -> None:
+    """Let the queue deliver again what it gave up; with --dry-run only say so."""
+    if arguments.dry_run:
+        for one in project.undelivered(arguments.pipeline):
+            output.say(f"{_given_up(one)} would be put back")
+    elif moved := project.put_back(arguments.pipeline):
+        output.say(f"{count(moved, 'message')} of the dead-letter queue put back and taken")

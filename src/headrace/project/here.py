@@ -154,6 +154,13 @@ class Here:
         for folder in (self.root / "spool", self.target.quick):
             sweep_spool(folder)
 
+    def undelivered(self, pipeline: str) -> None:
+        """The queue gives nothing up: who leases an event of it and dies is found out, and the ledger buries it."""
+        return None
+
+    def put_back(self, pipeline: str) -> int:
+        return 0
+
     def rebuild(self, home: Home, sink: str) -> None:
         """Raises LockHeld (HR521) while another process works on the root."""
         from headrace.engine.replay import rebuild

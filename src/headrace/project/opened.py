@@ -15,7 +15,7 @@ from headrace.model.errors import UsageError
 from headrace.model.loads import Correction, Load
 from headrace.model.where import meant
 from headrace.project.given import Paths, Since, instant, listed
-from headrace.project.results import Explanation, Listed, LoadResult, RunResult, Status, Table
+from headrace.project.results import Explanation, Listed, LoadResult, RunResult, Status, Table, Undelivered
 from headrace.project.side import Progress, Side
 
 if TYPE_CHECKING:
@@ -230,6 +230,18 @@ class Project:
 
         homes = [self.home(pipeline)] if pipeline else self.homes.values()
         return Listed([load for home in homes for load in home.ledger.dead()], load_facts)
+
+    def undelivered(self, pipeline: str | None = None) -> list[Undelivered]:
+        """Messages that a stack's queues gave up, of the pipelines that have any. They stay where they are."""
+        names = [self.pipeline(pipeline).name] if pipeline else list(self.pipelines)
+        return [found for name in names if (found := self._side.undelivered(name)) is not None]
+
+    def put_back(self, pipeline: str, *, on_progress: Progress | None = None) -> int:
+        """Deliver what the queue gave up again, and wait until it is taken. Returns how many messages."""
+        moved = self._side.put_back(self.pipeline(pipeline).name)
+        if moved:
+            self.work([pipeline], on_progress=on_progress)
+        return moved
 
     def redrive(self, pipeline: str, keys: str | Iterable[str], *, on_progress: Progress | None = None) -> int:
         """Try objects again, now. Returns how many were asked for."""

@@ -243,6 +243,15 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
+class Undelivered:
+    """`messages` that a pipeline's queue gave up because whoever took them died each time; `keys` of the first few."""
+
+    pipeline: str
+    messages: int
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """What is known about one thing. `facts` for programs, `lines` the same in words, `next` commands to try."""
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from headrace.engine.home import Home
 from headrace.model.pipeline import Pipeline
 from headrace.ports import Lookup
-from headrace.project.results import Table
+from headrace.project.results import Table, Undelivered
 
 Progress = Callable[[Home, int], None]
 """Called with a pipeline's home and how many of its loads were just staged."""
@@ -44,6 +44,14 @@ class Side(Protocol):
 
     def serve(self, stop: threading.Event, on_progress: Progress | None) -> None:
         """Work on whatever comes until `stop` is set."""
+        ...
+
+    def undelivered(self, pipeline: str) -> Undelivered | None:
+        """What the queue gave up and holds apart; None if there is nothing, or no such place."""
+        ...
+
+    def put_back(self, pipeline: str) -> int:
+        """Let what the queue gave up be delivered again; returns how many messages. A message may be doubled so."""
         ...
 
     def rebuild(self, home: Home, sink: str) -> None:

@@ -18,7 +18,7 @@ from headrace.engine.settings import Settings
 from headrace.model.errors import UsageError
 from headrace.model.loads import LoadState
 from headrace.model.pipeline import Keyed, Lake, Pipeline
-from headrace.project.results import Table
+from headrace.project.results import Table, Undelivered
 
 if TYPE_CHECKING:
     from headrace.aws.options import AwsOptions
@@ -131,6 +131,18 @@ class There:
     def serve(self, stop: threading.Event, on_progress: Progress | None) -> None:
         found = "its stack works by itself whenever a file arrives"
         raise UsageError("HR815", f"target {self._name!r}", found, f"`headrace logs --target {self._name} --follow`")
+
+    def undelivered(self, pipeline: str) -> Undelivered | None:
+        """What SQS gave up because the function died each time, before it could tell the ledger."""
+        from headrace.aws.operate.dead_letters import given_up
+
+        found = given_up(self.session, self.target.places, pipeline)
+        return Undelivered(pipeline, found.messages, found.keys) if found.messages else None
+
+    def put_back(self, pipeline: str) -> int:
+        from headrace.aws.operate.dead_letters import put_back
+
+        return put_back(self.session, self.target.places, pipeline)
 
     def rebuild(self, home: Home, sink: str) -> None:
         self._ask(home, {"do": "rebuild", "sink": sink})
