@@ -303,3 +303,13 @@ def stage_one(ledger: DynamoLedger) -> list[Load]:
     loads = ledger.pin([Arrival("other", "other", now, 10, "etag", "contract")])
     stage(ledger, loads)
     return loads
+def test_of_many_messages_no_more_are_read_than_are_asked_for(session: Session, ledger: DynamoLedger) -> None:
+    body = "x" * 20_000
+    ledger.settle(Settlement(alerts=tuple(Alert(f"{i}", "", "subject", body) for i in range(150))))
+    ledger.stand(0)
+    with metered(session) as told:
+        assert [m["name"] for m in ledger.messages(limit=2)] == ["0", "1"]
+    assert told["Query"] == 1, told
+    assert len(ledger.messages(limit=1000)) == 150
+
+

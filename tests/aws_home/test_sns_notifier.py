@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from headrace.aws.notify import MOST_BYTES, SnsNotifier, title_of
 from headrace.aws.session import Session
-from headrace.model.errors import InfrastructureError
+from headrace.model.errors import InfrastructureError, MessageRefused
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
 
@@ -86,6 +90,43 @@ def test_a_message_that_cannot_be_sent_is_an_error_so_that_the_outbox_keeps_it(t
     gone = SnsNotifier(topic.session, topic.arn + "-gone")
     with pytest.raises(InfrastructureError, match=r"HR307 arn:aws:sns:.*-gone: there is no such topic"):
         gone.send("a", "b", {})
+
+
+@pytest.mark.parametrize(
+    ("code", "raised"),
+    [("InvalidParameter", MessageRefused), ("KMSDisabled", InfrastructureError), ("Throttled", InfrastructureError)],
+)
+def test_only_what_is_about_the_message_itself_is_refused_for_good(
+    code: str, raised: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with refusing(code) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        with pytest.raises(raised, match=f"HR80[45] arn:x: Publish .*{code}"):
+            SnsNotifier(Session("eu-west-2", attempts=1), "arn:x").send("a", "b", {})
+
+
+@contextmanager
+def refusing(code: str) -> Iterator[str]:
+    """An SNS that refuses everything; yields where it is."""
+    status = 429 if code == "Throttled" else 400
+    said = f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>no</Message></Error></ErrorResponse>"
+
+    class Refuses(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said.encode())
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refuses) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
 
 
 def test_a_service_that_is_away_is_an_error_too(monkeypatch: pytest.MonkeyPatch) -> None:

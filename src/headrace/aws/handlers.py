@@ -204,14 +204,16 @@ def _drain(opened: Function, left: Callable[[], float]) -> None:
 
 
 def _once(home: Home) -> bool:
-    """One revision. False if there was nothing to decide."""
+    """One revision. False if there was nothing to decide, and no messages are left to send."""
     from headrace.engine.publish import publish
 
+    home.bell.take()
     try:
-        return publish(home)
+        made = publish(home)
     except DefinitionError as exc:  # it waits for a replay; `status` says so
         log.event("publish.blocked", pipeline=home.name, error=str(exc))
-        return False
+        made = False
+    return made or home.bell.rung
 
 
 def _scan(opened: Function) -> Reply:

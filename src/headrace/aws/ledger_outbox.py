@@ -7,7 +7,8 @@ note stays when the message goes. Who is killed in between writes nothing, or fi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from headrace.aws.ledger_rows import padded
@@ -110,14 +111,15 @@ class Outbox:
 
     def messages(self, state: str, limit: int) -> list[dict[str, Any]]:
         names = {"alert": "name", "text": "body"}
-        found = [{names.get(k, k): v for k, v in m.items() if k not in ("pk", "sk")} for m in self._all()]
-        return [m for m in found if m["state"] == state][:limit]
+        wanted = islice((m for m in self._all() if m["state"] == state), limit)
+        return [{names.get(k, k): v for k, v in m.items() if k not in ("pk", "sk")} for m in wanted]
 
     def sent(self, ids: Iterable[int]) -> None:
         self._table.batch_write(deletes=[self._place(id) for id in ids])
 
-    def _all(self) -> list[Item]:
-        return list(self._table.query(f"{self.pipeline}/message"))
+    def _all(self) -> Iterator[Item]:
+        """The oldest first; asked for a megabyte at a time, as far as somebody reads."""
+        return self._table.query(f"{self.pipeline}/message")
 
     def _place(self, id: int) -> Key:
         return f"{self.pipeline}/message", padded(id)

@@ -3,6 +3,7 @@
 | code | means |
 |---|---|
 | HR307 | a notification could not be sent, since its topic is not there; the outbox keeps it and tries again |
+| HR805 | SNS refused a notification; one that it will never take is told in the log and not sent again |
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ParamValidationError
 
 from headrace.aws.session import Session, code_of
 from headrace.engine import log
-from headrace.model.errors import InfrastructureError
+from headrace.model.errors import InfrastructureError, MessageRefused
 
 SUBJECT = 100
 """Characters of a subject, all of them printable ASCII: SNS takes nothing else."""
 MOST_BYTES = 200_000
 """Of a body: SNS takes 256 KB, with the attributes."""
 CUT = "…"
+REFUSED = ("InvalidParameter", "ParameterValueInvalid", "ValidationError", "ValidationException")
+"""What SNS says of a message that it will never take. Other refusals, as when a key is disabled, are of the topic."""
 NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -44,8 +47,12 @@ class SnsNotifier:
             with self._session.wrapped(self.topic, "the message is kept and sent again"):
                 self._publish(title, cut(text.strip()) or title, attributes)
         except InfrastructureError as exc:
-            if isinstance(exc.__cause__, ClientError) and code_of(exc.__cause__).startswith("NotFound"):
+            cause = exc.__cause__
+            code = code_of(cause) if isinstance(cause, ClientError) else ""
+            if code.startswith("NotFound"):
                 raise InfrastructureError("HR307", self.topic, "there is no such topic", "headrace deploy") from exc
+            if code in REFUSED or isinstance(cause, ParamValidationError):
+                raise MessageRefused(exc.code, self.topic, exc.found, "it is not sent again") from exc
             raise
         log.event("notified", logging.WARNING, subject=subject, **attributes)
 

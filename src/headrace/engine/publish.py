@@ -4,7 +4,7 @@
     1 judge     look in the store what should stand, just before deciding
     2 resolve   contested keys; write and sync the files that change
     3 record    one ledger transaction, compare-and-swap on the number: from here on only forward
-    4 apply     each sink in turn, then the loads stand and messages go out
+    4 apply     each sink in turn, then the loads stand and messages about them go out
 
 A crash before 3 wastes work, after 3 step 0 finishes it. What is decided together is one revision, however many loads.
 """
@@ -15,14 +15,15 @@ from collections.abc import Sequence, Set
 from datetime import timedelta
 
 from headrace.engine import telling
-from headrace.engine.contest import resolve
+from headrace.engine.contest import Change, resolve
+from headrace.engine.deliver import deliver
 from headrace.engine.faults import point
 from headrace.engine.home import Home
 from headrace.engine.reconcile import archive
 from headrace.engine.recover import recover, release
 from headrace.engine.sql import mechanics
 from headrace.engine.verdict import Verdict, judge
-from headrace.model.errors import BaseLost, DefinitionError
+from headrace.model.errors import BaseLost, DefinitionError, HeadraceError
 from headrace.model.loads import Decision, Event, Load, LoadState, Settlement, Shape
 
 LATER = timedelta(seconds=30)
@@ -36,27 +37,38 @@ def publish(home: Home) -> bool:
     Raises DefinitionError HR240 when the definition changed so much that the standing loads must be replayed first.
     """
     with home.lock(), mechanics(home.name):
-        stuck = _recovered(home)
-        if stuck and home.queue.replaying(home.name):
-            return False  # it heals all at once, or not at all
-        decision, events = decide(home)
-        if decision is not None:
-            _promise(home, events)
-            point("publish.before-record")
-            home.ledger.record(decision)  # compare-and-swap: a publisher that lost its lock is refused here
-            point("publish.recorded")
-            telling.decided(home, decision)
-        if events:
-            home.queue.put(events)
-        if decision is None and stuck:
-            raise stuck
-        if decision is None:
-            release(home, home.ledger.head())
-            return False
-        recover(home)
-        telling.stands(home, decision)
-        archive(home, decision.standing)
-        return True
+        try:
+            decision = _revise(home)
+        except HeadraceError:
+            deliver(home)  # what waits to be told may be about this very trouble
+            raise
+        deliver(home)
+    return decision is not None
+
+
+def _revise(home: Home) -> Decision | None:
+    """The next revision, decided, recorded and applied; None if there is none to make."""
+    stuck = _recovered(home)
+    if stuck and home.queue.replaying(home.name):
+        return None  # it heals all at once, or not at all
+    decision, events = decide(home)
+    if decision is not None:
+        _promise(home, events)
+        point("publish.before-record")
+        home.ledger.record(decision)  # compare-and-swap: a publisher that lost its lock is refused here
+        point("publish.recorded")
+        telling.decided(home, decision)
+    if events:
+        home.queue.put(events)
+    if decision is None and stuck:
+        raise stuck
+    if decision is None:
+        release(home, home.ledger.head())
+        return None
+    recover(home)
+    telling.stands(home, decision)
+    archive(home, decision.standing)
+    return decision
 
 
 def _recovered(home: Home) -> BaseLost | None:

@@ -39,10 +39,9 @@ def recover(home: Home) -> None:
 
 
 def release(home: Home, number: int) -> None:
-    """Every sink is at `number`: its loads stand, and messages about them and about what was settled go out."""
+    """Every sink is at `number`: its loads stand, and messages about them and about what was settled may go out."""
     home.ledger.stand(number)
     point("recover.standing")
-    deliver(home)
 
 
 def _catch_up(home: Home, name: str, writer: Writer, known: int | None, head: int) -> None:
@@ -90,19 +89,3 @@ def fill(home: Home, writer: Writer, number: int) -> None:
             if missing := lost(home.files, files):
                 raise base_lost(home.name, missing) from exc
             raise
-
-
-def deliver(home: Home) -> None:
-    """Send messages that may go out. A failing notifier never fails data: they wait for the next time."""
-    while messages := home.ledger.messages():
-        sent: list[int] = []
-        try:
-            for message in messages:
-                names = {"pipeline": home.name, "name": message["name"]}
-                home.notifier.send(message["subject"], message["body"], names)
-                sent.append(message["id"])
-        except HeadraceError as exc:
-            log.event("notify.failed", pipeline=home.name, error=str(exc))
-            return
-        finally:  # whatever ended this, what went out is not sent again
-            home.ledger.sent(sent)

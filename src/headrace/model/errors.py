@@ -76,6 +76,10 @@ class BaseLost(InfrastructureError):
     """Files of the base that the ledger names are not there. Loading their objects again brings the rows back."""
 
 
+class MessageRefused(HeadraceError):
+    """A notifier will never take this message, whoever sends it again: it is about the message, not about the way."""
+
+
 class BadObject(HeadraceError):
     """This object can never load as it is: the load becomes `dead`, with this as its cause. Never retried."""
 
