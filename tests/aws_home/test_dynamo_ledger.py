@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headrace.aws.ledger import MOST_STAGED, DynamoLedger
 from headrace.aws.session import Session
+from headrace.aws.table import delete, fitting, put
 from headrace.engine import faults
 from headrace.local.clock import ManualClock
 from headrace.local.database import Database
@@ -125,6 +129,52 @@ def test_one_file_may_hold_rows_of_thousands_of_loads_and_loses_its_body_when_it
     assert [f for f, _ in ledger.retired_files(3) if f.path == joined.path] == [joined]
     ledger.forget_files([joined.path])
     assert not [key for key in objects(session, place) if key.startswith("ledger/p/file-")]
+
+
+def test_a_zip_of_as_many_members_as_may_be_is_staged_again_while_it_stands(
+    open_ledger: Callable[[], DynamoLedger],
+) -> None:
+    """Each member has a dialect of its own: twice that is more than the item of a key can hold."""
+    dialect = {"members": {f"{secrets.token_hex(20)}.csv": {"kind": "csv", "delimiter": ";"} for _ in range(10_000)}}
+    ledger = open_ledger()
+    for version in ("old", "new"):
+        [load] = pin(ledger, 1, version)
+        files = [DataFile(f"data/{load.id}", "data", 1, 10, {load.id: 1})]
+        ledger.stage([Staged(load.id, ONE, dialect, 0.1)], files, [])
+        before = list(ledger.standing().values())
+        decide(ledger, [load], before, removed=tuple(f.path for f in ledger.files("data")))
+    other = open_ledger()
+    assert [(x.state, x.dialect) for x in other.history("in/000000")] == [
+        (LoadState.RETIRED, dialect),
+        (LoadState.DECIDED, dialect),
+    ]
+
+
+def test_keys_that_hold_much_are_moved_in_as_many_transactions_as_their_bytes_need(ledger: DynamoLedger) -> None:
+    now = ledger.clock.now()
+    loads = ledger.pin([Arrival(f"in/{i:06}", f"v{i}", now, 10, "x" * 100_000, "contract") for i in range(60)])
+    for begin in range(0, 60, 10):
+        stage(ledger, loads[begin : begin + 10])
+    decide(ledger, loads)
+    assert len(ledger.standing()) == 60
+
+
+def test_messages_of_any_length_are_said(ledger: DynamoLedger) -> None:
+    said = [Alert(f"{i}", "", "é" * 500_000, "é" * 120_000) for i in range(90)]
+    ledger.settle(Settlement(alerts=tuple(said)))
+    ledger.stand(0)
+    assert len(ledger.messages(limit=1000)) == 90
+
+
+@given(st.lists(st.tuples(st.integers(0, 120), st.integers(0, 350_000), st.sampled_from("xé𝄞")), max_size=60))
+def test_what_is_written_together_is_never_more_than_dynamodb_takes(made: list[tuple[int, int, str]]) -> None:
+    units = [[delete(("pk" * 500, f"{n}"))] * (n % 3) + [put({"x": c * (size // 4)})] for n, size, c in made]
+    parts = list(fitting(units, lambda unit: unit))
+    assert [unit for part in parts for unit in part] == units
+    for part in parts:
+        writes = [write for unit in part for write in unit]
+        assert len(writes) <= 100
+        assert len(json.dumps(writes, ensure_ascii=False).encode()) < 4 * 1024 * 1024
 
 
 def test_a_body_that_somebody_deleted_is_told_and_not_taken_for_nothing(
@@ -297,12 +347,6 @@ def test_messages_by_the_hundred_are_released_and_dropped_many_at_a_time(
     assert ledger.messages("waiting") == []
 
 
-def stage_one(ledger: DynamoLedger) -> list[Load]:
-    """One load besides, so that the ledger is no new one."""
-    now = ledger.clock.now()
-    loads = ledger.pin([Arrival("other", "other", now, 10, "etag", "contract")])
-    stage(ledger, loads)
-    return loads
 def test_of_many_messages_no_more_are_read_than_are_asked_for(session: Session, ledger: DynamoLedger) -> None:
     body = "x" * 20_000
     ledger.settle(Settlement(alerts=tuple(Alert(f"{i}", "", "subject", body) for i in range(150))))
@@ -313,3 +357,9 @@ def test_of_many_messages_no_more_are_read_than_are_asked_for(session: Session, 
     assert len(ledger.messages(limit=1000)) == 150
 
 
+def stage_one(ledger: DynamoLedger) -> list[Load]:
+    """One load besides, so that the ledger is no new one."""
+    now = ledger.clock.now()
+    loads = ledger.pin([Arrival("other", "other", now, 10, "etag", "contract")])
+    stage(ledger, loads)
+    return loads

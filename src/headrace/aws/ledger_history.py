@@ -42,7 +42,7 @@ class DynamoHistory:
         self.clock = clock
         self.table = Table(session, table)
         self._bodies = Bodies(session, bucket, f"ledger/{pipeline}")
-        self._keys = Keys(self.table, pipeline)
+        self._keys = Keys(self.table, self._bodies, pipeline)
         self._outbox = Outbox(self.table, pipeline)
         self.log = Log(self.table, self._bodies, self._keys, self._outbox, pipeline, clock)
         self._standing: tuple[int, dict[str, tuple[DataFile, int]]] = (0, {})  # at which revision, by path

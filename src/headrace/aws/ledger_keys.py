@@ -10,8 +10,11 @@ from __future__ import annotations
 import heapq
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
+from headrace.aws.bodies import Bodies
+from headrace.aws.ledger_dialects import Dialects
 from headrace.aws.ledger_rows import (
     OPEN,
     SHARDS,
@@ -22,7 +25,7 @@ from headrace.aws.ledger_rows import (
     seq_of,
     shard,
 )
-from headrace.aws.table import TRIES, Item, Key, Refused, Table, Write, delete, pause, put
+from headrace.aws.table import MOST_WRITES, TRIES, Item, Key, Refused, Table, Write, delete, fitting, pause, put, update
 from headrace.engine.faults import point
 from headrace.model.errors import InfrastructureError
 from headrace.model.loads import Load, LoadState
@@ -70,6 +73,9 @@ class Change:
 
 Think = Callable[[KeyLoads], Change]
 
+ABOUT = 5
+"""Members of a transaction that are left to those who move keys: a guard beside the writes about attempts."""
+
 MOST_PAST = 25
 """Loads of one key that become history at once: each is up to three members of a transaction of 100."""
 
@@ -77,8 +83,9 @@ MOST_PAST = 25
 class Keys:
     """Reading and moving the loads of one pipeline."""
 
-    def __init__(self, table: Table, pipeline: str) -> None:
+    def __init__(self, table: Table, bodies: Bodies, pipeline: str) -> None:
         self._table = table
+        self._dialects = Dialects(table, bodies, pipeline)
         self.pipeline = pipeline
 
     # -- reading -------------------------------------------------------------------------------------------------
@@ -127,9 +134,6 @@ class Keys:
         """Keys with a load that was seen, staged, dead or skipped."""
         keys = [str(item["sk"]) for item in self._table.query(f"{self.pipeline}/open")]
         return list(self.read(keys).values())
-
-    def any_open(self) -> bool:
-        return next(self._table.query(f"{self.pipeline}/open", limit=1), None) is not None
 
     def alike(self, versions: Iterable[str]) -> dict[str, list[Kept]]:
         """The live loads of each version, whatever their key and state."""
@@ -204,17 +208,12 @@ class Keys:
 
     def _parts(self, changes: Sequence[Change]) -> Iterator[list[Change]]:
         """Changes that fit into one transaction, with room for a write about each of their attempts."""
-        part: list[Change] = []
-        size = 0
-        for change in changes:
-            weight = len(self.writes(change)) + max(1, len(change.attempts_left))
-            if part and size + weight > 95:
-                yield part
-                part, size = [], 0
-            part.append(change)
-            size += weight
-        if part:
-            yield part
+
+        def writes(change: Change) -> list[Write]:
+            attempts = [update(("", token), "", gone=gone) for token, gone in change.attempts_left.items()]
+            return [*self.writes(change), *attempts]
+
+        return fitting(changes, writes, MOST_WRITES - ABOUT)
 
     def writes(self, change: Change) -> list[Write]:
         """A change as members of a transaction; none if nothing changes."""
@@ -224,13 +223,13 @@ class Keys:
         at = (self._partition(key), key)
         condition, values = ("#rev = :was", {"was": before.rev}) if before.rev else ("attribute_not_exists(#pk)", {})
         if change.after:
-            item = {"pk": at[0], "sk": key, "rev": secrets.token_hex(6), "loads": kept_text(change.after)}
+            item = {"pk": at[0], "sk": key, "rev": secrets.token_hex(6), "loads": self._text(change.after)}
             found = [put(item, condition, **values)]
         else:
             found = [delete(at, condition, **values)]
         found += self._marker(change)
         for load in change.past:
-            body = kept_text([Kept(load)])
+            body = self._text([Kept(load)])
             found.append(put({"pk": self._past(key), "sk": padded(seq_of(load.id)), "key": key, "load": body}))
         for load in change.born:
             pk, sk = self._pointer(seq_of(load.id))
@@ -271,10 +270,22 @@ class Keys:
     def _loads_of(self, key: str, item: Item | None) -> KeyLoads:
         if item is None:
             return KeyLoads(key)
-        return KeyLoads(key, str(item["rev"]), tuple(kept_of(item["loads"], self.pipeline, key)))
+        return KeyLoads(key, str(item["rev"]), tuple(self._kept(item["loads"], key)))
 
     def _load_of(self, item: Item) -> Load:
-        return kept_of(item["load"], self.pipeline, str(item["key"]))[0].load
+        return self._kept(item["load"], str(item["key"]))[0].load
+
+    def _text(self, loads: Iterable[Kept]) -> str:
+        return kept_text([_read_as(x, self._dialects.short(x.load.dialect)) for x in loads])
+
+    def _kept(self, text: str, key: str) -> list[Kept]:
+        held = kept_of(text, self.pipeline, key)
+        return [_read_as(x, d) for x, d in zip(held, self._dialects.whole(x.load.dialect for x in held), strict=True)]
+
+
+def _read_as(kept: Kept, dialect: Mapping[str, Any]) -> Kept:
+    """The same load with that dialect."""
+    return kept if dialect is kept.load.dialect else replace(kept, load=replace(kept.load, dialect=dialect))
 
 
 def _bounded(change: Change) -> Change:

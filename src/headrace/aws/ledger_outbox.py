@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 
 from headrace.aws.ledger_rows import padded
-from headrace.aws.table import MOST_WRITES, Item, Key, Refused, Table, Write, delete, put, update
+from headrace.aws.table import MOST_WRITES, Item, Key, Refused, Table, Write, delete, fitting, put, update
 from headrace.model.loads import Load, LoadState
 
 SAYABLE = (LoadState.STANDING, LoadState.DEAD)
@@ -63,7 +63,7 @@ class Outbox:
             said = {"pk": note, "sk": digest, "alert": name, "id": first + i}
             units.append((alerts[i - 1], [put(said, "attribute_not_exists(#pk)"), put(message)]))
         refused: dict[str, Sequence[str]] = {}
-        for part in (units[i : i + 40] for i in range(0, len(units), 40)):
+        for part in fitting(units, lambda unit: unit[1], MOST_WRITES - 1):  # one is the guard
             try:
                 transact([write for _, unit in part for write in unit])
             except Refused:

@@ -13,6 +13,7 @@
 | `P/gone`, `P/trash` | path | a file that a revision removed; one that nothing will refer to |
 | `P/entry` | step and token | a decision as it was recorded, if the head names it |
 | `P/revision` | number | what is told of a revision, and its entry |
+| `P/dialect` | its digest | how an object was read, where that is long |
 | `P/hint`, `P/correction`, `P/contract`, `P/shape`, `P/message`, `P/said` | | as their names say |
 | `*/pipeline`, `*/sink` | name | what pipelines of one table know of each other |
 """

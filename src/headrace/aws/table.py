@@ -6,6 +6,7 @@ collides with another transaction is tried again here.
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 import secrets
@@ -231,23 +232,43 @@ def pause(attempt: int) -> None:
 
 def chunks(writes: Iterable[Sequence[Write]], most: int = MOST_WRITES) -> Iterator[list[Write]]:
     """Units of writes in as few transactions as they fit into; a unit stays together."""
-    found: list[Write] = []
-    size = 0
-    for unit in writes:
-        weight = sum(map(_weight, unit))
-        if found and (len(found) + len(unit) > most or size + weight > MOST_BYTES):
+    for units in fitting(writes, lambda unit: unit, most):
+        yield [write for unit in units for write in unit]
+
+
+def fitting(units: Iterable[T], writes: Callable[[T], Iterable[Write]], most: int = MOST_WRITES) -> Iterator[list[T]]:
+    """Units in as few groups as their writes, by count and by bytes, fit into a transaction each."""
+    found: list[T] = []
+    count = size = 0
+    for unit in units:
+        weights = [_weight(write) for write in writes(unit)]
+        if found and (count + len(weights) > most or size + sum(weights) > MOST_BYTES):
             yield found
-            found, size = [], 0
-        found += unit
-        size += weight
+            found, count, size = [], 0, 0
+        found.append(unit)
+        count, size = count + len(weights), size + sum(weights)
     if found:
         yield found
 
 
 def _weight(write: Write) -> int:
+    """Bytes, about: what the words of a request take is little beside its values."""
     (terms,) = write.values()
-    values = [*terms.get("Item", {}).values(), *terms.get("ExpressionAttributeValues", {}).values()]
-    return 200 + sum(len(next(iter(value.values()))) for value in values if not isinstance(value.get("BOOL"), bool))
+    values = (terms.get(name, {}).values() for name in ("Item", "Key", "ExpressionAttributeValues"))
+    return 200 + sum(map(_size, itertools.chain(*values)))
+
+
+def _size(value: Mapping[str, Any]) -> int:
+    ((kind, held),) = value.items()
+    match kind:
+        case "S":
+            return len(held.encode())
+        case "SS":
+            return sum(len(text.encode()) for text in held)
+        case "BOOL":
+            return 1
+        case _:
+            return len(held)
 
 
 def names(*expressions: str) -> dict[str, str]:

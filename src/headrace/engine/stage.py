@@ -20,7 +20,7 @@ from headrace.contract.query import StageQuery, columns_of, lineage_read, stage_
 from headrace.engine.base import BaseWriter, key_columns, literal, quoted
 from headrace.engine.corrections import corrected
 from headrace.engine.faults import point
-from headrace.engine.job import Job
+from headrace.engine.job import Input, Job
 from headrace.engine.rejects import COLUMNS, gather_rejected
 from headrace.engine.sql import engine_connection
 from headrace.engine.steps import run_steps
@@ -28,7 +28,7 @@ from headrace.formats.dialect import Dialect
 from headrace.formats.open import blame, open_input
 from headrace.formats.rows import BadItem, Blame, Item, Misfit, Rows
 from headrace.model.errors import BadObject
-from headrace.model.loads import Counts, DataFile
+from headrace.model.loads import Alert, Counts, DataFile
 
 UNREADABLE = (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.IOException)
 """What DuckDB raises about bytes; anything else is a fault of ours or of the machine: no reason to call a file bad."""
@@ -37,6 +37,9 @@ SMALL = 1 << 20
 """Bytes of a file below which planning its query takes longer than running it."""
 
 PLACE = ("_item", "_member", "_record")
+
+MOST_ALERTS = 100
+"""Rows of a load that one rule tells of: what nobody reads is not sent. One more message says how many others fire."""
 
 
 def handle(payload: dict[str, Any]) -> dict[str, Any]:
@@ -296,19 +299,36 @@ class Staging:
         return "" if self._single else " join inputs i on i._item = a._item"
 
     def _alerts(self) -> dict[int, list[dict[str, str]]]:
-        """Messages of `alert` rules, rendered, one per row that fires."""
+        """Messages of `alert` rules, rendered: one per row that fires, up to `MOST_ALERTS` of a rule and load."""
         found: dict[int, list[dict[str, str]]] = {}
         for rule in (r for r in self._job.contract.rules if r.kind == "alert"):
             named = {name for text in (rule.subject, rule.body) for _, name, _, _ in Formatter().parse(text) if name}
             columns = ", ".join([*PLACE, *(quoted(name) for name in sorted(named - set(PLACE)))])
-            query = f"select {columns} from accepted where {rule.when} order by {', '.join(PLACE)}"
+            query = (
+                f"select {columns}, count(*) over (partition by _item) as _fired from accepted where {rule.when}"
+                f" qualify row_number() over (partition by _item order by {', '.join(PLACE)}) <= {MOST_ALERTS}"
+                f" order by {', '.join(PLACE)}"
+            )
+            fired: dict[int, int] = {}
             # By way of Arrow: DuckDB's own Python values of a TIMESTAMPTZ need a library that is not ours.
             for values in self._db.sql(query).to_arrow_table().to_pylist():
                 x = self._job.inputs[values["_item"]]
+                fired[values["_item"]] = values["_fired"]
                 name = f"{rule.name}:{x.key}:{x.version}:{values['_member'] or ''}:{values['_record']}"
-                message = {"subject": rule.subject.format_map(values), "body": rule.body.format_map(values)}
-                found.setdefault(values["_item"], []).append({"name": name, **message})
+                alert = Alert(name, x.load, rule.subject.format_map(values), rule.body.format_map(values))
+                found.setdefault(values["_item"], []).append(_told(alert))
+            for item, count in fired.items():
+                if count > MOST_ALERTS:
+                    found[item].append(_told(self._more(rule.name, self._job.inputs[item], count - MOST_ALERTS)))
         return found
+
+    def _more(self, rule: str, x: Input, count: int) -> Alert:
+        body = f"{count:,} more rows of {x.key} fire the rule {rule!r}; the first {MOST_ALERTS} were told one by one."
+        return Alert(f"{rule}:{x.key}:{x.version}:more", x.load, f"{rule}: and {count:,} more", body)
+
+
+def _told(alert: Alert) -> dict[str, str]:
+    return {"name": alert.name, "subject": alert.subject, "body": alert.body}
 
 
 def _loaded(counts: Counts) -> int:

@@ -250,12 +250,27 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A message to people about one load, said once per `name` and only after the load stands."""
+    """A message to people about one load, said once per `name` and only after the load stands.
+
+    What a row holds can be of any length, and is said in these words: they are cut to `MOST_SUBJECT` and `MOST_BODY`
+    characters, so that every ledger can keep a message and whoever reads it is served.
+    """
 
     name: str
     load: str
     subject: str
     body: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "subject", _cut(self.subject, MOST_SUBJECT))
+        object.__setattr__(self, "body", _cut(self.body, MOST_BODY))
+
+
+MOST_SUBJECT, MOST_BODY = 200, 4_000
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 @dataclass(frozen=True, slots=True)
