@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from aws_home.small_stack import quick, shared
 from headrace.aws import canary
 from headrace.aws.clock import SystemClock
 from headrace.aws.operate.health import stack_health
-from headrace.aws.operate.logs import follow, parse, recent
+from headrace.aws.operate.logs import Wanted, follow, parse, recent
 from headrace.aws.operate.verify import Check, verify
 from headrace.aws.places import Places
 from headrace.aws.session import Session
@@ -154,6 +155,64 @@ def test_the_newest_lines_are_told_in_the_order_of_time(session: Session, group:
     write(session, group, *((now - timedelta(seconds=9 - n), f"line {n}") for n in range(10)))
     told = recent(session, [group, "/aws/lambda/not-there"], now - timedelta(hours=1), 3)
     assert [one["text"] for one in told] == ["line 7", "line 8", "line 9"]
+
+
+REPORTED = "REPORT RequestId: {0}\tDuration: 12.0 ms\tBilled Duration: 12 ms\tMax Memory Used: 90 MB"
+
+
+def said(request: str, *between: str, error: str = "") -> list[str]:
+    """The lines of one invocation, as Lambda stores them."""
+    ended = {"event": "invocation", "request": request} | ({"level": "error", "error": error} if error else {})
+    ours = [*between, '{"event": "requests", "level": "info"}', json.dumps(ended)]
+    return [f"START RequestId: {request} Version: 1", *ours, f"END RequestId: {request}", REPORTED.format(request)]
+
+
+def told_of(session: Session, group: str, *texts: str, **wanted: Any) -> list[str]:
+    """The events of the newest lines, of which the last is a second old."""
+    now = datetime.now(UTC)
+    write(session, group, *((now - timedelta(seconds=len(texts) - n), text) for n, text in enumerate(texts)))
+    found = recent(session, [group], now - timedelta(hours=1), 50, Wanted(**wanted))
+    return [one.get("request") or one["event"] for one in found]
+
+
+def test_sweeps_that_found_nothing_to_do_are_passed_over(session: Session, group: str) -> None:
+    busy = said("busy", '{"event": "revision.stands", "level": "info"}')
+    lines = [*said("idle-1"), *busy, *said("idle-2"), *said("failed", error="HR804 x"), *said("idle-3")]
+    shown = ["revision.stands", "requests", "busy", "lambda.report", "failed", "lambda.report"]
+    assert told_of(session, group, *lines, swept=[group]) == shown
+
+
+def test_all_lines_are_there_for_who_wants_them(session: Session, group: str) -> None:
+    assert told_of(session, group, *said("idle"), swept=[]) == ["requests", "idle", "lambda.report"]
+
+
+def test_what_went_wrong_is_told_whoever_says_so(session: Session, group: str) -> None:
+    lines = [
+        *said("fine"),
+        *said("failed", error="HR804 x"),
+        '{"event": "load.dead", "level": "warning"}',
+        "2025-05-01T00:00:00Z 1 Task timed out after 300.00 seconds",
+        "a word of a library",
+        f"{REPORTED.format('late')}\tStatus: timeout",
+    ]
+    assert told_of(session, group, *lines, errors=True) == ["failed", "load.dead", "said", "lambda.report"]
+
+
+def test_the_newest_lines_are_found_without_reading_the_whole_day(session: Session, group: str) -> None:
+    now = datetime.now(UTC)
+    write(session, group, *((now - timedelta(hours=23 - n), f"line {n}") for n in range(23)))
+    asked: list[float] = []
+
+    def note(params: dict[str, Any], **_: object) -> None:
+        asked.append(params["startTime"] / 1000)
+
+    events = session.client("logs").meta.events
+    events.register("provide-client-params.cloudwatch-logs.FilterLogEvents", note)
+    told = recent(session, [group], now - timedelta(days=1), 3, now=now)
+    events.unregister("provide-client-params.cloudwatch-logs.FilterLogEvents", note)
+    assert [one["text"] for one in told] == ["line 20", "line 21", "line 22"]
+    assert asked and min(asked) > (now - timedelta(hours=7)).timestamp()
+    assert len(recent(session, [group], now - timedelta(days=1), 50, now=now)) == 23
 
 
 def test_a_line_is_told_once_also_when_it_is_stored_late(session: Session, group: str) -> None:

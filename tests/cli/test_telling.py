@@ -32,6 +32,19 @@ def test_logs_tell_what_was_decided_applied_retired_and_rebuilt(command: Command
     assert of("replay.asked")[0]["objects"] == 1
 
 
+def test_logs_are_told_of_one_pipeline_since_a_time_or_of_what_went_wrong(command: Command, project: Path) -> None:
+    csv(project / "a.csv", "s1,2025-05-01T00:00:00,1")
+    (project / "b.csv").write_bytes(b"no,header\x00")
+    assert command("run", "readings", "a.csv", "b.csv").code == 4
+
+    def told(*words: str) -> list[str]:
+        return [json.loads(line)["event"] for line in command("logs", "--json", *words).out.splitlines()]
+
+    assert told("--errors") == ["load.dead", "notified"]
+    assert "revision.stands" in told("--pipeline", "readings", "--since", "1h")
+    assert told("--pipeline", "others") == told("--since", "2999-01-01") == []
+
+
 def test_show_tells_all_that_shapes_a_row(command: Command, project: Path) -> None:
     (project / "pipelines.py").write_text("""
 from datetime import datetime

@@ -13,12 +13,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from headrace.cli import ask, checking, cloud, mend, rows, start, state, work
+from headrace.cli import ask, checking, cloud, logs, mend, rows, start, state, work
 from headrace.cli.output import Output
 from headrace.model.errors import HeadraceError
 from headrace.model.where import meant
 
-GROUPS = (start, checking, work, ask, state, rows, mend, cloud)
+GROUPS = (start, checking, work, ask, state, logs, rows, mend, cloud)
 
 EPILOG = """exit codes: 0 done · 1 rejects beyond tolerance, or an alarm · 2 usage or definition · 3 infrastructure
 (a retry may help) · 4 some loads stand and some failed · 130 interrupted.

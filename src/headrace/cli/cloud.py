@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
-import threading
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +16,6 @@ from headrace.model.words import count
 
 if TYPE_CHECKING:
     from headrace.project.cloud import Cloud
-
-SINCE = timedelta(days=1)
-"""How far back `logs` looks for the last lines of a stack."""
-
 
 def register(commands: Any, common: argparse.ArgumentParser) -> None:
     one = command(commands, common, "plan", plan, "what a deploy would make, change, lose and cost; needs no account")
@@ -104,38 +97,6 @@ def verify(arguments: argparse.Namespace, output: Output) -> int:
         more = f" (and {count(len(failed) - 1, 'other')})" if failed[1:] else ""
         output.say(f"HR841 {check.what}: {check.found}{more}; {check.next}")
     return 3 if failed else 0
-
-
-def logs(arguments: argparse.Namespace, output: Output) -> int:
-    """What the stack's functions wrote: the last lines of the day, and with --follow what comes, until Ctrl-C."""
-    from headrace.cli.state import log_line
-
-    cloud, now = cloud_of(arguments), datetime.now(UTC)
-    last = cloud.recent(now - SINCE, arguments.lines)
-    for record in last:
-        output.data(log_line(record, output.as_json))
-    if not last and arguments.lines:
-        output.say("the functions have said nothing in the last day")
-    sys.stdout.flush()
-    if not arguments.follow:
-        return 0
-    interrupted = _interrupt()
-    for record in cloud.follow(now, interrupted.wait):
-        output.data(log_line(record, output.as_json))
-        sys.stdout.flush()
-    return 130
-
-
-def _interrupt() -> threading.Event:
-    """Set by Ctrl-C. An exception in the midst of a request might be taken for a fault of the request."""
-    asked = threading.Event()
-
-    def handle(number: int, frame: object) -> None:
-        asked.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # who asks twice is in a hurry
-
-    signal.signal(signal.SIGINT, handle)
-    return asked
 
 
 def invoke(arguments: argparse.Namespace, output: Output) -> int:

@@ -1,24 +1,16 @@
-"""`status`, `history`, `show`, `logs` and `doctor`: how things are, and how they came to be so."""
+"""`status`, `history`, `show` and `doctor`: how things are, and how they came to be so."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-import time
-from collections import deque
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.cli.options import command, natural, opened, since
-from headrace.cli.output import Output, count, size, to_json
+from headrace.cli.output import Output, count, size
 
 if TYPE_CHECKING:
     from headrace.project import Status
-
-POLL = 0.2
-"""Seconds between looks at a log that is followed."""
 
 
 def register(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -32,12 +24,6 @@ def register(commands: Any, common: argparse.ArgumentParser) -> None:
 
     parser = command(commands, common, "show", show, "what a pipeline is: with --json its manifest")
     parser.add_argument("pipeline", metavar="PIPELINE")
-
-    parser = command(commands, common, "logs", logs, "structured log lines")
-    parser.add_argument("--follow", "-f", action="store_true", help="go on as lines come")
-    parser.add_argument(
-        "--lines", "-n", type=natural, default=50, metavar="N", help="begin with the last N (default: 50)"
-    )
 
     command(commands, common, "doctor", doctor, "what this machine allows, and whether this root is sound")
 
@@ -116,56 +102,6 @@ def show(arguments: argparse.Namespace, output: Output) -> int:
     for line in lines(told):
         output.data(line)
     return 0
-
-
-def logs(arguments: argparse.Namespace, output: Output) -> int:
-    """Of this machine's files; those of a stack are told by `cli.cloud`."""
-    from headrace import config
-    from headrace.engine.log import NAME, read
-
-    place = config.read(Path(arguments.project)).target(arguments.target)
-    if place.kind == "aws":
-        from headrace.cli.cloud import logs
-
-        return logs(arguments, output)
-    folder = place.root / "logs"
-    last = deque(read(folder), maxlen=arguments.lines)
-    follow = _followed(folder / NAME) if arguments.follow else iter(())  # before printing, so as to miss nothing
-    for record in last:
-        output.data(log_line(record, output.as_json))
-    if not last and arguments.lines:
-        output.say(f"nothing is logged in {folder} yet")
-    for record in follow:
-        output.data(log_line(record, output.as_json))
-        sys.stdout.flush()
-    return 0
-
-
-def log_line(record: Mapping[str, Any], as_json: bool) -> str:
-    if as_json:
-        return to_json(record)
-    rest = " ".join(f"{k}={v}" for k, v in record.items() if k not in ("at", "level", "event", "trace"))
-    return f"{record.get('at')}  {record.get('level', ''):7}  {record.get('event')}  {rest}".rstrip()
-
-
-def _followed(path: Path) -> Iterator[dict[str, Any]]:
-    """Records as they are appended, until interrupted. A file that shrank was rotated: the new one is read whole."""
-    at = path.stat().st_size if path.exists() else 0
-
-    def lines() -> Iterator[dict[str, Any]]:
-        nonlocal at
-        while True:
-            size = path.stat().st_size if path.exists() else 0
-            if size != at:
-                with path.open("rb") as file:
-                    file.seek(at if size > at else 0)
-                    data = file.read()
-                whole = data[: data.rfind(b"\n") + 1]
-                at = (at if size > at else 0) + len(whole)
-                yield from (json.loads(line) for line in whole.splitlines())
-            time.sleep(POLL)
-
-    return lines()
 
 
 def doctor(arguments: argparse.Namespace, output: Output) -> int:

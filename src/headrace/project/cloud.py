@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from headrace.aws.operate.deploy import Deployed
     from headrace.aws.operate.destroy import Survey, Unmaking
     from headrace.aws.operate.drift import Drift
+    from headrace.aws.operate.logs import Wanted
     from headrace.aws.operate.plan import Plan
     from headrace.aws.operate.stack import Stack
     from headrace.aws.operate.verify import Check
@@ -218,22 +219,26 @@ class Cloud:
 
         return ask(self.session, places.ingest, event, self._there.options.ingest_timeout)
 
-    def recent(self, since: datetime, limit: int) -> list[dict[str, Any]]:
-        """The newest log records since an instant, oldest first."""
-        groups = self._groups()
+    def recent(self, since: datetime, limit: int, **chosen: Any) -> list[dict[str, Any]]:
+        """The newest log records since an instant, oldest first; chosen as `_lines` says."""
+        groups, wanted = self._lines(**chosen)
         from headrace.aws.operate.logs import recent
 
-        return recent(self.session, groups, since, limit)
+        return recent(self.session, groups, since, limit, wanted)
 
-    def follow(self, since: datetime, wait: Callable[[float], object]) -> Iterator[dict[str, Any]]:
+    def follow(self, since: datetime, wait: Callable[[float], object], **chosen: Any) -> Iterator[dict[str, Any]]:
         """Log records since an instant and as they come, until `wait`, asked to let seconds pass, returns true."""
-        groups = self._groups()
+        groups, wanted = self._lines(**chosen)
         from headrace.aws.operate.logs import follow
 
-        return follow(self.session, groups, since, wait=wait)
+        return follow(self.session, groups, since, wanted, wait=wait)
 
-    def _groups(self) -> Sequence[str]:
+    def _lines(
+        self, pipeline: str | None = None, errors: bool = False, all: bool = False
+    ) -> tuple[Sequence[str], Wanted]:
+        """Where lines are, of one pipeline or of all, and which are told: `errors` alone, and idle sweeps or not."""
         places = self.places
-        from headrace.aws.operate.logs import groups
+        from headrace.aws.operate.logs import Wanted, groups
 
-        return groups(places)
+        swept = [f"/aws/lambda/{one.publish}" for one in places.pipelines.values()]
+        return groups(places, pipeline), Wanted([] if all else swept, errors)
