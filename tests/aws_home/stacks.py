@@ -58,6 +58,7 @@ def overlapping() -> dict[str, Any]:
     """Two pipelines, one of which reads below the prefix of the other; every option that adds something."""
     more: dict[str, Any] = {
         "alarm_email": "someone@example.org",
+        "alerts_email": "another@example.org",
         "architecture": "arm64",
         "access_logs": "logs-of-the-account",
         "tags": {"team": "shop"},

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
 import pytest
-from stacks import ACCOUNT, Line, Sale, built, lines, options, sales
+from stacks import ACCOUNT, GOLDENS, ROOT, Line, Sale, built, lines, options, sales
 
 from headrace import Pipeline, Record, files, keyed, lake
 from headrace.aws.declare.resources import resources
@@ -31,6 +33,7 @@ from headrace.aws.declare.resources.values import (
     Workgroup,
 )
 from headrace.aws.places import Places
+from headrace.cli.app import parser
 from headrace.engine.home import matches
 from headrace.model.errors import DefinitionError
 
@@ -212,6 +215,18 @@ def test_an_index_of_a_keyed_sink_is_one_of_its_table() -> None:
     assert (index.name, index.partition.type, index.sort) == ("by_amount", "S", None)
 
 
+def test_a_delete_marker_goes_with_the_last_version_that_it_hides() -> None:
+    for bucket in of(Bucket, built(sales())):
+        assert [x.prefix for x in bucket.lifetimes if x.clear_markers] == [""]  # everywhere
+        assert not [x for x in bucket.lifetimes if x.clear_markers and x.expire_after]  # S3 takes no rule with both
+
+
+def test_tables_are_encrypted_by_a_key_that_costs_nothing_per_request() -> None:
+    """`SSEEnabled` would choose aws/dynamodb of KMS; without, DynamoDB encrypts with a key of its own."""
+    found = [x["Properties"] for x in GOLDENS["substation"]()["Resources"].values() if "Table" in x["Type"]]
+    assert found and not [one for one in found if "SSESpecification" in one]
+
+
 def test_an_answer_of_athena_lies_where_nothing_notifies_and_does_not_stay() -> None:
     found = built(sales())
     workgroup, lake_bucket = found["Workgroup"], found["Lake"]
@@ -245,7 +260,27 @@ def test_every_alarm_has_its_threshold_and_tells_the_operations_topic() -> None:
         "no-data": ("less", 1, 7200),
     }
     assert {a.topic for a in alarms.values()} == {"${Operations}"}
-    assert alarms["no-data"].missing == "breaching"  # no metric is no data
+
+
+def test_a_metric_that_says_nothing_raises_no_alarm() -> None:
+    """Or a new stack would begin with one: its queue has no metric of an hour in which it was not there."""
+    found = GOLDENS["substation"]()["Resources"].values()
+    alarms = [one["Properties"] for one in found if one["Type"] == "AWS::CloudWatch::Alarm"]
+    assert alarms and {one["TreatMissingData"] for one in alarms} == {"notBreaching"}
+
+
+def test_an_alarm_ends_with_the_command_to_type_and_its_section_in_the_runbook() -> None:
+    runbook = (ROOT / "docs" / "aws" / "runbooks.md").read_text("utf-8").splitlines()
+    for one in GOLDENS["overlapping"]()["Resources"].values():
+        if one["Type"] != "AWS::CloudWatch::Alarm":
+            continue
+        text = one["Properties"]["AlarmDescription"]
+        told = re.fullmatch(r".+\. Next: `headrace (.+)`\. Runbook: docs/aws/runbooks\.md, (.+)\.", text)
+        assert told and len(text) <= 1024, one  # CloudWatch's limit
+        assert f"## {told[2]}" in runbook
+        typed = parser().parse_args(shlex.split(told[1]))
+        assert typed.target == "prod"
+        assert getattr(typed, "pipeline", None) in (None, "sales", "lines")
 
 
 def test_expected_data_sets_how_long_silence_may_last() -> None:
@@ -261,9 +296,15 @@ def test_a_budget_is_there_unless_it_is_not_wanted() -> None:
     assert not of(Budget, built(sales(), budget=0))
 
 
-def test_a_mail_address_hears_of_alarms() -> None:
-    (mail,) = [s for s in of(Subscription, built(sales(), alarm_email="a@b.example")) if s.protocol == "email"]
-    assert (mail.topic, mail.endpoint) == ("${Operations}", "a@b.example")
+def test_a_budget_waits_for_the_right_to_tell() -> None:
+    (budget,) = of(Budget, built(sales()))
+    assert budget.after == ("OperationsPolicy",)
+
+
+def test_one_mail_address_hears_of_alarms_and_one_of_what_data_has_to_tell() -> None:
+    for option, topic in (("alarm_email", "${Operations}"), ("alerts_email", "${Alerts}")):
+        (mail,) = [s for s in of(Subscription, built(sales(), **{option: "a@b.example"})) if s.protocol == "email"]
+        assert (mail.topic, mail.endpoint) == (topic, "a@b.example")
 
 
 # all of them

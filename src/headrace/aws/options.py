@@ -160,6 +160,7 @@ class AwsOptions:
 
     log_days: int = _option(30, _log_days)
     alarm_email: str | None = _option(None, _text(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address"))
+    alerts_email: str | None = _option(None, _text(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address"))
     budget: float = _option(50.0, _amount)
     query_limit: int = _option(100 * 10**9, _size(10 * 10**6, 7 * 10**15))  # most bytes that one Athena query scans
     extras: bool = _option(True, _flag)  # saved queries and the budget: not every account (or emulator) lets us

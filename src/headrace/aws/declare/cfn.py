@@ -108,6 +108,8 @@ def _lifetime(one: v.Lifetime) -> dict[str, Any]:
         rule["ExpirationInDays"] = one.expire_after
     if one.expire_old_versions_after:
         rule["NoncurrentVersionExpiration"] = {"NoncurrentDays": one.expire_old_versions_after}
+    if one.clear_markers:
+        rule["ExpiredObjectDeleteMarker"] = True
     if one.abort_uploads_after:
         rule["AbortIncompleteMultipartUpload"] = {"DaysAfterInitiation": one.abort_uploads_after}
     return rule
@@ -151,7 +153,6 @@ def _table(r: v.Table) -> tuple[str, Properties]:
         "KeySchema": _keys(r),
         **({"GlobalSecondaryIndexes": indexes} if indexes else {}),
         "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
-        "SSESpecification": {"SSEEnabled": True},
     }
 
 
@@ -316,7 +317,7 @@ def _alarm(r: v.Alarm) -> tuple[str, Properties]:
     operators = {"more": "GreaterThanThreshold", "less": "LessThanThreshold"}
     return "AWS::CloudWatch::Alarm", {
         "AlarmName": text(r.name),
-        "AlarmDescription": r.why,
+        "AlarmDescription": f"{r.why} {r.next}",
         "Namespace": r.metric.namespace,
         "MetricName": r.metric.name,
         "Dimensions": [{"Name": name, "Value": text(value)}],
@@ -325,7 +326,7 @@ def _alarm(r: v.Alarm) -> tuple[str, Properties]:
         "Threshold": r.threshold,
         "Period": r.period,
         "EvaluationPeriods": r.periods,
-        "TreatMissingData": r.missing,
+        "TreatMissingData": "notBreaching",
         "AlarmActions": [text(r.topic)],
         "OKActions": [text(r.topic)],
     }

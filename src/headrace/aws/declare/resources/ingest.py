@@ -68,7 +68,9 @@ def _queues(scope: Scope, pipeline: Pipeline, way: Way) -> Iterator[Resource]:
     events = logical(pipeline.name, "Events")
     yield Queue(
         **scope.of(
-            pipeline, "Dlq", "Events that even our own burying never saw; `headrace dlq` shows and redrives them."
+            pipeline,
+            "Dlq",
+            "Events whose function died before it could bury them; `headrace dlq` shows and redrives them.",
         ),
         waivers=(SSE_SQS,),
         name=names.queue(pipeline.name, "dlq"),

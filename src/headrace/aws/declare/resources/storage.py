@@ -29,9 +29,7 @@ IA_AFTER = 90
 OLD_VERSIONS = {"landing": 90, "lake": 30}
 """Days for which an overwritten or deleted object can be brought back."""
 
-OWN_KEY = (
-    "S3's and DynamoDB's own keys encrypt it; a key of the account's own would add a price per request and a policy"
-)
+OWN_KEY = "a key that DynamoDB owns encrypts it; one of the account's in KMS would add a price per request and a policy"
 LOGS = "the ledger tells who read and wrote what; set `access_logs` to a bucket that takes S3's own logs"
 
 
@@ -71,6 +69,7 @@ def _landing(scope: Scope, ways: Sequence[Way]) -> Bucket:
                 infrequent_after=IA_AFTER,
                 expire_old_versions_after=OLD_VERSIONS["landing"],
                 abort_uploads_after=7,
+                clear_markers=True,
             ),
         ),
         access_logs=scope.options.access_logs,
@@ -108,6 +107,7 @@ def _lake(scope: Scope) -> Bucket:
                 infrequent_after=IA_AFTER,
                 expire_old_versions_after=old,
                 abort_uploads_after=7,
+                clear_markers=True,
             ),
         ),
         access_logs=scope.options.access_logs,

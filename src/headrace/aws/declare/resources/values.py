@@ -56,7 +56,10 @@ class Notification:
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
-    """A lifecycle rule for the keys below `prefix`, in days. None: that part does not apply."""
+    """A lifecycle rule for the keys below `prefix`, in days. None: that part does not apply.
+
+    `clear_markers`: a delete marker goes with the last version that it hides; not beside `expire_after`, which does so.
+    """
 
     name: str
     prefix: str = ""
@@ -64,6 +67,7 @@ class Lifetime:
     expire_after: int | None = None
     expire_old_versions_after: int | None = None
     abort_uploads_after: int | None = None
+    clear_markers: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +108,7 @@ class Index:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table(Resource):
-    """A DynamoDB table: on demand, restorable to any second of the last 35 days, encrypted."""
+    """A DynamoDB table: on demand, restorable to any second of the last 35 days, encrypted by DynamoDB's own key."""
 
     name: str
     partition: KeyColumn
@@ -262,16 +266,17 @@ class Metric:
 class Alarm(Resource):
     """Raised when the metric is beyond `threshold` in each of `periods` periods of `period` seconds.
 
-    `missing`: what silence of the metric means.
+    A period for which the metric says nothing raises none: a new queue has none yet, and from then on Lambda's polling
+    keeps it counting. `next`: the command to type, and where more is said.
     """
 
     name: str
+    next: str
     metric: Metric
     beyond: Literal["more", "less"]
     threshold: float
     period: int
     periods: int
-    missing: Literal["notBreaching", "breaching"]
     topic: str
 
 

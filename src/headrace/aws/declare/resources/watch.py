@@ -1,6 +1,7 @@
 """What tells people: two topics, alarms on the pipeline's health, one dashboard, a budget.
 
-Each alarm's name is that of its section in the runbook. Data's own alerts go to one topic, the pipeline's to another.
+Each alarm's text ends with the command to type next and its section in the runbook. Data's own alerts go to one topic,
+the pipeline's to another.
 """
 
 from __future__ import annotations
@@ -36,6 +37,15 @@ LONGEST_SILENCE = 7 * 86_400
 ERRORS, OLDEST = 5, 15 * 60
 """Failed invocations within five minutes, and seconds that an event may wait, before a person is told."""
 
+NEXT = {
+    "Errors": ("Errors", "logs --errors --since '1 hour' --pipeline {pipeline}"),
+    "Throttles": ("Throttles", "status"),
+    "DeadLetters": ("Dead-letter queue not empty", "dlq ls {pipeline}"),
+    "OldestEvent": ("Oldest event older than fifteen minutes", "status"),
+    "NoData": ("No data", "verify"),
+}
+"""Kind of alarm → its heading in the runbook, and the command that names most causes."""
+
 SERVICES_CANNOT = (
     "CloudWatch and Budgets cannot send to a topic under AWS's own key for SNS; alarms hold names, no data"
 )
@@ -68,13 +78,18 @@ def topics(scope: Scope) -> Iterator[Resource]:
             ),
         ),
     )
-    if scope.options.alarm_email:
-        yield Subscription(
-            **{**scope.shared("OperationsMail", "A person hears of alarms once they confirmed by mail."), "tags": ()},
-            topic=f"${{{OPERATIONS}}}",
-            protocol="email",
-            endpoint=scope.options.alarm_email,
-        )
+    people = (
+        (OPERATIONS, scope.options.alarm_email, "A person hears of alarms once they confirmed by mail."),
+        (ALERTS, scope.options.alerts_email, "A person hears of what data has to tell once they confirmed by mail."),
+    )
+    for topic, address, why in people:
+        if address:
+            yield Subscription(
+                **{**scope.shared(f"{topic}Mail", why), "tags": ()},
+                topic=f"${{{topic}}}",
+                protocol="email",
+                endpoint=address,
+            )
 
 
 def watch(scope: Scope, pipelines: Sequence[Pipeline]) -> Iterator[Resource]:
@@ -92,6 +107,7 @@ def watch(scope: Scope, pipelines: Sequence[Pipeline]) -> Iterator[Resource]:
                 "Budget", "Tells before the month's cost surprises; the tag must be active for cost allocation."
             ),
             extra=True,
+            after=("OperationsPolicy",),  # which lets it tell
             name=scope.names.budget,
             amount=scope.options.budget,
             tag=("headrace-stack", scope.options.stack),
@@ -104,10 +120,13 @@ def _alarms(scope: Scope, pipeline: Pipeline) -> Iterator[Alarm]:
 
     def alarm(kind: str, why: str, metric: Metric, threshold: float, period: int = 300, **more: Any) -> Alarm:
         name = scope.names.alarm(pipeline.name, "-".join(_words(kind)))
-        fields = {"beyond": "more", "periods": 1, "missing": "notBreaching", **more}
+        section, command = NEXT[kind.removeprefix("Ingest").removeprefix("Publish")]
+        typed = f"headrace {command.format(pipeline=pipeline.name)} --target {scope.target}"
+        fields = {"beyond": "more", "periods": 1, **more}
         return Alarm(
             **scope.of(pipeline, kind, why),
             name=name,
+            next=f"Next: `{typed}`. Runbook: docs/aws/runbooks.md, {section}.",
             metric=metric,
             threshold=threshold,
             period=period,
@@ -120,7 +139,7 @@ def _alarms(scope: Scope, pipeline: Pipeline) -> Iterator[Alarm]:
         yield alarm(f"{role}Errors", why, _function(scope, pipeline, role, "Errors"), ERRORS)
         why = f"Lambda held the {role.lower()} function back: the account's concurrency is used up."
         yield alarm(f"{role}Throttles", why, _function(scope, pipeline, role, "Throttles"), 0)
-    why = "Events were given up by SQS: `headrace dlq` shows them."
+    why = "SQS gave up events, since their function died each time before it could say why."
     yield alarm("DeadLetters", why, _queue(scope, pipeline, "dlq", "ApproximateNumberOfMessagesVisible", "Maximum"), 0)
     why = "An event has waited for more than 15 minutes: ingest does not keep up, or stands still."
     yield alarm(
@@ -128,13 +147,13 @@ def _alarms(scope: Scope, pipeline: Pipeline) -> Iterator[Alarm]:
     )
     yield alarm(
         "NoData",
-        f"Nothing arrived for {pipeline.expect_every or SILENCE}.",
+        f"Nothing arrived for {pipeline.expect_every or SILENCE}; what Headrace itself puts into the queue (scans, "
+        "replays, canaries, events that are asked for again) counts as arriving.",
         _queue(scope, pipeline, "events", "NumberOfMessagesSent", "Sum"),
         1,
         period=3600 if silence >= 3600 else 60,
         periods=max(1, round(silence / (3600 if silence >= 3600 else 60))),
         beyond="less",
-        missing="breaching",
     )
 
 
