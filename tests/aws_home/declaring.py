@@ -48,7 +48,6 @@ def wanted(of: Declared, folder: Path) -> Wanted:
         artifacts=of.artifacts,
         code={key: code(folder) for key in of.code_parameters},
         parameters=of.parameters,
-        buckets=of.buckets,
     )
 
 
@@ -62,7 +61,7 @@ def planned(session: Session, of: Declared, *, look: bool = False) -> Plan:
 
 
 def unmaking(session: Session, of: Declared, delete_data: bool) -> Unmaking:
-    return Unmaking(quick(session, of.options.stack), of.project, ACCOUNT, of.exact, delete_data)
+    return Unmaking(quick(session, of.options.stack), of.project, of.scope, delete_data)
 
 
 __all__ = ["declared", "made", "new_name", "pipeline", "planned", "unmaking", "wanted"]

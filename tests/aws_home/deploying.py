@@ -12,20 +12,20 @@ from headrace.aws.declare.names import Names
 from headrace.aws.operate.deploy import deploy
 from headrace.aws.operate.destroy import Unmaking
 from headrace.aws.operate.inventory import Item
+from headrace.aws.operate.owned import Scope, scope_of
 from headrace.aws.session import Session
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from small_stack import ACCOUNT, PROJECT, REGION, quick, wanted
+from small_stack import ACCOUNT, PROJECT, REGION, quick, template, wanted
 
 
-def exact(name: str) -> frozenset[str]:
-    names = Names(name, REGION, ACCOUNT)
-    return frozenset(names.bucket(what) for what in ("landing", "artifacts"))
+def scope(name: str) -> Scope:
+    return scope_of(name, template(name), ACCOUNT, REGION, Names(name, REGION, ACCOUNT).bucket("artifacts"))
 
 
 def unmaking(session: Session, name: str, delete_data: bool) -> Unmaking:
-    return Unmaking(quick(session, name), PROJECT, ACCOUNT, exact(name), delete_data)
+    return Unmaking(quick(session, name), PROJECT, scope(name), delete_data)
 
 
 def of_stack(items: list[Item], name: str) -> list[Item]:

@@ -86,7 +86,6 @@ def template(stack: str) -> dict[str, Any]:
                 {
                     "BucketName": sub(names.bucket("landing")),
                     "VersioningConfiguration": {"Status": "Enabled"},
-                    "Tags": [{"Key": STACK_TAG, "Value": stack}],  # MiniStack hands no tags of a stack on to buckets
                 },
             ),
             "Readings": held(
@@ -145,7 +144,6 @@ def wanted(stack: str, folder: Path, change: Callable[[dict[str, Any]], None] = 
         "artifacts": names.bucket("artifacts"),
         "code": {"IngestCode": code(folder)},
         "parameters": {"ArtifactsBucket": names.bucket("artifacts")},
-        "buckets": [names.bucket("landing")],
     }
     return Wanted(**{**values, **more})
 

@@ -182,6 +182,12 @@ class Session:
         with self.wrapped(self.profile or "AWS", "look at the credentials"):
             return str(self.client("sts").get_caller_identity()["Account"])
 
+    @property
+    def partition(self) -> str:
+        """What ARNs of the region begin with: aws, aws-cn, aws-us-gov."""
+        with self.wrapped(self.region, "look at the target's region"):
+            return str(self._botocore().get_partition_for_region(self.region))
+
     # the meter
 
     def count(self, service: str, operation: str, *, calls: int = 1, retries: int = 0) -> None:

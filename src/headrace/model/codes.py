@@ -386,8 +386,9 @@ CODES: dict[str, str] = {
     ),
     "HR830": 'The command is about a stack on AWS, and the target is of another kind. Say --target with an "aws" one.',
     "HR832": (
-        "A bucket's name is somebody else's: names of buckets are the whole world's. Give another name in the "
-        "target's table."
+        "A bucket's name is somebody else's, for names of buckets are the whole world's; or the credentials may not "
+        "look at it: S3 answers both alike. Allow s3:ListBucket on it if it is yours, or give another name in the "
+        "target's table (the artifacts bucket's follows from `stack`)."
     ),
     "HR833": (
         "CloudFormation could not make, change or delete a resource. The message names the first one that failed, "
@@ -424,6 +425,11 @@ CODES: dict[str, str] = {
     "HR847": (
         "CloudFormation takes 500 resources in a stack, and a pipeline needs some 27. Split the pipelines among "
         "projects; each has a stack of its own."
+    ),
+    "HR848": (
+        "A bucket, table or Glue database is there already under a name that the stack wants, and does not carry the "
+        "stack's tag (headrace-stack). Nothing was changed: taken up, it would be deleted one day with the stack's own "
+        "data. Give another name, or tag it if the stack shall have it."
     ),
     "HR850": (
         "Another writer holds the keyed table in DynamoDB and may be alive, or requests of one that died may still "

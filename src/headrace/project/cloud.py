@@ -157,7 +157,7 @@ class Cloud:
     def deploy(self, tell: Tell, *, lose: bool = False, repair: bool = False) -> Deployed:
         """Bring the stack to what the definition says. `lose`: though data would be lost; `repair`: undo drift too.
 
-        Raises InfrastructureError HR832 to HR838, UsageError HR836.
+        Raises InfrastructureError HR832 to HR838 and HR848, UsageError HR836.
         """
         from headrace.aws.operate.deploy import Wanted, deploy
         from headrace.aws.operate.drift import drift, drifted
@@ -172,7 +172,6 @@ class Cloud:
             artifacts=declared.artifacts,
             code={key: self._package(function, tell) for key, function in declared.code_parameters.items()},
             parameters=declared.parameters,
-            buckets=declared.buckets,
             repair=repair,
         )
         done = deploy(self.session, wanted, tell, lose=lose, stack=self.stack)
@@ -200,8 +199,7 @@ class Cloud:
         from headrace.aws.operate.destroy import Unmaking
 
         declared = self.declared.at(self.session.account())
-        assert declared.account is not None
-        return Unmaking(self.stack, declared.project, declared.account, declared.exact, delete_data)
+        return Unmaking(self.stack, declared.project, declared.scope, delete_data)
 
     # -- looking at what is deployed -----------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from headrace.aws.declare.resources import read_queries, resources
 from headrace.aws.declare.resources.functions import CODE
 from headrace.aws.declare.template import EXTRAS, template
 from headrace.aws.operate.compare import METADATA
+from headrace.aws.operate.owned import Scope, scope_of
 from headrace.aws.operate.stack import PROJECT_TAG, STACK_TAG
 from headrace.aws.options import AwsOptions, Role
 from headrace.model.pipeline import Keyed, Pipeline
@@ -70,21 +71,14 @@ class Declared:
         return {parameter: role for role, parameter in CODE.items()}
 
     @property
-    def buckets(self) -> tuple[str, str]:
-        """The landing and the lake bucket."""
-        options, names = self.options, self.names
-        return options.landing_bucket or names.bucket("landing"), options.lake_bucket or names.bucket("lake")
-
-    @property
     def artifacts(self) -> str:
         return self.names.bucket("artifacts")
 
     @property
-    def exact(self) -> frozenset[str]:
-        """Names that are this stack's for certain."""
-        names = self.names
-        keyed = (names.keyed(s.table) for p in self.pipelines.values() for s in p.sinks if isinstance(s, Keyed))
-        return frozenset((*self.buckets, self.artifacts, names.ledger, names.database, *keyed))
+    def scope(self) -> Scope:
+        """What of an account is this stack's, as far as its definition tells."""
+        assert self.account is not None
+        return scope_of(self.options.stack, self.template, self.account, self.options.region, self.artifacts)
 
 
 def tables(pipelines: Mapping[str, Pipeline]) -> dict[str, dict[str, Any]]:

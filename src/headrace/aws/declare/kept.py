@@ -12,15 +12,69 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from headrace.aws.operate.compare import Change
+from headrace.aws.operate.artifacts import OTHER_STACK, closed
+from headrace.aws.operate.compare import Change, name_of
+from headrace.aws.operate.owned import DATA, KINDS, Scope, foreign, owner_of
 from headrace.aws.operate.stack import Facts, Stack
-from headrace.aws.session import Session, code_of
+from headrace.aws.session import Session, code_of, status_of
+
+AGAIN = "run `headrace deploy` again"
+OTHER_BUCKET = "give another `landing_bucket` or `lake_bucket` in the target's table"
 
 DATABASE, TABLE, LOG_GROUP = "AWS::Glue::Database", "AWS::DynamoDB::Table", "AWS::Logs::LogGroup"
 
 
+def taken_up(stack: Stack, scope: Scope, template: Mapping[str, Any], held: Collection[str]) -> dict[str, str]:
+    """Logical id → name of buckets and tables that are there, and not in the stack: a change set takes them up.
+
+    `held`: names of what the stack holds itself. Raises InfrastructureError HR848 for a bucket, table or database that
+    is not the stack's by its tag: taken up it would be overwritten, and deleted with the stack's own data one day.
+    HR832 for a bucket that cannot be looked at.
+    """
+    found: dict[str, str] = {}
+    for id, one in template["Resources"].items():
+        kind, name = KINDS.get(one["Type"]), name_of(id, one)
+        if kind is None or kind not in DATA or name == id or name in held:
+            continue
+        if not _exists(stack.session, scope, kind, name):
+            continue
+        with stack.session.wrapped(f"{kind} {name}", AGAIN):
+            owner = owner_of(stack.session, scope, (kind, name))
+        if owner != scope.stack:
+            raise foreign((kind, name), scope.stack, owner, OTHER_BUCKET if kind == "bucket" else OTHER_STACK)
+        if kind != "database":
+            found[id] = name
+    return found
+
+
+def _exists(session: Session, scope: Scope, kind: str, name: str) -> bool:
+    match kind:
+        case "bucket":
+            return _bucket(session, name, scope.account)
+        case "table":
+            return bool(_keys(session, name))
+        case _:
+            return _there(session, name)
+
+
+def _bucket(session: Session, bucket: str, account: str) -> bool:
+    with session.wrapped(bucket, AGAIN):
+        try:
+            session.client("s3").head_bucket(Bucket=bucket, ExpectedBucketOwner=account)
+        except ClientError as exc:
+            if status_of(exc) == 403:
+                raise closed(bucket, OTHER_BUCKET) from exc
+            if status_of(exc) != 404:
+                raise
+            return False
+    return True
+
+
 def adopted(session: Session, template: Mapping[str, Any], held: Collection[str]) -> dict[str, Any]:
-    """The template without databases that are there already. `held`: ids that the stack holds itself."""
+    """The template without databases that are there already. `held`: ids that the stack holds itself.
+
+    Whether such a database is the stack's, `taken_up` has to have found out before.
+    """
     names = {
         id: one["Properties"]["DatabaseInput"]["Name"]
         for id, one in template["Resources"].items()

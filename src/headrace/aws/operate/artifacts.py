@@ -14,12 +14,17 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from headrace.aws.operate.owned import Scope, foreign, owner_of
+from headrace.aws.operate.stack import STACK_TAG
 from headrace.aws.session import Session, code_of, status_of
 from headrace.engine.faults import point
 from headrace.model.errors import InfrastructureError
 
 AMERICA = "us-east-1"
 """The region whose buckets must be made without naming it."""
+
+OTHER_STACK = "give another `stack` in the target's table"
+"""What helps where this bucket's name cannot be had: it follows from the stack's."""
 
 
 class Artifacts:
@@ -38,10 +43,7 @@ class Artifacts:
         return {"Bucket": self.bucket, "ExpectedBucketOwner": self.account}
 
     def make(self) -> bool:
-        """Have the bucket, private, encrypted and reached by TLS alone; whether it was made now.
-
-        Raises InfrastructureError HR832 where its name is somebody else's.
-        """
+        """Have the bucket, private, encrypted and reached by TLS alone; whether it was made now. Raises as `there`."""
         made = self._create()
         point("deploy.bucket-made")
         with self.session.wrapped(self.bucket, "run `headrace deploy` again"):
@@ -49,17 +51,31 @@ class Artifacts:
                 getattr(self._client, operation)(**self._mine, **values)
         return made
 
-    def _create(self) -> bool:
-        place = {} if self.session.region == AMERICA else {"LocationConstraint": self.session.region}
+    def there(self) -> bool:
+        """Whether there is such a bucket, and it is the stack's.
+
+        Raises InfrastructureError HR832 for one that cannot be looked at, HR848 for one with things of somebody else.
+        """
         with self.session.wrapped(self.bucket, "run `headrace deploy` again"):
             try:
                 self._client.head_bucket(**self._mine)
-                return False
             except ClientError as exc:
                 if status_of(exc) == 403:
-                    raise taken(self.bucket) from exc
+                    raise closed(self.bucket, OTHER_STACK) from exc
                 if status_of(exc) != 404:
                     raise
+                return False
+            stack = self._tags[STACK_TAG]
+            owner = owner_of(self.session, Scope(stack, self.account, self.bucket), ("bucket", self.bucket))
+        if owner != stack:
+            raise foreign(("bucket", self.bucket), stack, owner, OTHER_STACK)
+        return True
+
+    def _create(self) -> bool:
+        if self.there():
+            return False
+        place = {} if self.session.region == AMERICA else {"LocationConstraint": self.session.region}
+        with self.session.wrapped(self.bucket, "run `headrace deploy` again"):
             try:
                 self._client.create_bucket(
                     Bucket=self.bucket, **({"CreateBucketConfiguration": place} if place else {})
@@ -68,7 +84,9 @@ class Artifacts:
                 if code_of(exc) == "BucketAlreadyOwnedByYou":
                     return False
                 if code_of(exc) == "BucketAlreadyExists":
-                    raise taken(self.bucket) from exc
+                    raise InfrastructureError(
+                        "HR832", f"bucket {self.bucket!r}", "the name belongs to somebody else", OTHER_STACK
+                    ) from exc
                 raise
         return True
 
@@ -87,7 +105,7 @@ class Artifacts:
             ("put_bucket_tagging", {"Tagging": {"TagSet": [{"Key": k, "Value": v} for k, v in self._tags.items()]}}),
             ("put_public_access_block", {"PublicAccessBlockConfiguration": blocked}),
             ("put_bucket_encryption", {"ServerSideEncryptionConfiguration": encrypted}),
-            ("put_bucket_policy", {"Policy": json.dumps(_tls_only(self.bucket))}),
+            ("put_bucket_policy", {"Policy": json.dumps(_tls_only(self.bucket, self.session.partition))}),
             ("put_bucket_lifecycle_configuration", {"LifecycleConfiguration": {"Rules": [unfinished]}}),
         ]
 
@@ -120,13 +138,15 @@ class Artifacts:
         return f"{self._client.meta.endpoint_url}/{self.bucket}/{key}"
 
 
-def taken(bucket: str) -> InfrastructureError:
-    return InfrastructureError(
-        "HR832", f"bucket {bucket!r}", "the name belongs to somebody else", "give another name in the target's table"
+def closed(bucket: str, next: str) -> InfrastructureError:
+    """S3 answers 403 in both cases, so that nobody learns whose a bucket is."""
+    found = (
+        "cannot be looked at (403): its name belongs to somebody else, or s3:ListBucket is denied to you"
     )
+    return InfrastructureError("HR832", f"bucket {bucket!r}", found, f"allow that, or {next}")
 
 
-def _tls_only(bucket: str) -> dict[str, Any]:
+def _tls_only(bucket: str, partition: str) -> dict[str, Any]:
     return {
         "Version": "2012-10-17",
         "Statement": [
@@ -135,7 +155,7 @@ def _tls_only(bucket: str) -> dict[str, Any]:
                 "Effect": "Deny",
                 "Principal": "*",
                 "Action": "s3:*",
-                "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
+                "Resource": [f"arn:{partition}:s3:::{bucket}", f"arn:{partition}:s3:::{bucket}/*"],
                 "Condition": {"Bool": {"aws:SecureTransport": "false"}},
             }
         ],

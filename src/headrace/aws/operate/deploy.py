@@ -16,18 +16,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from headrace.aws.declare.kept import adopted, misfits, strays, without
+from headrace.aws.declare.kept import adopted, misfits, strays, taken_up, without
 from headrace.aws.declare.template import EXTRAS
-from headrace.aws.operate.artifacts import Artifacts, taken
+from headrace.aws.operate.artifacts import Artifacts
 from headrace.aws.operate.compare import Change, changes, settled
-from headrace.aws.operate.inventory import Item, Scope
+from headrace.aws.operate.drift import drift
+from headrace.aws.operate.inventory import Item
+from headrace.aws.operate.judge import refuse
+from headrace.aws.operate.owned import Scope, mark, scope_of
 from headrace.aws.operate.stack import UNMADE, Facts, Stack, Tell
 from headrace.aws.operate.sweep import delete
-from headrace.aws.session import Session, status_of
+from headrace.aws.session import Session
 from headrace.engine.faults import point
-from headrace.model.errors import InfrastructureError, UsageError
+from headrace.model.errors import InfrastructureError
 from headrace.model.words import count
 
 OURS = "headrace-"
@@ -47,7 +48,7 @@ AGAIN = "run `headrace deploy` again"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a stack shall be. `parameters` besides those of the code; `buckets` are names that must be free or ours."""
+    """What a stack shall be. `parameters` besides those of the code."""
 
     stack: str
     project: str
@@ -56,7 +57,6 @@ class Wanted:
     artifacts: str
     code: Mapping[str, Path]  # parameter of the template → the zip whose key it takes
     parameters: Mapping[str, str] = field(default_factory=dict)
-    buckets: Sequence[str] = ()
     repair: bool = False  # also bring back what somebody changed by hand
 
 
@@ -84,36 +84,41 @@ def deploy(session: Session, wanted: Wanted, tell: Tell, *, lose: bool = False, 
     """Bring the stack to what is wanted. `lose`: go on although rows or files would be lost.
 
     Raises InfrastructureError HR832 (a bucket's name is taken), HR833 (a resource failed: the first one, and why),
-    HR834 (another project's stack), HR835 (it needs a person), HR837 (CloudFormation refuses the template), and
-    UsageError HR836 where data would be lost and `lose` was not said.
+    HR834 (another project's stack), HR835 (it needs a person), HR837 (CloudFormation refuses the template), HR848
+    (data under a name of ours that is not ours), and UsageError HR836 where data would be lost and `lose` was not said.
     """
     started = time.monotonic()
     stack = stack or Stack(session, wanted.stack)
     account = session.account()
-    facts = settle(stack, stack.owned(wanted.project), tell)
-    wanted, found = judged(stack, wanted, facts, account)
-    refuse_loss(stack.which, found, lose)
-    kept = [bucket for bucket in wanted.buckets if _exists(session, bucket, account)]
+    scope = scope_of(wanted.stack, wanted.template, account, session.region, wanted.artifacts)
+    facts = settle(stack, scope, stack.owned(wanted.project), tell)
+    artifacts = Artifacts(session, wanted.artifacts, account, dict(wanted.tags))
+    artifacts.there()
+    wanted, found, kept = judged(stack, scope, wanted, facts)
+    refuse(stack.which, found, lose)
     point("deploy.settled")
 
-    artifacts = Artifacts(session, wanted.artifacts, account, dict(wanted.tags))
     facts = _clear(stack, wanted, facts, artifacts, tell)
-    request = _request(wanted, facts, *_uploaded(artifacts, wanted, tell))
+    parameters, url = _uploaded(artifacts, wanted, tell)
+    request = _request(wanted, facts, parameters, url)
     point("deploy.uploaded")
+    if kept:
+        tell(f"taking up {', '.join(kept.values())}")
     if kept and request["ChangeSetType"] == "CREATE":
-        tell(f"taking up {', '.join(kept)}")
         request["DisableValidation"] = True  # which may call a bucket that is to be taken up a conflict of names
     changed = _possible(stack, facts, request, tell)
     if changed is None:
         tell("no changes")
         return Deployed("unchanged", stack.deployed(), [], time.monotonic() - started)
     point("deploy.change-set")
-    after = _execute(stack, *changed, tell)
+    after = _execute(stack, *changed, tell, retain=bool(kept))
+    if kept:
+        after = _fitted(stack, wanted, after, (parameters, url), kept, tell)
     state = "updated" if facts is not None and facts.stands else "created"
     return Deployed(state, after, found, time.monotonic() - started)
 
 
-def settle(stack: Stack, facts: Facts | None, tell: Tell) -> Facts | None:
+def settle(stack: Stack, scope: Scope, facts: Facts | None, tell: Tell) -> Facts | None:
     """Bring a stack to rest: wait for what is under way, undo what failed. None: there is no stack to be changed.
 
     A stack that was never made whole is deleted; an update whose rollback failed is rolled back again.
@@ -123,23 +128,27 @@ def settle(stack: Stack, facts: Facts | None, tell: Tell) -> Facts | None:
         facts, _ = stack.rest(tell, stack.last_event(facts.id), facts.id)
     if facts is not None and facts.status in UNMADE:
         tell(f"{stack.which} is in {facts.status}: deleting what is left of it")
-        remove(stack, facts, tell)
+        mark(stack.session, scope, scope.holding(stack.listed()).listed, AGAIN)
+        remove(stack, facts, tell, AGAIN)
         facts = None
     if facts is not None and facts.status in STUCK:
         facts = _roll_back(stack, facts, tell)
     return facts
 
 
-def remove(stack: Stack, facts: Facts, tell: Tell) -> None:
-    """Delete a stack; resources that hold data stay. Raises InfrastructureError HR833 with what cannot be deleted."""
+def remove(stack: Stack, facts: Facts, tell: Tell, again: str) -> None:
+    """Delete a stack; resources that hold data stay. `again`: the command that goes on after a fault.
+
+    Raises InfrastructureError HR833 with what cannot be deleted.
+    """
     since = stack.last_event(facts.id)
-    with stack.session.wrapped(stack.which, AGAIN):
+    with stack.session.wrapped(stack.which, again):
         stack.client.delete_stack(StackName=stack.name)
     point("stack.deleting")
     after, events = stack.rest(tell, since, facts.id)
     if after is not None:
         why = stack.failure(events, after)
-        next = "remove what holds it, then the same command again"
+        next = f"remove what holds it, then {again}"
         raise InfrastructureError("HR833", stack.which, f"could not be deleted: {why}", next)
 
 
@@ -161,38 +170,21 @@ def _roll_back(stack: Stack, facts: Facts, tell: Tell) -> Facts:
     return after
 
 
-def refuse_loss(which: str, found: Sequence[Change], lose: bool) -> None:
-    """Raises UsageError HR836 where a change would lose data and nobody said that this is meant."""
-    lost = [change for change in found if change.data_loss]
-    if lost and not lose:
-        told = "; ".join(f"{change.name} ({change.why})" for change in lost)
-        next = "see `headrace plan`; if that is meant: `headrace deploy --accept-data-loss`"
-        raise UsageError("HR836", which, f"data would be lost: {told}", next)
-
-
-def _exists(session: Session, bucket: str, account: str) -> bool:
-    """Whether we have a bucket of this name. Raises InfrastructureError HR832 if it is somebody else's."""
-    with session.wrapped(bucket, AGAIN):
-        try:
-            session.client("s3").head_bucket(Bucket=bucket, ExpectedBucketOwner=account)
-        except ClientError as exc:
-            if status_of(exc) == 403:
-                raise taken(bucket) from exc
-            if status_of(exc) != 404:
-                raise
-            return False
-    return True
-
-
-def judged(stack: Stack, wanted: Wanted, facts: Facts | None, account: str) -> tuple[Wanted, list[Change]]:
-    """What is wanted, in the words that this account needs, and what of the stack that changes."""
+def judged(
+    stack: Stack, scope: Scope, wanted: Wanted, facts: Facts | None
+) -> tuple[Wanted, list[Change], dict[str, str]]:
+    """What is wanted, in the words that this account needs, what of the stack changes, and what it takes up by id."""
     stands = facts is not None and facts.stands
-    template = settled(wanted.template, account, stack.session.region)
-    template = adopted(stack.session, template, stack.resources() if stands else ())
+    template = settled(wanted.template, scope.account, stack.session.region)
+    held = stack.resources() if stands else {}
+    kept = taken_up(stack, scope, template, held.values())
+    template = adopted(stack.session, template, held)
     found = changes(stack.template() if stands else {}, template)
     known = {change.id for change in found if change.data_loss}
-    found += [change for change in misfits(stack.session, template) if change.id not in known]
-    return replace(wanted, template=template), found
+    odd = list(misfits(stack.session, template))
+    found += [change for change in odd if change.id not in known]
+    anew = {change.id for change in odd}
+    return replace(wanted, template=template), found, {id: name for id, name in kept.items() if id not in anew}
 
 
 def _clear(stack: Stack, wanted: Wanted, facts: Facts | None, artifacts: Artifacts, tell: Tell) -> Facts | None:
@@ -201,7 +193,7 @@ def _clear(stack: Stack, wanted: Wanted, facts: Facts | None, artifacts: Artifac
     So too the log group of a function that wrote a last line after its stack was gone.
     """
     for group in strays(stack, wanted.template, facts):
-        delete(stack.session, Item("log group", group), Scope(stack.name, artifacts.account), tell)
+        delete(stack.session, Item("log group", group), tell)
     gone = {change.id: change.name for change in misfits(stack.session, wanted.template)}
     if not gone:
         return facts
@@ -214,9 +206,8 @@ def _clear(stack: Stack, wanted: Wanted, facts: Facts | None, artifacts: Artifac
         if (changed := _change_set(stack, facts, request, tell)) is not None:
             facts = _execute(stack, *changed, tell)
         point("deploy.taken-out")
-    scope = Scope(stack.name, artifacts.account, frozenset(gone.values()))
-    for name in gone.values():
-        delete(stack.session, Item("table", name, holds=True), scope, tell)
+    for name in gone.values():  # each the stack's: it held them until now, or `judged` asked their tags
+        delete(stack.session, Item("table", name, holds=True), tell)
     return facts
 
 
@@ -304,12 +295,29 @@ def _ready(stack: Stack, id: str) -> dict[str, Any]:
         stack.pause()
 
 
-def _execute(stack: Stack, change_set: str, id: str, tell: Tell) -> Facts:
-    """Carry the change set out. Raises InfrastructureError HR833 with the first resource that failed, and why."""
+def _fitted(
+    stack: Stack, wanted: Wanted, facts: Facts, sent: tuple[Mapping[str, str], str], kept: Mapping[str, str], tell: Tell
+) -> Facts:
+    """Make what was taken up as it is declared: an import changes nothing, and a bucket still tells whom it told."""
+    if not (found := drift(stack, kept, AGAIN)):
+        return facts
+    for one in found:
+        tell(f"bringing back: {one}")
+    changed = _possible(stack, facts, _request(replace(wanted, repair=True), facts, *sent), tell)
+    return facts if changed is None else _execute(stack, *changed, tell)
+
+
+def _execute(stack: Stack, change_set: str, id: str, tell: Tell, *, retain: bool = False) -> Facts:
+    """Carry the change set out. `retain`: a rollback deletes nothing that holds data.
+
+    Raises InfrastructureError HR833 with the first resource that failed, and why.
+    """
     since = stack.last_event(id)
     with stack.session.wrapped(stack.which, AGAIN):
-        # What a failed first deploy made is taken away again, data or not: there is none in it yet.
-        stack.client.execute_change_set(ChangeSetName=change_set, RetainExceptOnCreate=True)
+        # What a failed first deploy made is taken away again: there is no data in it yet. Unless something was taken
+        # up, for nobody says whether CloudFormation would call that new as well.
+        request = {} if retain else {"RetainExceptOnCreate": True}
+        stack.client.execute_change_set(ChangeSetName=change_set, **request)
     point("deploy.executing")
     facts, events = stack.rest(tell, since, id)
     if facts is None or facts.status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"):

@@ -6,7 +6,7 @@ A look that takes seconds to minutes, so only `plan`, `verify` and a repair ask 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,11 +37,15 @@ class Drift:
         return f"{self.name or self.id} ({self.kind}) {changed}"
 
 
-def drift(stack: Stack) -> list[Drift]:
-    """Compare, wait, and tell. Raises InfrastructureError HR845 where that takes longer than ten minutes."""
+def drift(stack: Stack, only: Collection[str] = (), next: str = "try again, or say --no-drift") -> list[Drift]:
+    """Compare, wait, and tell: all of the stack, or the resources with these logical ids.
+
+    Raises InfrastructureError HR845 where that takes longer than ten minutes.
+    """
     client = stack.client
-    with stack.session.wrapped(stack.which, "try again, or say --no-drift"):
-        id = client.detect_stack_drift(StackName=stack.name)["StackDriftDetectionId"]
+    with stack.session.wrapped(stack.which, next):
+        asked = {"LogicalResourceIds": sorted(only)} if only else {}
+        id = client.detect_stack_drift(StackName=stack.name, **asked)["StackDriftDetectionId"]
         started = time.monotonic()
         while True:
             found = client.describe_stack_drift_detection_status(StackDriftDetectionId=id)
@@ -49,7 +53,7 @@ def drift(stack: Stack) -> list[Drift]:
                 break
             if time.monotonic() - started > PATIENCE:
                 took = f"is still being compared after {PATIENCE / 60:.0f} minutes"
-                raise InfrastructureError("HR845", stack.which, took, "try again, or say --no-drift")
+                raise InfrastructureError("HR845", stack.which, took, next)
             stack.pause()
         drifted = ["MODIFIED", "DELETED"]
         request: dict[str, Any] = {"StackName": stack.name, "StackResourceDriftStatusFilters": drifted}
@@ -58,7 +62,8 @@ def drift(stack: Stack) -> list[Drift]:
             page = client.describe_stack_resource_drifts(**request)
             resources += page["StackResourceDrifts"]
             if not page.get("NextToken"):
-                return sorted((_drift(one) for one in resources), key=lambda d: (d.kind, d.id))
+                told = (_drift(one) for one in resources)  # of the others, what an earlier comparison found
+                return sorted((one for one in told if not only or one.id in only), key=lambda d: (d.kind, d.id))
             request["NextToken"] = page["NextToken"]
 
 

@@ -1,25 +1,22 @@
 """What exists of a stack in every service that it touches, whoever made it: before a deploy, after a destroy.
 
-Found by name and by tag, never by asking the stack, so that it also sees what a stack left behind. Lists, changes
-nothing. `destroy.py` works through it and proves by it; tests compare it before and after.
+Looked for by name and by tag, so that it also sees what a stack left behind; whose it is, `owned.py` says. Lists,
+changes nothing. `destroy.py` works through it and proves by it; tests compare it before and after.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from headrace.aws.operate.owned import Name, Owner, Scope, Whose, owner_of, told
 from headrace.aws.operate.stack import STACK_TAG
 from headrace.aws.session import Session, code_of
-
-PREFIX = 40
-"""Characters of a stack's name that no name derived from it has lost, however much was cut from its end."""
-
-AMERICA = "us-east-1"
-"""Where budgets are asked for."""
+from headrace.model.errors import InfrastructureError
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -35,51 +32,54 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
-    """Which things are a stack's. `exact` are names that do not begin with its own; `others` are stacks beside it."""
+class Seen:
+    """An item, the kind and name that tell whose it is, and a way to ask it that, where it has tags."""
 
-    stack: str
-    account: str
-    exact: frozenset[str] = frozenset()
-    others: tuple[str, ...] = ()
-
-    @property
-    def prefix(self) -> str:
-        return f"{self.stack}-"[:PREFIX]
-
-    def mine(self, name: str) -> bool:
-        """Stack `lv` has `lv-ledger`, and not `lv-test-ledger` where there is a stack `lv-test`."""
-        if name in self.exact or name == self.stack:
-            return True
-        return name.startswith(self.prefix) and not name.startswith(tuple(f"{other}-" for other in self.others))
+    item: Item
+    of: Name
+    owner: Owner = lambda: None
 
 
-def scope_of(session: Session, stack: str, account: str, exact: frozenset[str]) -> Scope:
-    """The scope, with other stacks of Headrace whose names begin with this one's."""
-    with session.wrapped("CloudFormation", "try again"):
-        pages = session.client("cloudformation").get_paginator("describe_stacks").paginate()
-        others = [
-            one["StackName"]
-            for page in pages
-            for one in page["Stacks"]
-            if one["StackName"].startswith(f"{stack}-") and any(t["Key"] == STACK_TAG for t in one.get("Tags", ()))
-        ]
-    return Scope(stack, account, exact, tuple(sorted(others)))
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What there is of a stack. `alike`: named like its things, and none of them. `unseen`: where looking is denied."""
+
+    ours: Sequence[Item]
+    alike: Sequence[Item]
+    unseen: Sequence[str]
 
 
-def inventory(session: Session, scope: Scope | None = None) -> list[Item]:
-    """Everything of the stack, in a stable order; without a scope everything in the account and region."""
+def inventory(session: Session) -> list[Item]:
+    """Everything in the account and region, in a stable order."""
     found: set[Item] = set()
-    for what, look in LOOKS.items():
+    for what, (look, _) in LOOKS.items():
         with session.wrapped(what, "try again"):
-            for item, owner in look(session, scope):
-                if scope is None or scope.mine(owner):
-                    found.add(item)
+            found.update(seen.item for seen in look(session, None))
     return sorted(found)
 
 
-Look = Callable[[Session, Scope | None], Iterator[tuple[Item, str]]]
-"""Yields items, each with the name that tells whose it is."""
+def inventory_of(session: Session, scope: Scope) -> Found:
+    """Everything of one stack, in a stable order.
+
+    Raises InfrastructureError HR802 where a look is denied, unless the stack never declared such a thing. A budget is
+    passed over in any case: rights over billing are often somebody else's, and it goes with its stack.
+    """
+    found: dict[Whose, set[Item]] = {"ours": set(), "alike": set(), "foreign": set()}
+    unseen: list[str] = []
+    for what, (look, kind) in LOOKS.items():
+        try:
+            with session.wrapped(what, "try again"):
+                for seen in look(session, scope):
+                    found[scope.judge(seen.of, seen.owner)].add(seen.item)
+        except InfrastructureError as exc:
+            if exc.code != "HR802" or (kind in scope.kinds and kind != "budget"):
+                raise
+            unseen.append(f"{what}: {exc.found}")
+    return Found(sorted(found["ours"]), sorted(found["alike"]), unseen)
+
+
+Look = Callable[[Session, Scope | None], Iterator[Seen]]
+"""Yields what may be a stack's; without a scope everything."""
 
 
 def _pages(session: Session, service: str, operation: str, part: str, **values: Any) -> Iterator[Any]:
@@ -92,120 +92,157 @@ def _prefix(scope: Scope | None, name: str) -> dict[str, str]:
     return {name: scope.prefix} if scope else {}
 
 
-def _stacks(session: Session, scope: Scope | None) -> Iterator[tuple[Item, str]]:
+def _stacks(session: Session, scope: Scope | None) -> Iterator[Seen]:
     for one in _pages(session, "cloudformation", "describe_stacks", "Stacks"):
-        yield Item("stack", one["StackName"]), one["StackName"]
+        if scope is None or one["StackName"] == scope.stack:  # others are no secret, and none of our business
+            yield Seen(Item("stack", one["StackName"]), ("stack", one["StackName"]))
 
 
-def _buckets(session: Session, scope: Scope | None) -> Iterator[tuple[Item, str]]:
-    """A bucket's name begins with whatever its owner likes: only the names that we give, or our tag, make it ours."""
+def _buckets(session: Session, scope: Scope | None) -> Iterator[Seen]:
+    """A bucket's name begins with whatever its owner likes: only names that we give, or our tag, can make it ours."""
+    if scope is None:
+        for one in session.client("s3").list_buckets()["Buckets"]:
+            yield Seen(Item("bucket", one["Name"], holds=True), ("bucket", one["Name"]))
+        return
     arns = _pages(
         session, "resourcegroupstaggingapi", "get_resources", "ResourceTagMappingList", **_ours(scope, ["s3"])
     )
-    tagged = {one["ResourceARN"].rsplit(":", 1)[-1] for one in arns} if scope else set()
+    tagged = {one["ResourceARN"].rsplit(":", 1)[-1] for one in arns}
     for one in session.client("s3").list_buckets()["Buckets"]:
-        name = one["Name"]
-        if scope is None or name in scope.exact or name in tagged:
-            yield Item("bucket", name, holds="-artifacts-" not in name), scope.stack if scope else name
+        of = ("bucket", one["Name"])
+        if of in scope.certain or one["Name"] in tagged:
+            yield Seen(Item("bucket", one["Name"], holds=one["Name"] != scope.artifacts), of, _asks(session, scope, of))
 
 
-def _tables(session: Session, scope: Scope | None) -> Iterator[tuple[Item, str]]:
+def _asks(session: Session, scope: Scope | None, of: Name) -> Owner:
+    return lambda: owner_of(session, scope, of) if scope else None
+
+
+def _tables(session: Session, scope: Scope | None) -> Iterator[Seen]:
     for name in _pages(session, "dynamodb", "list_tables", "TableNames"):
-        yield Item("table", name, holds=True), name
+        of = ("table", name)
+        yield Seen(Item("table", name, holds=True), of, _asks(session, scope, of))
 
 
-def _queues(session: Session, scope: Scope | None) -> Iterator[tuple[Item, str]]:
+def _queues(session: Session, scope: Scope | None) -> Iterator[Seen]:
     for url in _pages(session, "sqs", "list_queues", "QueueUrls", **_prefix(scope, "QueueNamePrefix")):
-        yield Item("queue", url), url.rsplit("/", 1)[-1]
+        of = ("queue", url.rsplit("/", 1)[-1])
+        yield Seen(Item("queue", url), of, _tag(session, "sqs", "list_queue_tags", QueueUrl=url))
 
 
-def _functions(session: Session, scope: Scope | None) -> Iterator[tuple[Item, str]]:
+def _functions(session: Session, scope: Scope | None) -> Iterator[Seen]:
     for one in _pages(session, "lambda", "list_functions", "Functions"):
-        yield Item("function", one["FunctionName"]), one["FunctionName"]
+        of = ("function", one["FunctionName"])
+        yield Seen(Item(*of), of, _tag(session, "lambda", "list_tags", Resource=one["FunctionArn"]))
 
 
-def _mappings(session: Session, scope: Scope | None) -> Iterator[tuple[Item, str]]:
+def _mappings(session: Session, scope: Scope | None) -> Iterator[Seen]:
     for one in _pages(session, "lambda", "list_event_source_mappings", "EventSourceMappings"):
-        yield Item("event source mapping", one["UUID"]), one["FunctionArn"].split(":function:")[-1].split(":")[0]
+        function = one["FunctionArn"].split(":function:")[-1].split(":")[0]
+        tag = _tag(session, "lambda", "list_tags", Resource=one.get("EventSourceMappingArn", ""))
+        # Known by its function, whose name tells people more than the mapping's own; it may outlive it.
+        yield Seen(Item("event source mapping", f"{function} {one['UUID']}"), ("function", function), tag)
 
 
-def _roles(session: Session, scope: Scope | None) -> Iterator[tuple[Item, str]]:
+def _roles(session: Session, scope: Scope | None) -> Iterator[Seen]:
     for one in _pages(session, "iam", "list_roles", "Roles"):
-        yield Item("role", one["RoleName"]), one["RoleName"]
+        of = ("role", one["RoleName"])
+        yield Seen(Item(*of), of, _tag(session, "iam", "list_role_tags", RoleName=one["RoleName"]))
 
 
-def _topics(session: Session, scope: Scope | None) -> Iterator[tuple[Item, str]]:
+def _topics(session: Session, scope: Scope | None) -> Iterator[Seen]:
     for one in _pages(session, "sns", "list_topics", "Topics"):
-        yield Item("topic", one["TopicArn"]), one["TopicArn"].rsplit(":", 1)[-1]
+        of = ("topic", one["TopicArn"].rsplit(":", 1)[-1])
+        tag = _tag(session, "sns", "list_tags_for_resource", ResourceArn=one["TopicArn"])
+        yield Seen(Item("topic", one["TopicArn"]), of, tag)
 
 
-def _subscriptions(session: Session, scope: Scope | None) -> Iterator[tuple[Item, str]]:
+def _subscriptions(session: Session, scope: Scope | None) -> Iterator[Seen]:
     for one in _pages(session, "sns", "list_subscriptions", "Subscriptions"):
-        yield Item("subscription", f"{one['TopicArn']} {one['Protocol']}"), one["TopicArn"].rsplit(":", 1)[-1]
+        if one["SubscriptionArn"] in NO_SUBSCRIPTION:
+            continue
+        of = ("topic", one["TopicArn"].rsplit(":", 1)[-1])
+        tag = _tag(session, "sns", "list_tags_for_resource", ResourceArn=one["TopicArn"])
+        yield Seen(Item("subscription", f"{one['TopicArn']} {one['Protocol']}"), of, tag)
 
 
-def _log_groups(session: Session, scope: Scope | None) -> Iterator[tuple[Item, str]]:
+def _log_groups(session: Session, scope: Scope | None) -> Iterator[Seen]:
     below = {"logGroupNamePrefix": f"/aws/lambda/{scope.prefix}"} if scope else {}
     for one in _pages(session, "logs", "describe_log_groups", "logGroups", **below):
-        yield Item("log group", one["logGroupName"]), one["logGroupName"].removeprefix("/aws/lambda/")
+        name, arn = one["logGroupName"], one["arn"].removesuffix(":*")
+        tag = _tag(session, "logs", "list_tags_for_resource", resourceArn=arn)
+        yield Seen(Item("log group", name), ("log group", name), tag)
 
 
-def _rules(session: Session, scope: Scope | None) -> Iterator[tuple[Item, str]]:
+def _rules(session: Session, scope: Scope | None) -> Iterator[Seen]:
     for one in _pages(session, "events", "list_rules", "Rules", **_prefix(scope, "NamePrefix")):
-        yield Item("rule", one["Name"]), one["Name"]
+        of = ("rule", one["Name"])
+        yield Seen(Item(*of), of, _tag(session, "events", "list_tags_for_resource", ResourceARN=one["Arn"]))
 
 
-def _alarms(session: Session, scope: Scope | None) -> Iterator[tuple[Item, str]]:
+def _alarms(session: Session, scope: Scope | None) -> Iterator[Seen]:
     for one in _pages(session, "cloudwatch", "describe_alarms", "MetricAlarms", **_prefix(scope, "AlarmNamePrefix")):
-        yield Item("alarm", one["AlarmName"]), one["AlarmName"]
+        of = ("alarm", one["AlarmName"])
+        yield Seen(Item(*of), of, _tag(session, "cloudwatch", "list_tags_for_resource", ResourceARN=one["AlarmArn"]))
 
 
-def _dashboards(session: Session, scope: Scope | None) -> Iterator[tuple[Item, str]]:
+def _dashboards(session: Session, scope: Scope | None) -> Iterator[Seen]:
     picked = _prefix(scope, "DashboardNamePrefix")
     for one in _pages(session, "cloudwatch", "list_dashboards", "DashboardEntries", **picked):
-        yield Item("dashboard", one["DashboardName"]), one["DashboardName"]
+        yield Seen(Item("dashboard", one["DashboardName"]), ("dashboard", one["DashboardName"]))
 
 
-def _databases(session: Session, scope: Scope | None) -> Iterator[tuple[Item, str]]:
+def _databases(session: Session, scope: Scope | None) -> Iterator[Seen]:
     for one in _pages(session, "glue", "get_databases", "DatabaseList"):
-        name = one["Name"]
-        mine = scope is None or scope.mine(name)
-        yield Item("database", name, holds=True), name
-        for table in _pages(session, "glue", "get_tables", "TableList", DatabaseName=name) if mine else ():
-            yield Item("lake table", f"{name}.{table['Name']}", holds=True), name
+        of = ("database", one["Name"])
+        asks = cache(_asks(session, scope, of))
+        yield Seen(Item(*of, holds=True), of, asks)
+        if scope is None or scope.judge(of, asks) == "ours":  # whatever is in a stack's database is the stack's
+            for table in _pages(session, "glue", "get_tables", "TableList", DatabaseName=one["Name"]):
+                yield Seen(Item("lake table", f"{one['Name']}.{table['Name']}", holds=True), of, asks)
 
 
-def _workgroups(session: Session, scope: Scope | None) -> Iterator[tuple[Item, str]]:
+def _workgroups(session: Session, scope: Scope | None) -> Iterator[Seen]:
     more: dict[str, str] = {}
     while True:
         page = session.client("athena").list_work_groups(**more)
         for one in page["WorkGroups"]:
-            yield Item("workgroup", one["Name"]), one["Name"]
+            yield Seen(Item("workgroup", one["Name"]), ("workgroup", one["Name"]))
         if not page.get("NextToken"):
             return
         more = {"NextToken": page["NextToken"]}
 
 
-def _budgets(session: Session, scope: Scope | None) -> Iterator[tuple[Item, str]]:
+def _budgets(session: Session, scope: Scope | None) -> Iterator[Seen]:
     account = scope.account if scope else session.account()
-    client = session.client("budgets", region=AMERICA)
+    client = session.client("budgets")  # of any region: botocore knows where each partition keeps them
     try:
         for page in client.get_paginator("describe_budgets").paginate(AccountId=account):
             for one in page.get("Budgets", ()):
-                yield Item("budget", one["BudgetName"]), one["BudgetName"]
+                yield Seen(Item("budget", one["BudgetName"]), ("budget", one["BudgetName"]))
     except ClientError as exc:
         if code_of(exc) != "NotFoundException":  # said where an account has none
             raise
 
 
-def _tagged(session: Session, scope: Scope | None) -> Iterator[tuple[Item, str]]:
+def _tag(session: Session, service: str, operation: str, **about: str) -> Owner:
+    """Asks a service for the tags of one thing: in a list, or, as SQS and Lambda have it, a mapping."""
+
+    def ask() -> str | None:
+        answer = getattr(session.client(service), operation)(**about)
+        tags = answer.get("Tags") or answer.get("tags") or {}
+        return told([{"Key": k, "Value": v} for k, v in tags.items()] if isinstance(tags, Mapping) else tags)
+
+    return ask
+
+
+def _tagged(session: Session, scope: Scope | None) -> Iterator[Seen]:
     """Whatever bears the stack's tag and no look above finds: its kind and name are its ARN's."""
     pages = _pages(session, "resourcegroupstaggingapi", "get_resources", "ResourceTagMappingList", **_ours(scope))
     for one in pages:
-        tags = {t["Key"]: t["Value"] for t in one["Tags"]}
         arn = one["ResourceARN"]
         if arn.split(":")[2] not in LOOKED_AT:
-            yield Item("tagged", arn), tags[STACK_TAG]
+            yield Seen(Item("tagged", arn), ("stack", told(one["Tags"]) or ""))
 
 
 def _ours(scope: Scope | None, kinds: Sequence[str] = ()) -> dict[str, Any]:
@@ -218,22 +255,26 @@ LOOKED_AT = ("cloudformation", "s3", "dynamodb", "sqs", "lambda", "iam", "sns", 
              "athena", "budgets")  # fmt: skip
 """Services whose things are found by name; a tag is older than a deletion there, and would tell of ghosts."""
 
-LOOKS: Mapping[str, Look] = {
-    "CloudFormation": _stacks,
-    "S3": _buckets,
-    "DynamoDB": _tables,
-    "SQS": _queues,
-    "Lambda": _functions,
-    "Lambda's event source mappings": _mappings,
-    "IAM": _roles,
-    "SNS": _topics,
-    "SNS's subscriptions": _subscriptions,
-    "CloudWatch Logs": _log_groups,
-    "EventBridge": _rules,
-    "CloudWatch": _alarms,
-    "CloudWatch's dashboards": _dashboards,
-    "Glue": _databases,
-    "Athena": _workgroups,
-    "Budgets": _budgets,
-    "tags": _tagged,
+NO_SUBSCRIPTION = ("PendingConfirmation", "Deleted")
+"""In place of an ARN: nobody confirmed it, or it is gone already. SNS lists either for up to three days."""
+
+LOOKS: Mapping[str, tuple[Look, str]] = {
+    "CloudFormation": (_stacks, "stack"),
+    "S3": (_buckets, "bucket"),
+    "DynamoDB": (_tables, "table"),
+    "SQS": (_queues, "queue"),
+    "Lambda": (_functions, "function"),
+    "Lambda's event source mappings": (_mappings, "event source mapping"),
+    "IAM": (_roles, "role"),
+    "SNS": (_topics, "topic"),
+    "SNS's subscriptions": (_subscriptions, "subscription"),
+    "CloudWatch Logs": (_log_groups, "log group"),
+    "EventBridge": (_rules, "rule"),
+    "CloudWatch": (_alarms, "alarm"),
+    "CloudWatch's dashboards": (_dashboards, "dashboard"),
+    "Glue": (_databases, "database"),
+    "Athena": (_workgroups, "workgroup"),
+    "Budgets": (_budgets, "budget"),
+    "tags": (_tagged, "tagged"),
 }
+"""Each with the kind that it finds."""

@@ -61,6 +61,23 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """A resource as its stack lists it: logical id, type, physical id, state."""
+
+    id: str
+    kind: str
+    name: str
+    status: str
+
+    @property
+    def made(self) -> bool:
+        """Whether it is there and the stack's: what failed to be created may be somebody else's of the same name."""
+        return self.status in ("CREATE_COMPLETE", "IMPORT_COMPLETE", "DELETE_IN_PROGRESS", "DELETE_FAILED") or (
+            self.status.startswith("UPDATE_")
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What CloudFormation says of a stack."""
 
@@ -141,16 +158,25 @@ class Stack:
         found: dict[str, Any] = json.loads(body) if isinstance(body, str) else body
         return found
 
-    def resources(self) -> dict[str, str]:
-        """Logical id → physical id of what the stack holds."""
+    def listed(self) -> list[Held]:
+        """What the stack holds, as it says itself."""
         with self.session.wrapped(self.which, "try again"):
             pages = self.client.get_paginator("list_stack_resources").paginate(StackName=self.name)
-            return {
-                one["LogicalResourceId"]: one.get("PhysicalResourceId", "")
+            return [
+                Held(
+                    id=one["LogicalResourceId"],
+                    kind=one["ResourceType"],
+                    name=one.get("PhysicalResourceId", ""),
+                    status=one["ResourceStatus"],
+                )
                 for page in pages
                 for one in page["StackResourceSummaries"]
                 if one["ResourceStatus"] != "DELETE_COMPLETE"
-            }
+            ]
+
+    def resources(self) -> dict[str, str]:
+        """Logical id → physical id of what the stack holds."""
+        return {one.id: one.name for one in self.listed()}
 
     def events(self, id: str, since: str = "") -> list[Event]:
         """What happened to the stack of this id after the event `since`, oldest first."""

@@ -1,17 +1,17 @@
 """Deletes what a stack leaves behind, thing by thing: each call is for what is there now, and may be repeated.
 
-Called by `destroy.py`, which decides what goes. Nothing here asks anybody, and what is not this stack's is refused.
+Called by `destroy.py` and `deploy.py`, which have found out whose it is (`owned.py`). Nothing here asks anybody.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from botocore.exceptions import ClientError
 
-from headrace.aws.operate.inventory import Item, Scope
-from headrace.aws.operate.stack import STACK_TAG, Tell
+from headrace.aws.operate.inventory import Item
+from headrace.aws.operate.owned import MISSING
+from headrace.aws.operate.stack import Tell
 from headrace.aws.session import Session, code_of
 from headrace.engine.faults import point
 from headrace.model.errors import InfrastructureError
@@ -21,7 +21,6 @@ BATCH = 1000
 """Most objects of one DeleteObjects, and of one page of versions."""
 
 AGAIN = "run `headrace destroy` again"
-MISSING = ("ResourceNotFoundException", "EntityNotFoundException", "NoSuchBucket", "NoSuchUpload", "NoSuchTagSet")
 
 
 def deletable(item: Item) -> bool:
@@ -29,11 +28,11 @@ def deletable(item: Item) -> bool:
     return item.kind in DELETES
 
 
-def delete(session: Session, item: Item, scope: Scope, tell: Tell) -> None:
+def delete(session: Session, item: Item, tell: Tell) -> None:
     """Delete one thing with all that it holds; what is gone already is passed over."""
     with session.wrapped(f"{item.kind} {item.name}", AGAIN):
         try:
-            DELETES[item.kind](session, item.name, scope, tell)
+            DELETES[item.kind](session, item.name, tell)
         except ClientError as exc:
             if code_of(exc) not in MISSING:
                 raise
@@ -42,22 +41,12 @@ def delete(session: Session, item: Item, scope: Scope, tell: Tell) -> None:
     point("destroy.swept")
 
 
-def _bucket(session: Session, name: str, scope: Scope, tell: Tell) -> None:
+def _bucket(session: Session, name: str, tell: Tell) -> None:
     client = session.client("s3")
-    _own("bucket", name, _bucket_tags(client, name), scope)
     emptied = empty(session, name)
     if emptied:
         tell(f"  emptied  bucket {name}: {count(emptied, 'version')}")
     client.delete_bucket(Bucket=name)
-
-
-def _bucket_tags(client: Any, name: str) -> dict[str, str]:
-    try:
-        return {t["Key"]: t["Value"] for t in client.get_bucket_tagging(Bucket=name)["TagSet"]}
-    except ClientError as exc:
-        if code_of(exc) == "NoSuchTagSet":
-            return {}
-        raise
 
 
 def empty(session: Session, bucket: str, prefix: str = "") -> int:
@@ -81,47 +70,39 @@ def empty(session: Session, bucket: str, prefix: str = "") -> int:
         point("destroy.emptying")
 
 
-def _table(session: Session, name: str, scope: Scope, tell: Tell) -> None:
+def _table(session: Session, name: str, tell: Tell) -> None:
     client = session.client("dynamodb")
     found = client.describe_table(TableName=name)["Table"]
     if found["TableStatus"] != "DELETING":
-        pages = client.get_paginator("list_tags_of_resource").paginate(ResourceArn=found["TableArn"])
-        _own("table", name, {t["Key"]: t["Value"] for page in pages for t in page["Tags"]}, scope)
         if found.get("DeletionProtectionEnabled"):
             client.update_table(TableName=name, DeletionProtectionEnabled=False)
         client.delete_table(TableName=name)
     client.get_waiter("table_not_exists").wait(TableName=name, WaiterConfig={"Delay": 2, "MaxAttempts": 300})
 
 
-def _database(session: Session, name: str, scope: Scope, tell: Tell) -> None:
+def _database(session: Session, name: str, tell: Tell) -> None:
     session.client("glue").delete_database(Name=name)
 
 
-def _lake_table(session: Session, name: str, scope: Scope, tell: Tell) -> None:
+def _lake_table(session: Session, name: str, tell: Tell) -> None:
     database, _, table = name.partition(".")
     session.client("glue").delete_table(DatabaseName=database, Name=table)
 
 
-def _log_group(session: Session, name: str, scope: Scope, tell: Tell) -> None:
+def _log_group(session: Session, name: str, tell: Tell) -> None:
     session.client("logs").delete_log_group(logGroupName=name)
 
 
-def _mapping(session: Session, name: str, scope: Scope, tell: Tell) -> None:
+def _mapping(session: Session, name: str, tell: Tell) -> None:
+    """`name`: the function's, and the mapping's own."""
     try:
-        session.client("lambda").delete_event_source_mapping(UUID=name)
+        session.client("lambda").delete_event_source_mapping(UUID=name.rsplit(" ", 1)[-1])
     except ClientError as exc:
         if code_of(exc) != "ResourceInUseException":  # its deletion is under way, and takes a minute
             raise
 
 
-def _own(kind: str, name: str, tags: Mapping[str, str], scope: Scope) -> None:
-    """A name's beginning is no proof: somebody may have made such a thing by hand."""
-    if name not in scope.exact and tags.get(STACK_TAG) != scope.stack:
-        found = f"has a name like one of this stack's, but not its tag {STACK_TAG}={scope.stack}"
-        raise InfrastructureError("HR840", f"{kind} {name}", found, "look at it and delete it by hand, or tag it")
-
-
-Delete = Callable[[Session, str, Scope, Tell], None]
+Delete = Callable[[Session, str, Tell], None]
 
 DELETES: Mapping[str, Delete] = {
     "event source mapping": _mapping,
