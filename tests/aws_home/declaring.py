@@ -20,15 +20,21 @@ PROJECT = "shop"
 
 
 def pipeline(
-    key: Sequence[str] = ("id", "at"), by: str = "year(at)", sinks: Sequence[str] = ("keyed", "lake")
+    key: Sequence[str] = ("id", "at"),
+    by: str = "year(at)",
+    sinks: Sequence[str] = ("keyed", "lake"),
+    index: Sequence[str] = (),
+    **source: Any,
 ) -> Pipeline:
     class Sale(Record, key=tuple(key)):
         id: str
         at: datetime
         amount: float
+        till: str | None = None
 
-    made = {"keyed": keyed("sales"), "lake": lake("sales_data", partition_by=(by,))}
-    return Pipeline("shop", source=files("in/", suffix=".csv"), record=Sale, sinks=tuple(made[s] for s in sinks))
+    made = {"keyed": keyed("sales", index=index), "lake": lake("sales_data", partition_by=(by,))}
+    from_ = files("in/", suffix=".csv", **source)
+    return Pipeline("shop", source=from_, record=Sale, sinks=tuple(made[s] for s in sinks))
 
 
 def declared(stack: str, folder: Path, *pipelines: Pipeline, **table: Any) -> Declared:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -45,6 +46,13 @@ class Said(NamedTuple):
 
 
 Command = Callable[..., Said]
+
+
+class Terminal(io.StringIO):
+    """Somebody who can be asked, and answers this."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 @pytest.fixture
@@ -146,9 +154,9 @@ def test_plan_as_text_ends_with_what_it_comes_to(command: Command, project: Path
     said = command("plan", "--target", "aws", "--offline")
     lines = said.out.splitlines()
     assert "not compared" in lines[0]
-    assert lines[-2].startswith("cost: ")
+    assert "cost" in lines and "  assumed" in lines
     assert lines[-1].endswith(" added")
-    assert said.err == ""
+    assert said.err == "" and "\033" not in said.out
 
 
 @pytest.mark.parametrize("verb", ["plan", "deploy", "verify", "destroy"])
@@ -274,10 +282,26 @@ def test_a_stack_from_deploy_to_destroy(
         everything.append(said.out + said.err)
         return said
 
-    said = run("deploy", "--json")
+    said = run("deploy")
+    assert (said.code, said.out) == (2, "")
+    shown = said.err.splitlines()
+    assert {"storage", "pipeline lv", "rights"} <= set(shown) and any(line.startswith("cost: ") for line in shown)
+    assert shown[-1].startswith("HR133 headrace deploy: would ask: Deploy this to stack") and "--yes" in shown[-1]
+    with monkeypatch.context() as at:
+        at.setattr(sys, "stdin", Terminal("n\n"))
+        said = run("deploy")
+    assert (said.code, said.out) == (0, "")
+    assert said.err.endswith("in account 000000000000? [y/N] nothing was done\n")
+    assert inventory(session) == before
+
+    with monkeypatch.context() as at:
+        at.setattr(sys, "stdin", Terminal("y\n"))
+        said = run("deploy", "--json")
     assert said.code == 0, said.err
     assert (said.json["state"], said.json["status"]) == ("created", "CREATE_COMPLETE")
-    assert run("deploy", "--json").json["state"] == "unchanged"
+    said = run("deploy", "--json")
+    assert (said.code, said.json["state"]) == (0, "unchanged")  # nothing to ask
+    assert "rights" not in said.err and "HR133" not in said.err
     said = run("plan", "--json")
     assert (said.json["no_changes"], said.json["code"], said.json["changes"]) == (True, "unchanged", [])
     assert run("plan").out.splitlines()[-1] == "no changes"
@@ -285,6 +309,8 @@ def test_a_stack_from_deploy_to_destroy(
     (project / "pipelines.py").write_text(definition.replace("isfinite(value)", "abs(value) < 1e9"))
     said = run("plan", "--json")
     assert (said.json["no_changes"], said.json["code"], said.json["changes"]) == (False, "changed", [])
+    said = run("deploy")
+    assert said.code == 2 and "the functions' code changes" in said.err and "HR133" in said.err
     (project / "pipelines.py").write_text(definition)
 
     said = run("verify", "--json")

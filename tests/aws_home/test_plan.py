@@ -15,10 +15,14 @@ import pytest
 
 from aws_home.declaring import declared, made, new_name, pipeline, planned, unmaking
 from aws_home.small_stack import quick, shared
+from headrace.aws.declare.cost import shipped
 from headrace.aws.declare.declared import tables
 from headrace.aws.operate.inventory import inventory
-from headrace.aws.operate.plan import plan
+from headrace.aws.operate.plan import Plan, plan
 from headrace.aws.session import Session
+from headrace.cli.page import RED, Page
+from headrace.cli.planned import lines
+from headrace.cli.planned_changes import from_to
 from headrace.engine.faults import VARIABLE
 from headrace.model.errors import InfrastructureError, UsageError
 
@@ -37,6 +41,19 @@ def name(session: Session, tmp_path: Path) -> Iterator[str]:
     assert inventory(session) == before
 
 
+def text(found: Plan, width: int = 160, *, colours: bool = False) -> list[str]:
+    """What `plan` prints."""
+    return list(lines(found, Page(width, colours)))
+
+
+def below(told: list[str], first: str) -> list[str]:
+    """What stands under a line that begins so: everything that is further in."""
+    at = next(n for n, line in enumerate(told) if line.strip().startswith(first))
+    inside = len(told[at]) - len(told[at].lstrip())
+    end = (n for n, line in enumerate(told) if n > at and len(line) - len(line.lstrip()) <= inside)
+    return [line.strip() for line in told[at + 1 : next(end, len(told))]]
+
+
 def test_without_an_account_a_plan_is_everything_that_is_declared(tmp_path: Path) -> None:
     of = declared("shop", tmp_path)
     found = plan(of, of.cost(None))
@@ -48,13 +65,63 @@ def test_without_an_account_a_plan_is_everything_that_is_declared(tmp_path: Path
     assert not found.nothing
 
 
+def test_a_plan_reads_by_what_things_are_for_with_the_reason_beside_each(tmp_path: Path) -> None:
+    of = declared("shop", tmp_path)
+    told = text(plan(of, of.cost(None)))
+    parts = ["storage", "pipeline shop", "queries", "watching", "rights", "cost"]
+    assert [line for line in told if line in parts] == parts
+    (events,) = [line for line in below(told, "pipeline shop") if "shop-shop-events" in line]
+    assert events.startswith("+ queue ") and events.endswith("Events that say: look at this object.")
+    assert any("artifacts" in line and "made before it" in line for line in below(told, "storage"))
+    assert any("2 roles" in line and "3 queue policies" in line for line in below(told, "pipeline shop"))
+
+
+def test_a_plan_says_under_each_role_what_it_may_do_to_what(tmp_path: Path) -> None:
+    of = declared("shop", tmp_path)
+    may = below(text(plan(of, None), 200), "ShopIngestRole")
+    on = next(n for n, line in enumerate(may) if line.startswith("shop-shop-events"))
+    assert may[on] == "shop-shop-events  the pipeline's queue of events"
+    assert may[on + 1].startswith("+ sqs: ChangeMessageVisibility, DeleteMessage, ")
+    assert "table/shop-ledger" in "".join(may) and not [line for line in may if "AWS::" in line]
+
+
+def test_cost_is_told_with_its_positions_and_assumptions(tmp_path: Path) -> None:
+    of = declared("shop", tmp_path)
+    found = plan(of, of.cost(shipped()))
+    told = below(text(found), "cost")
+    amounts = [line.split()[:2] for line in below(text(found), f"{found.cost.monthly:.2f} USD a month before")]
+    assert amounts[0] == ["3.00", "dashboard"] and ["0.53", "watching"] in amounts
+    assert [line.removeprefix("- ") for line in below(text(found, 1000), "assumed")] == list(found.cost.assumptions)
+    assert any("to load a million rows" in line for line in told)
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_a_plan_is_as_wide_as_the_terminal_and_breaks_no_name(tmp_path: Path, width: int) -> None:
+    of = declared("shop", tmp_path)
+    told = text(plan(of, of.cost(shipped())), width)
+    assert not [line for line in told if len(line) > width and len(line.split()) > 2]
+    assert any("shop-artifacts-000000000000-eu-west-2" in line.split() for line in told)
+
+
+def test_values_are_told_from_old_to_new_as_short_as_they_can_be_read() -> None:
+    assert from_to(2048, 3008) == "2048 → 3008"
+    assert from_to(None, {"Fn::Sub": "x-${AWS::AccountId}"}) == "nothing → x-<account>"
+    assert from_to([{"Key": "a", "Value": "1"}], [{"Key": "a", "Value": "2"}, 3]) == "- a=1, + a=2, + 3"
+    assert from_to(["a", "b"], ["b", "a"]) == "in another order"
+    long, longer = f"{'x' * 80} old {'y' * 80}", f"{'x' * 80} new {'y' * 80}"
+    assert from_to(long, longer) == f"…{'x' * 11} old {'y' * 11}… → …{'x' * 11} new {'y' * 11}…"
+
+
 def test_what_a_plan_says_as_json_has_one_shape(tmp_path: Path) -> None:
     of = declared("shop", tmp_path)
     told = json.loads(json.dumps(plan(of, of.cost(None)).public()))
     assert list(told) == ["stack", "region", "account", "state", "no_changes", "data_loss", "changes", "iam", "code",
                           "drift", "cost", "resources"]  # fmt: skip
-    assert list(told["changes"][0]) == ["action", "id", "kind", "name", "properties", "data_loss", "why"]
-    assert list(told["iam"]) == ["granted", "withdrawn", "all"]
+    assert list(told["changes"][0]) == ["action", "id", "kind", "name", "properties", "data_loss", "why",
+                                       "values", "kept", "note"]  # fmt: skip
+    assert list(told["iam"]) == ["granted", "withdrawn", "all", "changes"]
+    assert list(told["iam"]["changes"][0]) == ["role", "effect", "resources", "granted", "withdrawn", "why"]
+    assert list(told["resources"][0]) == ["id", "kind", "name", "why", "part"]
 
 
 def test_an_unchanged_stack_has_no_changes_and_a_changed_one_names_them(
@@ -70,8 +137,35 @@ def test_an_unchanged_stack_has_no_changes_and_a_changed_one_names_them(
     found = planned(session, slower)
     assert not found.nothing and not found.data_loss
     assert "Timeout" in next(c.properties for c in found.changes if c.kind == "AWS::Lambda::Function")
+    assert "Timeout  300 → 120" in below(text(found), f"~ function  {name}-shop-ingest")
+    assert text(found)[-1] == "3 changed"
     assert made(session, slower, tmp_path).state == "updated"
     assert planned(session, slower).nothing
+
+
+def test_rights_that_change_are_told_under_their_role(session: Session, name: str, tmp_path: Path) -> None:
+    made(session, declared(name, tmp_path), tmp_path)
+    found = planned(session, declared(name, tmp_path, pipeline(sinks=("lake",), after="archive")))
+    may = below(text(found), "ShopPublishRole")
+    archive = next(n for n, line in enumerate(may) if "/.headrace/archive/*" in line)
+    assert may[archive + 1].startswith("+ s3: AbortMultipartUpload, GetObject")
+    items = next(n for n, line in enumerate(may) if line.startswith(f"table/{name}-keyed-sales"))
+    assert may[items + 1].startswith("- dynamodb: BatchWriteItem, ")
+    assert "its rights, see below" in below(text(found), "~ role")
+
+
+def test_an_index_is_deployed_alone_and_said_to_lack_older_rows(session: Session, name: str, tmp_path: Path) -> None:
+    made(session, declared(name, tmp_path), tmp_path)
+    found = planned(session, declared(name, tmp_path, pipeline(index=("till",))))
+    found.refuse()
+    said = "index by_till of sales lacks the rows that are there already until `headrace rebuild shop sales`"
+    assert said in below(text(found), f"~ table  {name}-keyed-sales")
+    several, before = declared(name, tmp_path, pipeline(index=("till", "amount"))), inventory(session)
+    with pytest.raises(UsageError, match=f"HR846 .*{name}-keyed-sales would make by_amount, by_till"):
+        planned(session, several).refuse()
+    with pytest.raises(UsageError, match="HR846"):
+        made(session, several, tmp_path)
+    assert inventory(session) == before
 
 
 def test_another_key_of_a_keyed_table_is_told_as_data_loss_and_nothing_happens(
@@ -142,6 +236,10 @@ def test_a_table_that_leaves_the_definition_is_told_as_data_loss(
     made(session, declared(name, tmp_path), tmp_path)
     found = planned(session, declared(name, tmp_path, pipeline(sinks=(left,))))
     assert [c.name for c in found.changes if c.data_loss] == [gone.format(name=name)]
+    told = text(found, colours=True)
+    assert any(line.startswith(RED) and "LEFT BEHIND: it leaves the" in line for line in told)
+    assert any("stays in the account with its data, no longer updated" in line for line in told)
+    assert any("to delete it" in line for line in told) and "--accept-data-loss" in "".join(told)
 
 
 def test_kept_data_is_taken_up_again_and_then_nothing_changes(session: Session, name: str, tmp_path: Path) -> None:
@@ -150,7 +248,11 @@ def test_kept_data_is_taken_up_again_and_then_nothing_changes(session: Session, 
     session.client("glue").create_table(DatabaseName=name, TableInput={"Name": "sales_data"})
     kept = unmaking(session, of, delete_data=False).destroy(lambda text: None).staying
     assert {item.kind for item in kept} == {"bucket", "table", "database", "lake table"}
-    assert not planned(session, of).data_loss
+    found = planned(session, of)
+    assert not found.data_loss
+    taken = [line for line in text(found) if line.endswith("taken up, with what it holds")]
+    assert [line.split()[1] for line in taken] == ["bucket", "bucket", "table", "table", "database"]
+    assert "5 taken up" in text(found)[-1]
     assert made(session, of, tmp_path).state == "created"
     assert planned(session, of).nothing
     assert made(session, of, tmp_path).state == "unchanged"

@@ -8,14 +8,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headrace.cli.options import command
+from headrace.cli.options import command, confirmed
 from headrace.cli.output import Output
 from headrace.model.errors import UsageError
 from headrace.model.where import meant
 from headrace.model.words import count
 
 if TYPE_CHECKING:
-    from headrace.project.cloud import Cloud
+    from headrace.project.cloud import Cloud, Plan
+
 
 def register(commands: Any, common: argparse.ArgumentParser) -> None:
     one = command(commands, common, "plan", plan, "what a deploy would make, change, lose and cost; needs no account")
@@ -47,40 +48,61 @@ def cloud_of(arguments: argparse.Namespace) -> Cloud:
 
 
 def plan(arguments: argparse.Namespace, output: Output) -> int:
-    from headrace.cli.planned import tell_plan
-
     sample = _object(arguments.sample) if arguments.sample else None
     cloud = cloud_of(arguments)
     found = cloud.plan(output.say, offline=arguments.offline, look=not arguments.no_drift, sample=sample)
-    if output.as_json:
-        output.emit(found.public())
-    else:
-        tell_plan(found, output)
+    _told(found, output)
+    found.refuse()
     if found.drift:
         output.error(cloud.drifted(found.drift))
         return 3
     return 0
 
 
-def deploy(arguments: argparse.Namespace, output: Output) -> int:
-    from headrace.cli.planned import tell_changes, tell_plan
+def _told(found: Plan, output: Output) -> None:
+    from headrace.cli.page import Page
+    from headrace.cli.planned import lines
 
+    if output.as_json:
+        output.emit(found.public())
+    else:
+        for line in lines(found, Page.of(sys.stdout)):
+            output.data(line)
+
+
+def deploy(arguments: argparse.Namespace, output: Output) -> int:
     cloud = cloud_of(arguments)
     if arguments.dry_run:
         found = cloud.plan(output.say)
-        if output.as_json:
-            output.emit(found.public())
-        else:
-            tell_plan(found, output)
+        _told(found, output)
+        found.refuse()
+        return 0
+    found = cloud.intended(output.say, repair=arguments.repair)
+    if not _agreed(found, arguments, output):
         return 0
     done = cloud.deploy(output.say, lose=arguments.accept_data_loss, repair=arguments.repair)
     if output.as_json:
         output.emit(done.public())
     else:
-        tell_changes(done.changes, output)
         output.data(f"stack {cloud.name} is {done.state}: {done.facts.status}")
+    for change in done.changes:
+        if change.note:
+            output.say(change.note)
     output.say(f"{done.seconds:.0f} s; next: headrace verify --target {arguments.target}")
     return 0
+
+
+def _agreed(found: Plan, arguments: argparse.Namespace, output: Output) -> bool:
+    """Show what a deploy would do, refuse what must not be, and ask. Where nothing changes there is nothing to ask."""
+    from headrace.cli.page import Page
+    from headrace.cli.planned import lines
+
+    if found.idle and not found.drift:
+        return True
+    for line in lines(found, Page.of(sys.stderr), positions=False):
+        output.say(line)
+    found.refuse(lose=arguments.accept_data_loss)
+    return confirmed(arguments, output, f"Deploy this to stack {found.stack!r} in account {found.account}?")
 
 
 def verify(arguments: argparse.Namespace, output: Output) -> int:

@@ -422,6 +422,10 @@ CODES: dict[str, str] = {
     "HR843": "A file given to `invoke` or `plan --sample` is no JSON object.",
     "HR844": "The stack is not deployed in this account and region.",
     "HR845": "CloudFormation was at work for longer than an hour. The same command again waits on.",
+    "HR846": (
+        "DynamoDB makes or deletes one index of a table at a time, and CloudFormation refuses an update that asks for "
+        "more. Nothing was changed. Deploy the indexes one after the other; a new table may have several at once."
+    ),
     "HR847": (
         "CloudFormation takes 500 resources in a stack, and a pipeline needs some 27. Split the pipelines among "
         "projects; each has a stack of its own."

@@ -16,6 +16,7 @@ from headrace.model.errors import DefinitionError, InfrastructureError, UsageErr
 from headrace.project.there import There
 
 if TYPE_CHECKING:
+    from headrace.aws.declare.cost import Cost
     from headrace.aws.declare.declared import Declared
     from headrace.aws.operate.compare import Change
     from headrace.aws.operate.deploy import Deployed
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from headrace.aws.operate.drift import Drift
     from headrace.aws.operate.logs import Wanted
     from headrace.aws.operate.plan import Plan
+    from headrace.aws.operate.rights import Right
     from headrace.aws.operate.stack import Stack
     from headrace.aws.operate.verify import Check
     from headrace.aws.options import Role
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 Tell = Callable[[str], None]
 """Hears words of progress."""
 
-__all__ = ["Change", "Check", "Cloud", "Deployed", "Plan", "Survey", "open_cloud"]
+__all__ = ["Change", "Check", "Cloud", "Deployed", "Plan", "Right", "Survey", "open_cloud"]
 
 
 def open_cloud(directory: str | Path, target: str) -> Cloud:
@@ -53,6 +55,7 @@ class Cloud:
         self._config, self._place = found, place
         self.pipelines = config.load_pipelines(found)
         self._there = There.of(found, place, self.pipelines, f"{config.FILE} [targets.{place.name}]")
+        self._made: dict[Role, Path] = {}
 
     @property
     def name(self) -> str:
@@ -98,19 +101,40 @@ class Cloud:
         credentials that are not taken, and HR834 for another project's stack.
         """
         declared = self.declared
-        from headrace.aws.declare.cost import Sample, shipped
         from headrace.aws.operate.plan import plan, plan_against
 
         account = None if offline else self._account(tell)
-        metered = Sample.from_mapping(sample) if sample is not None else shipped()
-        try:
-            cost = declared.cost(metered)
-        except DefinitionError as exc:  # a region without prices is one to deploy to nevertheless
-            tell(f"{exc}: nothing is said of cost")
-            cost = None
+        cost = self._cost(tell, sample)
         if account is None:
             return plan(declared, cost)
         return plan_against(self.stack, declared.at(account), self._built(), cost, look=look)
+
+    def intended(self, tell: Tell, *, repair: bool = False) -> Plan:
+        """What `deploy` would do now, to be agreed to: for that the packages are built, and a stack at work waited for.
+
+        Raises what `plan` and building raise, and InfrastructureError where there is no account to compare with.
+        """
+        declared = self.declared.at(self.session.account())
+        facts = self.stack.owned(declared.project)
+        if facts is not None and facts.busy:
+            tell(f"{self.stack.which} is in {facts.status}: waiting")
+            self.stack.rest(tell, self.stack.last_event(facts.id), facts.id)
+        self._packaged(tell)
+        from headrace.aws.operate.plan import plan_against
+
+        return plan_against(self.stack, declared, self._built(), self._cost(tell), look=repair)
+
+    def _cost(self, tell: Tell, sample: Mapping[str, Any] | None = None) -> Cost | None:
+        from headrace.aws.declare.cost import Sample, shipped
+
+        metered = Sample.from_mapping(sample) if sample is not None else shipped()
+        try:
+            return self.declared.cost(metered)
+        except DefinitionError as exc:
+            if exc.code != "HR809":
+                raise
+            tell(f"{exc}: nothing is said of cost")  # a region without prices is one to deploy to nevertheless
+            return None
 
     def _account(self, tell: Tell) -> str | None:
         from headrace.aws.session import Session
@@ -170,7 +194,7 @@ class Cloud:
             template=declared.template,
             tags=declared.tags,
             artifacts=declared.artifacts,
-            code={key: self._package(function, tell) for key, function in declared.code_parameters.items()},
+            code={key: self._packaged(tell)[function] for key, function in declared.code_parameters.items()},
             parameters=declared.parameters,
             repair=repair,
         )
@@ -178,6 +202,12 @@ class Cloud:
         if repair and (left := drift(self.stack)):
             raise drifted(self.stack, left)
         return done
+
+    def _packaged(self, tell: Tell) -> Mapping[Role, Path]:
+        """The functions' packages, built when they are first asked for: what was agreed to is what is deployed."""
+        if not self._made:
+            self._made = {role: self._package(role, tell) for role in self.declared.code_parameters.values()}
+        return self._made
 
     def _package(self, function: Role, tell: Tell) -> Path:
         from headrace.aws.bundle.package import build

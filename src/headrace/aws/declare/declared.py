@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from headrace.aws.declare.cost import Cost, Sample, cost
-from headrace.aws.declare.names import Names
-from headrace.aws.declare.resources import read_queries, resources
+from headrace.aws.declare.names import ACCOUNT, Names
+from headrace.aws.declare.resources import Resource, read_queries, resources
 from headrace.aws.declare.resources.functions import CODE
 from headrace.aws.declare.template import EXTRAS, template
 from headrace.aws.operate.compare import METADATA
@@ -38,9 +38,8 @@ class Declared:
 
     @property
     def names(self) -> Names:
-        """Raises AssertionError without an account: then every name has a placeholder in it."""
-        assert self.account is not None
-        return Names(self.options.stack, self.options.region, self.account)
+        """Without an account every name that holds it has a placeholder instead."""
+        return Names(self.options.stack, self.options.region, self.account or ACCOUNT)
 
     @property
     def template(self) -> dict[str, Any]:
@@ -49,10 +48,19 @@ class Declared:
         made = template(self.project, list(self.pipelines.values()), self.options, queries, self.target)
         return {**made, "Metadata": {METADATA: {"tables": tables(self.pipelines)}}}
 
+    @property
+    def _resources(self) -> tuple[Resource, ...]:
+        queries, pipelines = read_queries(self.directory), list(self.pipelines.values())
+        return resources(self.project, pipelines, self.options, queries, self.target)
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """Which part of the stack each resource is of, by id."""
+        return {one.id: one.part for one in self._resources}
+
     def cost(self, sample: Sample | None) -> Cost:
         """What the stack costs as it stands, and by a metered sample for each million rows."""
-        queries, pipelines = read_queries(self.directory), list(self.pipelines.values())
-        return cost(resources(self.project, pipelines, self.options, queries, self.target), self.options, sample)
+        return cost(self._resources, self.options, sample)
 
     @property
     def tags(self) -> dict[str, str]:

@@ -2,15 +2,17 @@
 
 A pure function of the two, so it needs no account. `plan.py` shows it, `deploy.py` refuses by it. What CloudFormation
 replaces is told by a short table of the properties that our resources have; what we lose, by the kinds that hold data
-and by what the template's metadata says of its tables.
+and by what the template's metadata says of its tables. Who may do what is compared in `rights.py`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, NamedTuple
+
+from headrace.aws.declare.names import logical
+from headrace.aws.operate import indexes
 
 METADATA = "Headrace"
 """Key of the template's metadata. In it, `tables`: name → {"pipeline", "kind", "key" or "partitions"}."""
@@ -48,10 +50,33 @@ NAMES = ("BucketName", "TableName", "FunctionName", "QueueName", "TopicName", "R
 
 Action = Literal["added", "changed", "replaced", "deleted"]
 
+STAYS = "stays in the account with its data, no longer updated"
+"""What becomes of a resource that its template retains."""
+
+DELETE: Mapping[str, str] = {
+    "AWS::S3::Bucket": "to delete it, empty it of all versions, then `aws s3 rb s3://{name}`",
+    "AWS::DynamoDB::Table": "to delete it: `aws dynamodb delete-table --table-name {name}`; declared again, it comes "
+    "back with the rows that it holds now, until `headrace rebuild`",
+    "AWS::Glue::Database": "to delete it: `aws glue delete-database --name {name}`",
+    "lake table": "to delete it with its files: `DROP TABLE {name}` in Athena",
+}
+
+
+class Value(NamedTuple):
+    """What differs at one path of a resource. None: nothing is there."""
+
+    path: str
+    old: Any
+    new: Any
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One resource that will be different. `why` says what would be lost where `data_loss`; else it is empty."""
+    """One resource that will be different. `why` says what would be lost or left where `data_loss`; else it is empty.
+
+    `kept`: the data outlives this; what is added is there already and taken up, what is deleted stays in the account.
+    `note`: what to know of it or to do afterwards.
+    """
 
     action: Action
     id: str
@@ -60,17 +85,21 @@ class Change:
     properties: tuple[str, ...] = ()  # paths that differ
     data_loss: bool = False
     why: str = ""
+    values: tuple[Value, ...] = ()
+    kept: bool = False
+    note: str = ""
 
     def public(self) -> dict[str, Any]:
-        return {**asdict(self), "properties": list(self.properties)}
+        values = [{"path": one.path, "from": one.old, "to": one.new} for one in self.values]
+        return {**asdict(self), "properties": list(self.properties), "values": values}
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
     """What deploying `after` over `before` would change; what loses data first, then in the order of kinds and ids."""
-    old, new = present(before), present(after)
-    found = [one for id in {*old, *new} if (one := _change(id, old.get(id), new.get(id)))]
+    old, new, tables = present(before), present(after), _told(after)
+    found = [one for id in {*old, *new} if (one := _change(id, old.get(id), new.get(id), tables))]
     if before:
-        found += _tables(_told(before), _told(after))
+        found += _tables(_told(before), tables)
     return sorted(found, key=lambda c: (not c.data_loss, c.kind, c.id))
 
 
@@ -89,28 +118,65 @@ def present(template: Mapping[str, Any]) -> dict[str, Any]:
     return {id: one for id, one in every.items() if "Condition" not in one or holds(one["Condition"])}
 
 
-def _change(id: str, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> Change | None:
+def _change(
+    id: str, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None, tables: Mapping[str, Any]
+) -> Change | None:
+    """`tables`: what is said of those that are wanted."""
     if old is None:
         assert new is not None
         return Change("added", id, new["Type"], name_of(id, new))
     if new is None:
-        why = f"this {_held(old)} leaves the definition" if _holds(old) else ""
-        return Change("deleted", id, old["Type"], name_of(id, old), data_loss=bool(why), why=why)
-    paths = tuple(sorted(differing(_compared(old), _compared(new)))) if old["Type"] == new["Type"] else ("Type",)
-    if not paths:
+        return _leaves(id, old)
+    if old["Type"] != new["Type"]:
+        values: tuple[Value, ...] = (Value("Type", old["Type"], new["Type"]),)
+    else:
+        values = tuple(sorted(differing(_compared(old), _compared(new)), key=lambda value: value.path))
+    if not values:
         return None
-    replaced = paths == ("Type",) or _replaces(new["Type"], paths)
-    why = ""
-    if replaced and _holds(old):
-        keys = any(path.startswith("KeySchema") for path in paths)
-        why = "its key schema changes" if keys else f"this {_held(old)} would be replaced"
-    return Change("replaced" if replaced else "changed", id, new["Type"], name_of(id, new), paths, bool(why), why)
+    found = Change("changed", id, new["Type"], name_of(id, new), tuple(v.path for v in values), values=values)
+    if found.properties == ("Type",) or _replaces(new["Type"], found.properties):
+        return _replaced(found, old)
+    if (made := indexes.made(values)) and (of := _table_of(id, tables)):
+        return replace(found, note=indexes.lacking(made, *of))
+    return found
+
+
+def _leaves(id: str, old: Mapping[str, Any]) -> Change:
+    """A resource that the definition no longer has."""
+    found = Change("deleted", id, old["Type"], name_of(id, old))
+    if not _holds(old):
+        return found
+    if old.get("DeletionPolicy") != "Retain":
+        return replace(found, data_loss=True, why=f"this {_held(old)} leaves the definition")
+    note = DELETE.get(found.kind, "").format(name=found.name)
+    return replace(found, data_loss=True, kept=True, why=f"it leaves the stack; it {STAYS}", note=note)
+
+
+def _replaced(found: Change, old: Mapping[str, Any]) -> Change:
+    found = replace(found, action="replaced")
+    if not _holds(old):
+        return found
+    if any(path.startswith("KeySchema") for path in found.properties):  # made anew under its name: see kept.py
+        return replace(found, data_loss=True, why="its key schema changes")
+    if old.get("UpdateReplacePolicy") != "Retain":
+        return replace(found, data_loss=True, why=f"this {_held(old)} would be replaced")
+    name = name_of(found.id, old)
+    why = f"an empty {_held(old)} takes the place of {name}, which {STAYS}"
+    return replace(found, data_loss=True, kept=True, why=why, note=DELETE.get(old["Type"], "").format(name=name))
 
 
 def _compared(resource: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a resource counts: its properties, and what is said of it."""
+    """What of a resource counts: its properties, and what is said of it. Indexes have no order."""
     said = {k: v for k, v in resource.items() if k not in ("Type", "Properties", "DependsOn")}
-    return {**resource.get("Properties", {}), **said}
+    properties = resource.get("Properties", {})
+    by_name = {indexes.PROPERTY: indexes.by_name(properties)} if resource["Type"] == indexes.TABLE else {}
+    return {**properties, **said, **by_name}
+
+
+def _table_of(id: str, tables: Mapping[str, Any]) -> tuple[str, str] | None:
+    """(table, pipeline) of the keyed table that a resource is."""
+    named = ((name, about) for name, about in tables.items() if about["kind"] == "keyed")
+    return next(((name, about["pipeline"]) for name, about in named if logical(name, "Items") == id), None)
 
 
 def _told(template: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -126,7 +192,8 @@ def _tables(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
         kind = f"{was['kind']} table"
         if shall is None:
             if was["kind"] == "lake":  # of a keyed one the resource itself goes
-                yield Change("deleted", name, kind, name, (), True, "this table leaves the definition")
+                why, note = f"it leaves the definition; it {STAYS}", DELETE[kind].format(name=name)
+                yield Change("deleted", name, kind, name, data_loss=True, why=why, kept=True, note=note)
             continue
         for what, called in (("kind", "kind"), ("key", "key"), ("partitions", "partitioning")):
             if was.get(what) != shall.get(what):
@@ -154,20 +221,20 @@ def _replaces(kind: str, paths: tuple[str, ...]) -> bool:
     )
 
 
-def differing(old: Any, new: Any, path: str = "") -> Iterator[str]:
-    """Paths at which two values of a template differ: `Environment.Variables.A`, `KeySchema[1].KeyType`."""
+def differing(old: Any, new: Any, path: str = "") -> Iterator[Value]:
+    """Where two values of a template differ: at `Environment.Variables.A`, `KeySchema[1].KeyType`."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in {*old, *new}:
             below = f"{path}.{key}" if path else str(key)
             if key not in old or key not in new:
-                yield below
+                yield Value(below, old.get(key), new.get(key))
             else:
                 yield from differing(old[key], new[key], below)
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for n, (one, other) in enumerate(zip(old, new, strict=True)):
             yield from differing(one, other, f"{path}[{n}]")
     elif old != new:
-        yield path
+        yield Value(path, old, new)
 
 
 def name_of(id: str, resource: Mapping[str, Any]) -> str:
@@ -196,57 +263,3 @@ def settled(template: Mapping[str, Any], account: str, region: str) -> dict[str,
                 properties[key] = properties[key] if "${" in plain else plain
         resources[id] = {**resource, **({"Properties": properties} if properties else {})}
     return {**template, "Resources": resources}
-
-
-def statements(template: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every statement that the template's roles and policies grant, flat and in a stable order."""
-    found = []
-    for id, resource in sorted(template.get("Resources", {}).items()):
-        properties = resource.get("Properties", {})
-        match resource["Type"]:
-            case "AWS::IAM::Role":
-                documents = [one["PolicyDocument"] for one in properties.get("Policies", ())]
-            case "AWS::IAM::Policy" | "AWS::IAM::ManagedPolicy":
-                documents = [properties["PolicyDocument"]]
-            case _:
-                continue
-        found += [_statement(id, one) for document in documents for one in _listed(document["Statement"])]
-    return sorted(found, key=_text)
-
-
-def _statement(id: str, raw: Mapping[str, Any]) -> dict[str, Any]:
-    resources = sorted(_plain(r) for r in _listed(raw.get("Resource", [])))
-    found = {"on": id, "sid": raw.get("Sid", ""), "effect": raw.get("Effect", "Allow")}
-    found |= {"actions": sorted(_listed(raw.get("Action", raw.get("NotAction", [])))), "resources": resources}
-    return {**found, **({"condition": raw["Condition"]} if "Condition" in raw else {})}
-
-
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _plain(value: Any) -> str:
-    """A reference of the template as text: `${Queue.Arn}`."""
-    match value:
-        case str():
-            return value
-        case {"Fn::GetAtt": [id, attribute]}:
-            return f"${{{id}.{attribute}}}"
-        case {"Fn::GetAtt": str(path)}:
-            return f"${{{path}}}"
-        case {"Ref": str(id)}:
-            return f"${{{id}}}"
-        case {"Fn::Sub": str(text)}:
-            return text
-        case _:
-            return json.dumps(value, sort_keys=True)
-
-
-def granted(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Statements that `after` grants and `before` does not, and the other way round."""
-    old, new = ({_text(one): one for one in statements(t)} for t in (before, after))
-    return [new[k] for k in sorted(new.keys() - old.keys())], [old[k] for k in sorted(old.keys() - new.keys())]
-
-
-def _text(statement: Mapping[str, Any]) -> str:
-    return json.dumps(statement, sort_keys=True)

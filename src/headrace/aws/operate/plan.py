@@ -1,7 +1,7 @@
 """What a deploy would do, as a value, before anything happens: with an account a difference, without one the whole.
 
-    declared template ──┬──────────────▶ resources, statements, cost                 (no account, no network)
-    deployed template ──┴─ compare ────▶ changes, what loses data, what is granted   (reads the stack)
+    declared template ──┬──────────────▶ resources, rights, cost                     (no account, no network)
+    deployed template ──┴─ judge ──────▶ changes, what loses data, who may do what   (reads the stack)
     the stack as it is ─── drift ──────▶ what somebody changed by hand
 
 Called by `project/cloud.py`. It changes nothing.
@@ -9,24 +9,30 @@ Called by `project/cloud.py`. It changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from headrace.aws.declare.cost import Cost
 from headrace.aws.declare.declared import Declared
-from headrace.aws.declare.kept import adopted, misfits
-from headrace.aws.operate.compare import Change, changes, granted, name_of, present, settled, statements
+from headrace.aws.operate.compare import Change, changes, name_of, present
 from headrace.aws.operate.drift import Drift, drift
-from headrace.aws.operate.stack import Stack
+from headrace.aws.operate.judge import BUCKET, Judged, bucket_stands, judge, refuse
+from headrace.aws.operate.rights import Right, granted, rights, statements
+from headrace.aws.operate.stack import Facts, Stack
 
 Code = Literal["unchanged", "changed", "unknown"]
 """`unknown`: the packages have not been built of the present definition on this machine; `deploy` builds them."""
 
+ARTIFACTS = "Packages and templates that the stack is made from; made before it, and no part of it."
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`state` is the stack's, None where it is not deployed or where nobody was asked (`account` is None then)."""
+    """`state` is the stack's, None where it is not deployed or where nobody was asked (`account` is None then).
+
+    `resources` are told in the order in which the definition makes them, each with the part of the stack that it is of.
+    """
 
     stack: str
     region: str
@@ -37,6 +43,7 @@ class Plan:
     changes: Sequence[Change]
     granted: Sequence[Mapping[str, Any]]
     withdrawn: Sequence[Mapping[str, Any]]
+    rights: Sequence[Right]
     code: Code
     cost: Cost | None  # None: there are no prices for the region
     drift: Sequence[Drift] = field(default_factory=list)
@@ -50,6 +57,15 @@ class Plan:
         """Whether a deploy would change nothing, as far as can be told without building the packages."""
         return self.state is not None and not self.changes and self.code != "changed"
 
+    @property
+    def idle(self) -> bool:
+        """Whether a deploy would leave everything as it is: the stack also needs no mending."""
+        return self.nothing and self.code == "unchanged" and (self.state or "").endswith("_COMPLETE")
+
+    def refuse(self, *, lose: bool = True) -> None:
+        """Raises UsageError HR846 for what CloudFormation would refuse, HR836 for data that is lost without `lose`."""
+        refuse(f"stack {self.stack!r}", self.changes, lose)
+
     def public(self) -> dict[str, Any]:
         """The stable shape of `plan --json`."""
         return {
@@ -60,7 +76,12 @@ class Plan:
             "no_changes": self.nothing,
             "data_loss": self.data_loss,
             "changes": [change.public() for change in self.changes],
-            "iam": {"granted": list(self.granted), "withdrawn": list(self.withdrawn), "all": list(self.statements)},
+            "iam": {
+                "granted": list(self.granted),
+                "withdrawn": list(self.withdrawn),
+                "all": list(self.statements),
+                "changes": [right.public() for right in self.rights],
+            },
             "code": self.code,
             "drift": [one.public() for one in self.drift],
             "cost": self.cost.public() if self.cost is not None else None,
@@ -70,7 +91,8 @@ class Plan:
 
 def plan(declared: Declared, cost: Cost | None) -> Plan:
     """What is declared, all of it to be made: nobody is asked."""
-    return _plan(declared, declared.template, {}, None, "unknown", cost, [])
+    template = declared.template
+    return _plan(declared, Judged(template, {}, template, changes({}, template)), None, "unknown", cost, [])
 
 
 def plan_against(
@@ -82,48 +104,54 @@ def plan_against(
     """
     assert declared.account is not None
     facts = stack.owned(declared.project)
-    stands = facts is not None and facts.stands
-    wanted = settled(declared.template, declared.account, declared.options.region)
-    wanted = adopted(stack.session, wanted, stack.resources() if stands else ())
-    kept = list(misfits(stack.session, wanted))
-    if facts is None or not stands:
-        return _plan(declared, wanted, {}, facts.status if facts else None, "unknown", cost, [], kept)
-    code = _code(declared, facts.parameters, packages)
-    found = drift(stack) if look and not facts.busy else []
-    return _plan(declared, wanted, stack.template(), facts.status, code, cost, found, kept)
+    found = judge(stack, declared.template, facts, declared.account)
+    there = bucket_stands(stack.session, declared.artifacts, declared.account)
+    if facts is None or not facts.stands:
+        return _plan(declared, found, facts, "unknown", cost, [], there)
+    drifted = drift(stack) if look and not facts.busy else []
+    return _plan(declared, found, facts, _code(declared, facts.parameters, packages), cost, drifted, there)
 
 
 def _plan(
     declared: Declared,
-    wanted: Mapping[str, Any],
-    deployed: Mapping[str, Any],
-    state: str | None,
+    judged: Judged,
+    facts: Facts | None,
     code: Code,
     cost: Cost | None,
     found: Sequence[Drift],
-    kept: Sequence[Change] = (),
+    artifacts: bool = False,
 ) -> Plan:
-    """`kept`: what stands already in a way that cannot be taken up."""
-    differs = changes(deployed, wanted)
-    known = {change.id for change in differs if change.data_loss}
-    more, less = granted(deployed, wanted)
+    """`artifacts`: whether their bucket is there."""
+    before, wanted = judged.before, judged.wanted
+    more, less = granted(before, wanted)
+    resources = list(_resources(declared, judged.declared))
+    bucket = next(one for one in resources if one["id"] == "")
+    made = [] if artifacts else [Change("added", "", BUCKET, bucket["name"])]
     return Plan(
         stack=declared.options.stack,
         region=declared.options.region,
         account=declared.account,
-        state=state,
-        resources=[
-            {"id": id, "kind": one["Type"], "name": name_of(id, one), "why": one.get("Metadata", {}).get("Why", "")}
-            for id, one in present(wanted).items()
-        ],
+        state=facts.status if facts else None,
+        resources=resources,
         statements=statements(wanted),
-        changes=[*(change for change in kept if change.id not in known), *differs],
+        changes=[*judged.changes, *made],
         granted=more,
         withdrawn=less,
+        rights=rights(before, wanted),
         code=code,
         cost=cost,
         drift=found,
     )
+
+
+def _resources(declared: Declared, template: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """Each with its reason; the artifacts bucket, which has no id, after what else is stored."""
+    parts, last, there = declared.parts, "", present(template)
+    for id, one in there.items():
+        if last == "storage" != parts[id]:
+            yield {"id": "", "kind": BUCKET, "name": declared.artifacts, "why": ARTIFACTS, "part": last}
+        last, why = parts[id], one.get("Metadata", {}).get("Why", "")
+        yield {"id": id, "kind": one["Type"], "name": name_of(id, one), "why": why, "part": last}
 
 
 def _code(declared: Declared, parameters: Mapping[str, str], packages: Mapping[str, str | None]) -> Code:
