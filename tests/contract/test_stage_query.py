@@ -285,6 +285,17 @@ def test_limits_of_a_keyed_sink_reject_rows_whatever_the_sinks() -> None:
     assert stage(contract_of(Item), headers, cells[1:2]).rejected == []
 
 
+class Kept(Record, key="pk", extra="keep"):
+    pk: str
+
+
+def test_headers_that_are_kept_count_for_the_size_of_a_row() -> None:
+    contract = contract_of(Kept, sinks=[keyed("k")])
+    staged = stage(contract, ["pk", "left"], [["p", "x" * 200_000], ["p", '"' * 250_000]])
+    assert [(r["n"], r["rule"]) for r in staged.rejected] == [(1, "size")]
+    assert staged.accepted[0]["_rescued"] == '{"left":"' + "x" * 200_000 + '"}'
+
+
 def test_more_failures_than_one_word_has_bits() -> None:
     names = [f"c{i}" for i in range(150)]
     wide = type("Wide", (Record,), {"__annotations__": dict.fromkeys(names, int)})

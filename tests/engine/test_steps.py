@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,13 +11,14 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace import Pipeline, Record, files, lake, sql
+from headrace import Pipeline, Record, files, keyed, lake, sql
 from headrace.engine import ingest
 from headrace.engine.publish import publish
 from headrace.engine.reconcile import scan
 from headrace.engine.sandbox import InProcess
 from headrace.local.target import LocalTarget
 from headrace.model.loads import Counts
+from headrace.model.pipeline import Keyed, Lake
 
 
 class Row(Record, key="k"):
@@ -35,9 +37,13 @@ def invented(table: pa.Table) -> pa.Table:
 
 
 def run(
-    tmp_path: Path, *steps: object, text: str = "k,v\n1,1\n2,2\n3,x\n5,5\n"
+    tmp_path: Path,
+    *steps: object,
+    text: str = "k,v\n1,1\n2,2\n3,x\n5,5\n",
+    record: type[Record] = Row,
+    sinks: Sequence[Lake | Keyed] = (lake("t"),),
 ) -> tuple[Counts, str, list[tuple[int, int]]]:
-    pipeline = Pipeline("p", source=files("in/"), record=Row, steps=steps, sinks=[lake("t")])  # type: ignore[arg-type]
+    pipeline = Pipeline("p", source=files("in/"), record=record, steps=steps, sinks=sinks)  # type: ignore[arg-type]
     target = LocalTarget(tmp_path / "root", project=Path(__file__).parent)
     home = target.home(pipeline)
     (target.landing / "in").mkdir()
@@ -73,3 +79,17 @@ def test_a_function_is_handed_its_table_without_an_extra_copy(tmp_path: Path) ->
 def test_a_step_that_invents_rows_costs_the_object(tmp_path: Path) -> None:
     _, cause, rows = run(tmp_path, invented)
     assert cause.startswith("HR432") and not rows
+
+
+class Named(Record, key="k"):
+    k: str
+    v: int
+
+
+def test_a_row_that_a_step_made_and_no_keyed_sink_can_store_is_refused_before_it_is_decided(tmp_path: Path) -> None:
+    for i, (change, said) in enumerate((("repeat(k, 3000) as k", "(key)"), ("nullif(k, 'b') as k", "(key)"))):
+        step = sql(f"select * replace ({change}) from input")
+        (tmp_path / f"{i}").mkdir()
+        counts, cause, _ = run(tmp_path / f"{i}", step, text="k,v\na,1\nb,2\n", record=Named, sinks=[keyed("t")])
+        assert "HR433" in cause and said in cause, cause
+        assert counts == Counts()

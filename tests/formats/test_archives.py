@@ -85,6 +85,8 @@ def test_bombs_are_refused_while_they_expand(tmp_path: Path) -> None:
 def test_a_zip_that_is_encrypted_or_holds_nothing_known_is_dead(reader: Reader) -> None:
     with pytest.raises(BadItem, match=r"HR404 x\.zip: holds no member of a known format"):
         reader.read(contract("a"), ("x.zip", zipped({"readme": b"hi"})))
+    with pytest.raises(BadItem, match=r"HR404 x\.zip: the name of its member 2 has more than 1,024 bytes"):
+        reader.read(contract("a"), ("x.zip", zipped({"é" * 510 + ".csv": CSV, "é" * 511 + ".csv": CSV})))
     plain = zipped({"x.csv": CSV})
     local, central = plain.index(b"PK\3\4"), plain.index(b"PK\1\2")
     marked = bytearray(plain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,6 +10,7 @@ from datetime import UTC
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -17,11 +19,15 @@ from headrace import Pipeline, Record, files, keyed
 from headrace.aws import keyed as keyed_module
 from headrace.aws import keyed_pieces
 from headrace.aws.keyed import DynamoWriter
-from headrace.aws.keyed_layout import CONTROL, key_schema
+from headrace.aws.keyed_items import puts
+from headrace.aws.keyed_layout import CONTROL, Layout, key_schema
 from headrace.aws.keyed_lookup import DynamoLookup
 from headrace.aws.session import Session
+from headrace.contract.compile import compile_contract
+from headrace.contract.query import columns_of
 from headrace.engine.faults import install
 from headrace.local.keyed import KeyedWriter
+from headrace.model.contract import LINEAGE
 from headrace.model.errors import InfrastructureError, UsageError
 from sinks.base_files import COLUMNS, Base
 from sinks.dynamo import REGION, items, open_dynamo, physical_of, rows
@@ -155,6 +161,63 @@ def test_answers_are_those_of_the_sqlite_twin(key: tuple[str, ...], tmp_path: Pa
     check()
     here.close()
     there.close()
+
+
+LIMITED: dict[str, tuple[str, ...]] = {"alone": ("p",), "two": ("p", "s"), "joined": ("p", "s", "n", "s2")}
+CHARACTERS = st.sampled_from(["x", "é", "𝄞", "\x00", "\x01", "\x02", "\x00headrace"])
+NEAR = st.sampled_from([0, 1, 2, 500, 1000, 1024, 2047, 2048])
+
+
+@pytest.fixture(scope="module")
+def rows_reader() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        yield connection
+
+
+@pytest.mark.parametrize("key", LIMITED.values(), ids=LIMITED)
+def test_what_the_limits_let_pass_dynamodb_can_hold_and_little_else(
+    key: tuple[str, ...], rows_reader: duckdb.DuckDBPyConnection
+) -> None:
+    """Measured of the very items that are sent, with every index that a table can have and the longest of origins."""
+
+    class Thing(Record, key=key):
+        p: str
+        s: str
+        s2: str
+        n: int
+        body: str | None
+
+    contract = compile_contract(Pipeline("p", source=files("in/"), record=Thing, sinks=[keyed("t")]))
+    columns = columns_of(contract)
+    layout = Layout.of(key, columns).indexed_by([name for name, _ in columns])
+    longest = {"_source_file": "f" * 2049, "_source_version": "v" * 64, "_load_id": "l" * 64, "_source_row": 2**62}
+    holds = " AND ".join(f"({sql})" for _, sql in contract.limits)
+    texts = st.builds(
+        lambda size, c, more: c * max(size // len(c.encode()) + more, 0), NEAR, CHARACTERS, st.integers(-3, 3)
+    )
+
+    @settings(max_examples=150, deadline=None, database=None)
+    @given(texts, texts, texts, st.integers(-(2**63), 2**63 - 1), st.integers(380_000, 410_000), CHARACTERS)
+    def check(p: str, s: str, s2: str, n: int, size: int, body: str) -> None:
+        row = {"p": p, "s": s, "s2": s2, "n": n, "body": body * (size // len(body.encode())), **longest}
+        chosen = ", ".join(f'${name}::{kind} AS "{name}"' for name, kind in (*columns, *LINEAGE) if name in row)
+        made = f"(SELECT {chosen}, '2025-01-01 00:00:00+00'::TIMESTAMPTZ AS _arrived_at)"
+        ((passes,),) = rows_reader.execute(f"SELECT {holds} FROM {made}", row).fetchall()
+        ((request,),) = rows_reader.execute(puts(layout, made, 10**9, 10**9), row).fetchall()
+        item = json.loads(request)["PutRequest"]["Item"]
+        keys = [size_of(item[name]) for name in layout.schema]
+        whole = sum(len(name.encode()) + size_of(value) for name, value in item.items())
+        fits = all(0 < size <= most for size, most in zip(keys, (2048, 1024), strict=False)) and whole <= 400 * 1024
+        assert fits or not passes
+        spare = all(0 < size <= most for size, most in zip(keys, (2047, 1024 - 48), strict=False)) and whole < 365_000
+        assert passes or not spare
+
+    check()
+
+
+def size_of(value: dict[str, Any]) -> int:
+    ((kind, held),) = value.items()
+    return len(held.encode()) if kind == "S" else 21
 
 
 def test_numbers_that_dynamodb_has_not_come_back_as_they_were(tmp_path: Path) -> None:

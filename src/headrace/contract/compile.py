@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from headrace.contract.limits import keyed_limits
+from headrace.contract.query import columns_of
 from headrace.model.contract import Contract, CsvSpec, RowRule, StepSpec
 from headrace.model.errors import DefinitionError
 from headrace.model.parts import partition_columns
@@ -22,7 +24,7 @@ def compile_contract(pipeline: Pipeline) -> Contract:
     options, source = pipeline.record.__options__, pipeline.source
     columns = tuple(pipeline.record.__columns__.values())
     csv = source.csv or Csv()
-    return Contract(
+    contract = Contract(
         pipeline=pipeline.name,
         columns=columns,
         key=options.key,
@@ -35,8 +37,10 @@ def compile_contract(pipeline: Pipeline) -> Contract:
         sheet=source.sheet,
         steps=tuple(_step(pipeline, step) for step in pipeline.steps),
         rules=tuple(RowRule(r.kind, r.name, r.when, r.subject, r.body) for r in pipeline.rules),
-        limits=keyed_limits(columns, options.key) if any(isinstance(s, Keyed) for s in pipeline.sinks) else (),
     )
+    if not any(isinstance(s, Keyed) for s in pipeline.sinks):
+        return contract
+    return replace(contract, limits=keyed_limits(columns, options.key, columns_of(contract)[len(columns) :]))
 
 
 def partitions(pipeline: Pipeline) -> tuple[tuple[str, str], ...]:

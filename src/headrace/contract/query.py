@@ -113,7 +113,8 @@ def stage_query(
         if level:
             sql = f"SELECT *, {', '.join(level)} FROM ({sql})"
     output = [quoted(name) for name in passthrough]
-    output += [_rescued(build) if name == "_rescued" else quoted(name) for name, _ in columns]
+    late = not contract.limits  # which look at it
+    output += [_rescued(build) if late and name == "_rescued" else quoted(name) for name, _ in columns]
     output += build.mask.names()
     filtered = f"CASE WHEN _bad = 0 THEN ({' OR '.join(skips)}) ELSE false END" if skips else "false"
     output.append(f"{filtered} AS _filtered")
@@ -296,6 +297,8 @@ def _rules(build: _Build) -> list[str]:
 
 
 def _limits(build: _Build) -> None:
+    if build.contract.limits and build.contract.extra == "keep":
+        build.levels.append([_rescued(build)])  # what a sink can store of a row, it must hold of this as well
     for name, holds in build.contract.limits:
         reason = _LIMITS.get(name, f"does not hold: {holds}")
         build.mask.add(name, None, None, f"{name}: {reason}", f"({holds}) IS DISTINCT FROM true")

@@ -35,6 +35,7 @@ def run_steps(
         f"create temp table stepped as select s._item, s._member, s._record, {typed}"
         f" from accepted s join {last} t on t._source_row = s._record and t._member is not distinct from s._member"
     )
+    _storable(db, contract)
     db.execute(
         "create temp table staged_stepped as select s.* replace (s._filtered or (s._good and not exists (select 1 from"
         " stepped t where t._record = s._record and t._member is not distinct from s._member)) as _filtered)"
@@ -72,3 +73,13 @@ def _verify(db: duckdb.DuckDBPyConnection, i: int, step: StepSpec, columns: Sequ
     ).fetchall()
     if any(n for (n,) in found):
         raise BadObject("HR432", which, "its result holds rows that its input does not", "a step may only drop rows")
+
+
+def _storable(db: duckdb.DuckDBPyConnection, contract: Contract) -> None:
+    """What the sinks can store was asked of the rows before the steps changed them."""
+    for name, holds in contract.limits:
+        found = db.execute(f"select _record from stepped where ({holds}) is distinct from true limit 1").fetchone()
+        if found:
+            which = f"step {contract.steps[-1].text.splitlines()[0][:60]}"
+            told = f"what it makes of record {found[0]} cannot be stored by key ({name})"
+            raise BadObject("HR433", which, told, "keep keys present and short, numbers finite, rows below 400 KB")

@@ -38,6 +38,7 @@ class Limits:
     free: int = 256 << 20
     total: int = 64 << 30
     members: int = 10_000
+    name: int = 1_024  # bytes of a member's: rows tell where they are from, and `contract.limits` keeps room for that
 
 
 LIMITS = Limits()
@@ -159,6 +160,9 @@ def _members(item: Item, scratch: Path, limits: Limits) -> Iterator[Part]:
             raise BadObject("HR404", item.key, "holds no member of a known format", f"known are {' '.join(KNOWN)}")
         for n, info in enumerate(infos):
             which = f"{item.key}!{info.filename}"
+            if len(info.filename.encode()) > limits.name:
+                found = f"the name of its member {n + 1} has more than {limits.name:,} bytes"
+                raise BadObject("HR404", item.key, found, "pack it under a shorter one")
             if info.flag_bits & 1:
                 raise BadObject("HR404", which, "is encrypted", "pack it without a password")
             own = f"{item.index}.{n}.plain"

@@ -156,7 +156,7 @@ CODES: dict[str, str] = {
     "HR401": "The object's suffix names no format that Headrace reads.",
     "HR402": "Compressed data is cut off or damaged. Upload it again.",
     "HR403": "An archive unpacks to more than it may: a bomb, or a file that should be uploaded unpacked.",
-    "HR404": "A zip holds no member of a known format, is encrypted, or is packed in an unknown way.",
+    "HR404": "A zip holds no member of a known format or one of too long a name, or is encrypted or packed unusually.",
     "HR405": (
         "Text is not in the encoding that it was taken for, or in none. Declare it: files(…, "
         'csv=Csv(encoding="…")). JSON is always UTF-8.'
@@ -180,6 +180,10 @@ CODES: dict[str, str] = {
     "HR432": (
         "A step's result holds rows that its input does not. A step may change values and drop rows; it may not "
         "add any."
+    ),
+    "HR433": (
+        "A step's result holds a row that a keyed sink cannot store: a part of its key is null, empty or too long, a "
+        "number is not finite, or the row is more than 400 KB."
     ),
     "HR451": (
         "A required column has no header in this file. Add `= None` if the header may be absent, or name it: "
