@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from aws_home.declaring import declared, made, new_name, pipeline, unmaking
+from aws_home.other_services import service as answering
 from aws_home.small_stack import quick, shared
 from headrace.aws import canary
 from headrace.aws.clock import SystemClock
 from headrace.aws.operate.health import stack_health
 from headrace.aws.operate.logs import Wanted, follow, parse, recent
-from headrace.aws.operate.verify import Check, verify
+from headrace.aws.operate.verify import Check, _looks, _tried, verify
 from headrace.aws.places import Places
 from headrace.aws.session import Session
 from headrace.model.canary import canary_key
@@ -110,6 +111,56 @@ def test_raised_alarms_and_dead_letters_are_a_stack_s_health(session: Session, p
     assert any(alarm in one for one in found.alarms)
     assert any("1 message in the dead-letter queue" in one for one in found.alarms)
     assert found.public()["queues"]["shop dlq"]["waiting"] == 1
+
+
+def test_the_silence_of_a_sender_is_noted_and_no_failure(session: Session, name: str, places: Places) -> None:
+    alarm = f"{places.stack}-shop-no-data"
+    session.client("cloudwatch").set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="a test")
+    found = checks(session, name)
+    assert (found["data"].ok, found["data"].word) == (True, "note")
+    assert found["data"].found.startswith(f"{alarm} is raised: Nothing arrived for 2 hours")
+    assert found["health"].found == "no other alarm is raised, nothing in the dead-letter queues"
+    assert any(alarm in said for said in stack_health(session, places).alarms)  # `status` keeps it
+
+
+def test_a_topic_that_nobody_hears_is_noted(session: Session, name: str, places: Places) -> None:
+    sns = session.client("sns")
+    sns.subscribe(TopicArn=places.topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:eu-west-2:000000000000:{name}-x")
+    found = checks(session, name)
+    noted = [check for what, check in found.items() if what.startswith("who hears")]
+    assert [(check.what, check.word) for check in noted] == [(f"who hears topic {name}-operations", "note")]
+    assert "alarm_email" in noted[0].found
+
+
+def test_what_is_there_and_does_not_work_is_a_failure(session: Session, name: str, places: Places) -> None:
+    functions, events, publish = session.client("lambda"), session.client("events"), places.pipeline("shop").publish
+    before = checks(session, name)
+    assert before[f"events of {publish}"].ok and before[f"rule {name}-shop-sweep"].ok
+    [mapping] = functions.list_event_source_mappings(FunctionName=publish)["EventSourceMappings"]
+    functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+    events.disable_rule(Name=f"{name}-shop-sweep")
+    found = checks(session, name)
+    for what in (f"events of {publish}", f"rule {name}-shop-sweep"):
+        assert (found[what].ok, found[what].found) == (False, "HR841 is disabled")
+        assert "headrace deploy --repair" in found[what].next
+    functions.delete_event_source_mapping(UUID=mapping["UUID"])
+    assert checks(session, name)[f"events of {publish}"].found == "HR841 is missing"
+
+
+@pytest.mark.parametrize(
+    ("service", "answer", "what", "found"),
+    [
+        ("LAMBDA", {"State": "Failed", "EventSourceMappings": []}, "function", "HR841 is failed"),
+        ("DYNAMODB", {"Table": {"TableStatus": "INACCESSIBLE_ENCRYPTION_CREDENTIALS"}}, "table", "HR841 is inacc"),
+    ],
+)
+def test_a_state_in_which_nothing_works_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, places: Places, service: str, answer: Any, what: str, found: str
+) -> None:
+    with answering(lambda n, headers, body: (200, {}, json.dumps(answer))) as url, monkeypatch.context() as there:
+        there.setenv(f"AWS_ENDPOINT_URL_{service}", url)
+        tried = {what: _tried(what, look) for what, look in _looks(Session(places.region), places)}
+    assert any(not c.ok and c.found.startswith(found) for name, c in tried.items() if name.startswith(what))
 
 
 # logs

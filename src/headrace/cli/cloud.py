@@ -110,7 +110,7 @@ def verify(arguments: argparse.Namespace, output: Output) -> int:
     for check in cloud_of(arguments).verify():
         checks.append(check)
         if not output.as_json:
-            output.data(f"{'ok    ' if check.ok else 'FAILED'}  {check.what}: {check.found}")
+            output.data(f"{check.word:6}  {check.what}: {check.found}")
             sys.stdout.flush()
     if output.as_json:
         output.emit([check.public() for check in checks])

@@ -1,6 +1,6 @@
 """What of a stack is not as it was deployed: CloudFormation compares what it made with what is there now.
 
-A look that takes seconds to minutes, so only `plan`, `verify` and a repair ask for it.
+A look that takes seconds to minutes, so only `plan` and a repair ask for it; `verify` does not.
 """
 
 from __future__ import annotations

@@ -14,6 +14,9 @@ from headrace.aws.places import Places
 from headrace.aws.session import Session
 from headrace.model.words import count
 
+SILENCE = "-no-data"
+"""How the name of an alarm ends that tells of a sender's silence."""
+
 DEPTHS = {
     "waiting": "ApproximateNumberOfMessages",
     "delayed": "ApproximateNumberOfMessagesDelayed",
@@ -23,12 +26,16 @@ DEPTHS = {
 
 @dataclass(frozen=True, slots=True)
 class StackHealth:
-    """`alarms` and `faults` are sentences with what to do; `queues` holds counts by queue, approximate as SQS's are."""
+    """`alarms` and `faults` are sentences with what to do; `queues` holds counts by queue, approximate as SQS's are.
+
+    `silences` are those of the alarms that tell of nothing but a sender's silence.
+    """
 
     state: str
     alarms: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
     queues: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    silences: tuple[str, ...] = ()
 
     def public(self) -> dict[str, Any]:
         return {
@@ -43,7 +50,9 @@ def stack_health(session: Session, places: Places) -> StackHealth:
     """The health of a stack whose places are known. Raises InfrastructureError HR844 if it is gone."""
     state = Stack(session, places.stack).deployed().status
     queues: dict[str, dict[str, int]] = {}
-    alarms = list(_raised(session, places))
+    raised = list(_raised(session, places))
+    alarms = [said for _, said in raised]
+    silences = tuple(said for alarm, said in raised if alarm.endswith(SILENCE))
     for name, pipeline in sorted(places.pipelines.items()):
         queues |= {
             f"{name} events": depth(session, pipeline.queue),
@@ -52,7 +61,7 @@ def stack_health(session: Session, places: Places) -> StackHealth:
         }
         if dead := sum(queues[f"{name} dlq"].values()):
             alarms.append(f"{name}: {count(dead, 'message')} in the dead-letter queue: headrace logs")
-    return StackHealth(state, tuple(alarms), tuple(_faults(places.stack, state)), queues)
+    return StackHealth(state, tuple(alarms), tuple(_faults(places.stack, state)), queues, silences)
 
 
 def _faults(stack: str, state: str) -> Iterator[str]:
@@ -62,14 +71,15 @@ def _faults(stack: str, state: str) -> Iterator[str]:
         yield f"stack {stack!r} is in {state}, so the last deploy did not succeed: headrace deploy"
 
 
-def _raised(session: Session, places: Places) -> Iterator[str]:
-    """Alarms of this stack that are raised now: of its name, and sent to its topic."""
+def _raised(session: Session, places: Places) -> Iterator[tuple[str, str]]:
+    """Alarms of this stack that are raised now, of its name and sent to its topic, with a sentence about each."""
     with session.wrapped("CloudWatch's alarms", "try again"):
         pages = session.client("cloudwatch").get_paginator("describe_alarms")
         for page in pages.paginate(AlarmNamePrefix=f"{places.stack}-", StateValue="ALARM"):
             for one in page["MetricAlarms"]:
                 if places.operations in one.get("AlarmActions", ()):
-                    yield f"{one['AlarmName']} is raised: {one.get('AlarmDescription') or one.get('StateReason', '')}"
+                    name = str(one["AlarmName"])
+                    yield name, f"{name} is raised: {one.get('AlarmDescription') or one.get('StateReason', '')}"
 
 
 def depth(session: Session, url: str) -> dict[str, int]:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from headrace.aws import canary
+from headrace.aws.declare.names import Names
 from headrace.aws.operate.health import depth, stack_health
 from headrace.aws.operate.stack import Stack
 from headrace.aws.operate.sweep import empty
@@ -28,18 +29,26 @@ PATIENCE = 180.0
 
 POLL = 1.0
 
+REPAIR = "`headrace deploy --repair` brings it back"
+
 LOGS = "`headrace logs` shows what the functions said"
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was tried."""
+    """One thing that was tried. `note`: it is as it should be, and somebody should know nevertheless."""
 
     what: str
     ok: bool
     found: str
     next: str = ""
     seconds: float = 0.0
+    note: bool = False
+
+    @property
+    def word(self) -> str:
+        """How it came out: `ok`, `note` or `FAILED`."""
+        return ("note" if self.note else "ok") if self.ok else "FAILED"
 
     def public(self) -> dict[str, Any]:
         return {**asdict(self), "seconds": round(self.seconds, 3)}
@@ -58,9 +67,10 @@ def verify(
     if not facts.ok:
         return
     places = Places.from_outputs(stack.deployed().outputs)
-    yield _healthy(session, places)
+    yield from _healthy(session, places)
     reached = [_tried(what, look) for what, look in _looks(session, places)]
     yield from reached
+    yield from _heard(session, places)
     for name, pipeline in pipelines.items():
         if name in places.pipelines:
             yield _canary(session, places, pipeline, patience)
@@ -77,15 +87,37 @@ def _tried(what: str, look: Callable[[], str]) -> Check:
     return Check(what, True, found, seconds=time.monotonic() - started)
 
 
-def _healthy(session: Session, places: Places) -> Check:
+def _healthy(session: Session, places: Places) -> Iterator[Check]:
+    """Alarms and dead letters. That a sender is silent is no defect of the stack, and only noted."""
+    silences: list[str] = []
+
     def look() -> str:
         health = stack_health(session, places)
-        wrong = [*health.faults, *health.alarms]
+        silences.extend(health.silences)
+        wrong = [*health.faults, *(alarm for alarm in health.alarms if alarm not in silences)]
         if wrong:
             raise InfrastructureError("HR841", "health", "; ".join(wrong), "headrace status")
-        return "no alarm is raised, nothing in the dead-letter queues"
+        return f"no {'other ' if silences else ''}alarm is raised, nothing in the dead-letter queues"
 
-    return _tried("health", look)
+    health = _tried("health", look)
+    yield from (Check("data", True, said, note=True) for said in silences)
+    yield health
+
+
+def _heard(session: Session, places: Places) -> Iterator[Check]:
+    """A note for each topic that nobody hears: subscriptions by mail count once somebody confirmed them."""
+    for topic, option in ((places.operations, "alarm_email"), (places.topic, "alerts_email")):
+        name = topic.rsplit(":", 1)[-1]
+        try:
+            with session.wrapped(name, ""):
+                told = session.client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]
+        except InfrastructureError:
+            continue  # the check of the topic itself has said so
+        if int(told.get("SubscriptionsConfirmed", 0)) == 0:
+            waits = int(told.get("SubscriptionsPending", 0))
+            found = "a subscription waits for its confirmation by mail" if waits else "nobody has subscribed to it"
+            how = "" if waits else f"; set `{option}` in the target's table, or subscribe something else"
+            yield Check(f"who hears topic {name}", True, f"{found}, so nobody hears of it{how}", note=True)
 
 
 def _looks(session: Session, places: Places) -> Iterator[tuple[str, Callable[[], str]]]:
@@ -101,7 +133,7 @@ def _looks(session: Session, places: Places) -> Iterator[tuple[str, Callable[[],
         return look
 
     def active(answer: Any) -> str:
-        return str(answer["Table"]["TableStatus"]).lower()
+        return _state("table", answer["Table"]["TableStatus"], ("ACTIVE",), "try again in a minute")
 
     yield f"bucket {places.landing}", call("s3", "head_bucket", Bucket=places.landing)
     yield f"bucket {places.lake}", call("s3", "head_bucket", Bucket=places.lake)
@@ -110,22 +142,46 @@ def _looks(session: Session, places: Places) -> Iterator[tuple[str, Callable[[],
         yield f"topic {topic.rsplit(':', 1)[-1]}", call("sns", "get_topic_attributes", TopicArn=topic)
     yield f"database {places.database}", call("glue", "get_database", Name=places.database)
     yield f"workgroup {places.workgroup}", call("athena", "get_work_group", WorkGroup=places.workgroup)
+    names = Names(places.stack, places.region, places.account)
     for name, one in sorted(places.pipelines.items()):
-        yield from _looks_of(session, name, one, call, active)
+        yield from _looks_of(session, name, one, names, call, active)
 
 
 def _looks_of(
-    session: Session, name: str, one: PipelinePlaces, call: Callable[..., Any], active: Callable[[Any], str]
+    session: Session,
+    name: str,
+    one: PipelinePlaces,
+    names: Names,
+    call: Callable[..., Any],
+    active: Callable[[Any], str],
 ) -> Iterator[tuple[str, Callable[[], str]]]:
     def ready(answer: Any) -> str:
-        return str(answer.get("State", "Active")).lower()
+        """A function that nothing called for weeks is inactive, and wakes up with the next call."""
+        return _state("function", answer.get("State", "Active"), ("Active", "Inactive"), answer.get("StateReason", ""))
+
+    def fed(answer: Any) -> str:
+        states = [str(mapping["State"]) for mapping in answer["EventSourceMappings"]] or ["missing"]
+        return ", ".join(_state("mapping", state, ("Enabled",), REPAIR) for state in states)
+
+    def enabled(answer: Any) -> str:
+        return _state("rule", answer["State"], ("ENABLED",), REPAIR)
 
     for what, url in (("events", one.queue), ("dead letters", one.dlq), ("doorbell", one.bell)):
         yield f"queue of {name}'s {what}", lambda url=url: _waiting(session, url)  # type: ignore[misc]
     for function in (one.ingest, one.publish):
         yield f"function {function}", call("lambda", "get_function_configuration", ready, FunctionName=function)
+        yield f"events of {function}", call("lambda", "list_event_source_mappings", fed, FunctionName=function)
+    for rule in (names.rule(name, what) for what in ("sweep", "scan")):
+        yield f"rule {rule}", call("events", "describe_rule", enabled, Name=rule)
     for table in one.tables.values():
         yield f"table {table}", call("dynamodb", "describe_table", active, TableName=table)
+
+
+def _state(which: str, state: str, good: tuple[str, ...], next: str) -> str:
+    """The state in small letters. Raises InfrastructureError HR841 for one in which the thing does not work."""
+    if state not in good:
+        raise InfrastructureError("HR841", which, f"is {state.lower()}", next or REPAIR)
+    return state.lower()
 
 
 def _waiting(session: Session, url: str) -> str:
