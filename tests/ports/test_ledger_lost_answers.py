@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from random import Random
 from typing import Any
@@ -16,12 +18,13 @@ from ledger_journey import assert_arrived, journey
 from ledgers import dynamodb, pin, stage, state
 
 from headrace.aws.ledger import DynamoLedger
+from headrace.aws.ledger_rows import Head
 from headrace.aws.lock import exclusive, holder
 from headrace.aws.session import Session
 from headrace.local.clock import ManualClock
 from headrace.local.queue import SqliteQueue
 from headrace.model.errors import InfrastructureError
-from headrace.model.loads import LoadState
+from headrace.model.loads import LoadState, Settlement
 
 WRITES = ("TransactWriteItems", "UpdateItem", "PutItem", "BatchWriteItem")
 
@@ -142,6 +145,37 @@ def test_a_lease_whose_answer_was_lost_is_held(aws: Session, open_dynamo: Callab
     with between(aws, answer), exclusive(ledger, 60):
         assert lost[0] and holder(open_dynamo())
     assert holder(ledger) is None
+
+
+def test_a_settlement_whose_answer_was_lost_and_that_others_followed_harms_no_slow_reader(
+    aws: Session, open_dynamo: Callable[[], DynamoLedger]
+) -> None:
+    ledger, slow, other = open_dynamo(), open_dynamo(), open_dynamo()
+    loads = [pin(ledger, version, key=version) for version in "AB"]
+    moved, followed = [False], threading.Event()
+    reader = ThreadPoolExecutor(1, "slow")
+    heads: list[Future[Head]] = []
+
+    def answer(name: str, request: AWSPreparedRequest) -> None:
+        asked = json.loads(request.body)
+        if name == "GetItem" and asked["Key"]["pk"]["S"] == "p/entry" and "slow" in threading.current_thread().name:
+            reached.set()
+            assert followed.wait(30)
+        if name == "UpdateItem" and ":entry" in asked["ExpressionAttributeValues"] and not moved[0]:
+            moved[0] = True
+            URLLib3Session().send(request)
+            heads.append(reader.submit(slow.log.head))
+            assert reached.wait(30)  # it has seen the head, and is about to read what that names
+            other.settle(Settlement(abandoned=(loads[1].id,)))
+            raise ConnectionClosedError(endpoint_url=request.url)
+
+    reached = threading.Event()
+    with between(aws, answer):
+        ledger.settle(Settlement(abandoned=(loads[0].id,)))
+        followed.set()
+        assert heads[0].result().step == ledger.log.peek().step
+    reader.shutdown()
+    assert [state(ledger, load) for load in loads] == [LoadState.ABANDONED] * 2
 
 
 def test_what_collides_for_ever_is_a_fault_and_nothing_is_half_done(

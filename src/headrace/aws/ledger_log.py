@@ -60,10 +60,15 @@ class Log:
         return head
 
     def entry(self, name: str) -> Step:
-        """A step by its name."""
-        item = self._table.get((f"{self.pipeline}/entry", name))
-        assert item is not None, f"the head names {name}"
-        found: Step = self._bodies.read(item)
+        """A step by its name. Raises Overtaken if it is gone: it was applied, others followed, and whoever recorded it
+        did not hear of that."""
+        at = (f"{self.pipeline}/entry", name)
+        item = self._table.get(at)
+        found: Step | None = None
+        if item is not None:
+            found = self._bodies.read_if_there(item, lambda: self._table.get(at) is not None)
+        if found is None:
+            raise Overtaken(name)
         return found
 
     # -- deciding ------------------------------------------------------------------------------------------------
