@@ -12,6 +12,8 @@ from typing import Any
 
 import duckdb
 import pytest
+from botocore.awsrequest import AWSPreparedRequest
+from botocore.httpsession import URLLib3Session
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -526,6 +528,51 @@ def test_a_writer_that_wakes_up_too_late_changes_nothing(base: Base, small_piece
     assert len(rows(other)) == 7
     sleeper.close()
     other.close()
+
+
+def test_a_request_of_an_earlier_time_as_the_writer_changes_nothing(
+    writer: DynamoWriter, base: Base, small_pieces: None
+) -> None:
+    """The network may carry a repeated request about for as long as it likes."""
+    begun: list[AWSPreparedRequest] = []
+
+    def keep(request: AWSPreparedRequest, **_: Any) -> None:
+        if '"#work": "work"' in request.body.decode() and not begun:
+            begun.append(request)
+
+    writer._control._client().meta.events.register("before-send.dynamodb.UpdateItem", keep)
+    writer.rebuild(1, base.revision(hourly(base, "a", 150)).added, COLUMNS)
+    answers: list[int] = []
+
+    def again(name: str) -> None:
+        if name == "keyed.sent":
+            answers.append(URLLib3Session().send(begun[0]).status_code)
+
+    with install(again):
+        writer.apply(base.revision(hourly(base, "b", 250)))
+    assert answers == [400, 400, 400]
+    assert writer.number() == 2
+
+
+def test_after_a_crash_nothing_is_left_out_although_a_removed_file_was_lost_meanwhile(
+    writer: DynamoWriter, base: Base, small_pieces: None
+) -> None:
+    old, lost = hourly(base, "old", 250), hourly(base, "lost", 150)
+    writer.apply(base.revision([*old, *lost]))
+    revision = base.revision(hourly(base, "a", 350), removed=[*old, *lost], retired=("L-old", "L-lost"))
+    sent: list[str] = []
+
+    def die(name: str) -> None:
+        sent.append(name)
+        if sent.count("keyed.sent") == 6:
+            raise OSError("died")
+
+    with install(die), pytest.raises(InfrastructureError, match="HR855 .*died"):
+        writer.apply(revision)
+    for file in lost:
+        (base.root / file.path).unlink()
+    writer.apply(revision)
+    assert (len(rows(writer)), {row["asset"] for row in rows(writer)}) == (350, {"a"})
 
 
 def test_a_request_is_only_signed_while_the_lease_outlasts_it(base: Base, small_pieces: None) -> None:

@@ -129,7 +129,7 @@ class DynamoWriter:
         layout = self._evolved(control, revision.columns)
         self._control.suits(layout)
         removed = self._brought(revision)
-        work = self._resumed(control, "apply", revision.number, _digest(revision.added, revision.removed))
+        work = self._resumed(control, "apply", revision.number, _digest(revision.added, removed))
         coming, left = (sum(f.rows for f in files) for files in (revision.added, removed))
         if work != control.work:
             self._check(layout, revision.added, removed)

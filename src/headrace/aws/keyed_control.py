@@ -139,17 +139,23 @@ class ControlItem:
         return Control.of(item)
 
     def take(self) -> Control:
-        """Become the writer, and learn what the item says. Raises HR850 while another writer may be alive."""
+        """Become the writer, and learn what the item says. Raises HR850 while another writer may be alive.
+
+        Under a new name each time: a request that this process sent when it was the writer before, and that arrives
+        only now, is refused.
+        """
         before = self.read()
         now = self._clock()
+        was, self._me = self._me, secrets.token_hex(8)
         found = self._change(
             "SET #writer = :me, #until = :until, #_layout = :layout",
             {
                 ":until": {"N": f"{now + self._lease:.3f}"},
                 ":layout": {"N": str(STATE_VERSION)},
                 ":late": {"N": f"{now - min(SKEW, self._lease / 10):.3f}"},
+                ":was": {"S": was},
             },
-            "attribute_not_exists(#writer) OR #writer = :me OR #until < :late",
+            "attribute_not_exists(#writer) OR #writer IN (:me, :was) OR #until < :late",
         )
         if found is None:
             other = self.read()
