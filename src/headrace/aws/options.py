@@ -225,6 +225,7 @@ class AwsOptions:
             child_timeout=min(self.settings.child_timeout, self.timeout(role) * 0.8),
             visibility=float(self.visibility),
             scan_every=float(self.scan_every),
+            scratch_bytes=self.settings.scratch_bytes or self.storage(role) * 10**6 // 2,  # beside what comes of it
         )
 
     @property

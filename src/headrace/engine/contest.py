@@ -33,14 +33,13 @@ class Resolution:
     counts: dict[str, Counts] = field(default_factory=dict)
 
 
-def resolve(home: Home, number: int, shape: Shape, coming: Sequence[Load], going: Sequence[Load]) -> Resolution:
+def resolve(home: Home, number: int, shape: Shape, files: Change) -> Resolution:
     """Resolve a change of the standing loads into files to add and remove, and counts.
 
     `shape.columns` are the columns of every row from now on; files of older loads may lack some (null).
     Raises BaseLost if a file that must be read is not there. A file whose loads all go has nothing to carry over.
     """
-    files = Change(home, shape, coming, going)
-    result = Resolution(counts={x.id: x.counts for x in coming})
+    result = Resolution(counts=dict(files.counts))
     if not files.needs_query:
         files.settle(result, rewritten=())
         return result
@@ -59,7 +58,8 @@ class Change:
     """The files that a change of loads concerns, as the ledger says."""
 
     def __init__(self, home: Home, shape: Shape, coming: Sequence[Load], going: Sequence[Load]) -> None:
-        self.coming = {x.id for x in coming}
+        self.counts = {x.id: x.counts for x in coming}
+        self.coming = set(self.counts)
         self.going = {x.id for x in going}
         self.staged = home.ledger.files_of(self.coming, staged=True)
         self.leaving = home.ledger.files_of(self.going, staged=False)

@@ -26,10 +26,10 @@ def nobodys_fault(exc: HeadraceError) -> bool:
 
 
 def unlooked(home: Home, key: str, asked: Sequence[Lease], exc: HeadraceError) -> None:
-    """What could not be looked at is tried again, unless no object is to blame for it: that is raised."""
+    """What could not be looked at for a reason of its own is tried again; raises what is no fault of any object."""
     if isinstance(exc, ObjectMoving):
         home.queue.release(asked, MOVING)
-    elif nobodys_fault(exc) or not isinstance(exc, (InfrastructureError, BadObject)):
+    elif not isinstance(exc, (InfrastructureError, BadObject)):
         raise exc
     else:
         failed(home, key, asked, exc)

@@ -24,17 +24,13 @@ from headrace.engine.failing import MOVING, delay_of, failed, nobodys_fault, tel
 from headrace.engine.faults import point
 from headrace.engine.home import Home
 from headrace.engine.job import Input, Job
-from headrace.engine.look import Seen, look_at, windows
-from headrace.model.errors import (
-    HeadraceError,
-    InfrastructureError,
-    LeaseLost,
-)
+from headrace.engine.look import NO_ROOM, Seen, look_at, windows
+from headrace.model.errors import InfrastructureError, LeaseLost
 from headrace.model.loads import Again, Alert, Counts, DataFile, Lease, Load, LoadState, Staged
 from headrace.model.times import text_of
 
-SLOW = "HR603"
-"""The child took longer than it was given."""
+SLOW, FULL = "HR603", "HR606"
+"""The child took longer than it was given; it found no room on the disk."""
 HANDOVER = 10.0
 """Seconds that a worker whose time is bounded keeps for itself: to hand over what was staged, or to give it back."""
 MOST_WAITING = 100
@@ -94,7 +90,11 @@ def ingest(
                 else:
                     _ask_anew(home, [*_given_up(batch.jobs[i:]), *batch.rest])
                 return staged
-            staged, first = staged + stage(home, child, found, seconds_left), False
+            try:
+                staged, first = staged + stage(home, child, found, seconds_left), False
+            except BaseException:
+                home.queue.release([*_given_up(batch.jobs[i + 1 :]), *batch.rest], MOVING)
+                raise
     return staged
 
 
@@ -158,19 +158,7 @@ def _prepared(home: Home, leases: Sequence[Lease], looked: list[tuple[Seen, list
     batch.doubted |= {key for key in ours if _enough(live.get(key, ())) and not _again(by_key[key])}
     wanted = [key for key in by_key if key in ours - batch.doubted]
     batch.settled += [lease for key in by_key.keys() - set(wanted) for lease in by_key[key]]
-    copied = 0
-    for keys in windows(home, wanted):
-        if copied >= home.settings.batch_bytes:
-            batch.rest += [lease for key in keys for lease in by_key[key]]
-            continue
-        there = look_at(home, live, {key: _again(by_key[key]) for key in keys})
-        looked += [(seen, by_key[key]) for key, seen in there.items() if isinstance(seen, Seen)]
-        copied += sum(x.arrival.size for x in there.values() if isinstance(x, Seen) and x.copy)
-        for key, what in there.items():
-            if what is None:
-                batch.gone[key] = by_key[key]
-            elif isinstance(what, HeadraceError):
-                unlooked(home, key, by_key[key], what)
+    _look(home, live, {key: by_key[key] for key in wanted}, batch, looked)
     point("ingest.spooled")
 
     loads = home.ledger.pin([seen.arrival for seen, _ in looked])
@@ -193,6 +181,37 @@ def _prepared(home: Home, leases: Sequence[Lease], looked: list[tuple[Seen, list
         home.ledger.hint(hints, [*batch.settled, *(x for asked in batch.gone.values() for x in asked)])
         home.bell.ring()
     return batch
+
+
+def _look(
+    home: Home,
+    live: Mapping[str, Sequence[Load]],
+    wanted: Mapping[str, list[Lease]],
+    batch: Batch,
+    looked: list[tuple[Seen, list[Lease]]],
+) -> None:
+    """Look at keys until that is enough for one round; what is over comes into the next.
+
+    So does what no object is to blame for, as long as there is something to go on with; else it is raised.
+    """
+    copied, fault = 0, None
+    for keys in windows(home, list(wanted)):
+        if copied >= home.settings.batch_bytes or (fault and fault.code != NO_ROOM):
+            batch.rest += [lease for key in keys for lease in wanted[key]]
+            continue
+        for key, what in look_at(home, live, {key: _again(wanted[key]) for key in keys}).items():
+            if isinstance(what, Seen):
+                looked.append((what, wanted[key]))
+                copied += what.arrival.size if what.copy else 0
+            elif what is None:
+                batch.gone[key] = wanted[key]
+            elif nobodys_fault(what):
+                fault = fault or what
+                batch.rest += wanted[key]
+            else:
+                unlooked(home, key, wanted[key], what)
+    if fault and not (looked or batch.gone):
+        raise fault
 
 
 def stage(home: Home, child: Child, found: list[Found], seconds_left: Callable[[], float] = lambda: math.inf) -> int:
@@ -219,6 +238,7 @@ def conclude(
     """Hand the child's answer to the ledger; on failure split the job until the poison stands alone.
 
     Where there is no time for that the events come again, and at their last delivery each object stands alone at once.
+    Whatever is raised, the events of the whole job come again.
     """
     try:
         result = answer()
@@ -231,18 +251,31 @@ def conclude(
         give_back(home, found, MOVING)
         return 0
     except InfrastructureError as exc:
+        if len(found) > 1 and (exc.code == FULL or not nobodys_fault(exc)):
+            return _halved(home, child, found, seconds_left)
         if nobodys_fault(exc):
             give_back(home, found, delay_of(home, leases_of(found)))
             raise
-        if len(found) > 1:
-            half = len(found) // 2
-            return sum(_part(home, child, part, seconds_left) for part in (found[:half], found[half:]))
         if exc.code == SLOW and timeout < home.settings.child_timeout:
             give_back(home, found, delay_of(home, leases_of(found)))  # it was not given all the time that it may take
             return 0
         failed(home, found[0].load.key, found[0].leases, exc, found[0].load)
         found[0].path.unlink(missing_ok=True)
         return 0
+    except BaseException:
+        give_back(home, found, delay_of(home, leases_of(found)))
+        raise
+
+
+def _halved(home: Home, child: Child, found: list[Found], seconds_left: Callable[[], float]) -> int:
+    """Stage each half by itself; one that raises takes nothing from the other."""
+    half = len(found) // 2
+    try:
+        staged = _part(home, child, found[:half], seconds_left)
+    except BaseException:
+        give_back(home, found[half:], MOVING)
+        raise
+    return staged + _part(home, child, found[half:], seconds_left)
 
 
 def _part(home: Home, child: Child, found: list[Found], seconds_left: Callable[[], float]) -> int:
@@ -352,6 +385,7 @@ def job_of(home: Home, found: Sequence[Found]) -> Job:
         project=home.project,
         memory_limit=home.settings.engine_memory,
         threads=home.settings.threads,
+        scratch_bytes=home.settings.scratch_bytes,
     )
 
 

@@ -9,6 +9,9 @@ from typing import Any
 
 from headrace.model.contract import Contract
 
+PLAIN = ("base", "attempt", "partitions", "project", "memory_limit", "threads", "scratch_bytes")
+"""Fields of a job that JSON takes as they are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Input:
@@ -38,6 +41,7 @@ class Job:
     project: str
     memory_limit: str
     threads: int
+    scratch_bytes: int = 0  # most that one input may unpack to; 0: as much as its format allows
 
     @staticmethod
     def from_dict(raw: Mapping[str, Any]) -> Job:
@@ -55,7 +59,7 @@ class Job:
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            **{n: getattr(self, n) for n in ("base", "attempt", "partitions", "project", "memory_limit", "threads")},
+            **{n: getattr(self, n) for n in PLAIN},
             "contract": self.contract.to_dict(),
             "inputs": [{n: getattr(i, n) for n in Input.__slots__} for i in self.inputs],
             "root": str(self.root),

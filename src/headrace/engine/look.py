@@ -11,9 +11,11 @@ from pathlib import Path
 
 from headrace.engine.home import Home
 from headrace.engine.many import each
-from headrace.model.errors import HeadraceError
+from headrace.model.errors import BadObject, HeadraceError, InfrastructureError
 from headrace.model.loads import Again, Arrival, Load, LoadState, Stat
 
+NO_ROOM = "HR304"
+"""What a copy raises where there is no room for it."""
 QUICK = 4 * 2**20
 """Objects up to this many bytes are copied to memory: a batch is bounded by `batch_bytes` in all."""
 
@@ -38,6 +40,9 @@ def look(home: Home, key: str, live: Sequence[Load], again: Again) -> Seen | Non
         known = _known(home, stat, live)
         if known is not None:
             return Seen(known, None)
+    if 0 < home.settings.scratch_bytes < stat.size:
+        found = f"its {stat.size:,} bytes are more than the {home.settings.scratch_bytes:,} that a copy may take here"
+        raise BadObject("HR315", key, found, "give it more (`scratch_bytes`, on AWS `ingest_storage`), or split it")
     path, stat, version = _copy(home, key, stat.size)
     return Seen(_arrival(home, stat, version, again), path)
 
@@ -106,15 +111,21 @@ def _asked_for(home: Home, standing: Load, same: Sequence[Load], again: Again) -
 def _copy(home: Home, key: str, size: int) -> tuple[Path, Stat, str]:
     """A copy to parse: a small object's in memory, unless there is no room, any other's on disk."""
     name = f"{home.token()}-{key.rsplit('/', 1)[-1].encode()[-80:].decode(errors='ignore')}"
-    for folder in (home.quick, home.spool) if size <= QUICK else (home.spool,):
-        path = folder / name
+    if size <= QUICK:
         try:
-            return (path, *home.store.fetch(key, path))
-        except BaseException as exc:
-            path.unlink(missing_ok=True)
-            if folder is home.spool or getattr(exc, "code", "") != "HR304":
+            return _fetched(home, key, home.quick / name)
+        except InfrastructureError as exc:
+            if exc.code != NO_ROOM:
                 raise
-    raise AssertionError("unreachable: the last folder returned or raised")
+    return _fetched(home, key, home.spool / name)
+
+
+def _fetched(home: Home, key: str, path: Path) -> tuple[Path, Stat, str]:
+    try:
+        return (path, *home.store.fetch(key, path))
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _known(home: Home, stat: Stat, live: Sequence[Load]) -> Arrival | None:

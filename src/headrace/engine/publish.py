@@ -93,7 +93,6 @@ def decide(home: Home) -> tuple[Decision | None, list[Event]]:
     """The next revision, written and synced but not recorded; and keys that workers must look at again."""
     number = home.ledger.head() + 1
     verdict = judge(home)
-    settlement = _settlement(verdict)
     if verdict.hold:
         home.ledger.hold(verdict.hold)
     shape = _shape(home, verdict) if verdict.changes_rows else None
@@ -101,6 +100,7 @@ def decide(home: Home) -> tuple[Decision | None, list[Event]]:
         if verdict.settles and not verdict.changes_rows:
             events = [*verdict.again, *_freed(home, verdict)]
             _promise(home, events)
+            settlement = _settlement(verdict)
             home.ledger.settle(settlement)
             telling.settled(home, settlement)
             return None, events
@@ -108,8 +108,10 @@ def decide(home: Home) -> tuple[Decision | None, list[Event]]:
     point("publish.judged")
 
     going = [*verdict.retire, *(x for x in verdict.skip if x.state in STOOD)]
+    change = Change(home, shape, verdict.stand, going)
+    _leave_behind(home, change, verdict)
     try:
-        resolution = resolve(home, number, shape, verdict.stand, going)
+        resolution = resolve(home, number, shape, change)
     except BaseLost:
         if home.queue.replaying(home.name):
             return None, verdict.again  # it may replace what is lost, all at once
@@ -128,9 +130,21 @@ def decide(home: Home) -> tuple[Decision | None, list[Event]]:
         removed=tuple(resolution.removed),
         doomed=tuple(resolution.doomed),
         counts=resolution.counts,
-        settlement=settlement,
+        settlement=_settlement(verdict),
     )
     return decision, [*verdict.again, *_freed(home, verdict)]
+
+
+def _leave_behind(home: Home, change: Change, verdict: Verdict) -> None:
+    """What was staged beside coming loads, but after we looked which keys there are, is read once more.
+
+    A file is settled as a whole: from now on it is a standing one, or written anew without the rows of others.
+    """
+    settled = {x.id for x in [*verdict.stand, *verdict.abandon, *verdict.skip]}
+    beside = {load for file in change.staged for load in file.loads} - settled
+    late = [x for x in map(home.ledger.find_load, sorted(beside)) if x.state is LoadState.STAGED]
+    verdict.abandon += late
+    verdict.again += [Event(home.name, x.key, "moved") for x in late]
 
 
 def _shape(home: Home, verdict: Verdict) -> Shape | None:

@@ -43,6 +43,8 @@ class Settings:
     batch_files: int = _setting(1000, "count", 1)  # most objects that are staged by one query
     batch_bytes: int = _setting(64 * 10**6, "size", 1)  # and most bytes; a bigger object is a batch of its own
 
+    scratch_bytes: int = _setting(0, "size")  # most that a copy of one object may take, or unpack to; 0: all there is
+
     looks: int = _setting(1, "count", 1)  # objects looked at at once: more where that means waiting for a network
 
     child_timeout: float = _setting(3600.0, "span", 0.01)  # one call; a child that takes longer is killed

@@ -24,6 +24,7 @@ from headrace.engine.job import Input, Job
 from headrace.engine.rejects import COLUMNS, gather_rejected
 from headrace.engine.sql import engine_connection
 from headrace.engine.steps import run_steps
+from headrace.formats.archive import LIMITS
 from headrace.formats.dialect import Dialect
 from headrace.formats.open import blame, open_input
 from headrace.formats.rows import BadItem, Blame, Item, Misfit, Rows
@@ -92,7 +93,8 @@ class Staging:
     def run(self) -> dict[str, Any]:
         self._describe_inputs()
         pinned = {i: Dialect.from_dict(x.dialect) for i, x in enumerate(self._job.inputs) if x.dialect}
-        groups = open_input(self._db, self._job.contract, self._items, self._scratch, pinned)
+        limits = replace(LIMITS, total=self._job.scratch_bytes or LIMITS.total)
+        groups = open_input(self._db, self._job.contract, self._items, self._scratch, pinned, limits)
         rejected: list[str] = []
         misfits: list[Misfit] = []
         for n, rows in enumerate(groups):

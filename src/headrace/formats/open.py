@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from headrace.formats.archive import EXCEL, JSON, NDJSON, PARQUET, TEXT, Part, unpack
+from headrace.formats.archive import EXCEL, JSON, LIMITS, NDJSON, PARQUET, TEXT, Limits, Part, unpack
 from headrace.formats.csv import open_csv
 from headrace.formats.dialect import Dialect
 from headrace.formats.excel import open_excel
@@ -31,18 +31,20 @@ def open_input(
     items: Sequence[Item],
     scratch: Path,
     pinned: Mapping[int, Dialect],
+    limits: Limits = LIMITS,
 ) -> list[Rows]:
     """Rows of all items, grouped so that each group is one staging query; every item is in at least one group.
 
     `pinned` holds decisions of an earlier reading by item index: with the same bytes it reads alike. What is unpacked
-    or rewritten lies in `scratch`, which must outlive the rows. Without a contract (`probe`) evidence alone decides.
+    (within `limits`) or rewritten lies in `scratch`, which must outlive the rows. Without a contract (`probe`) evidence
+    alone decides.
     Raises BadItem (codes HR401 to HR416) for items that can never load; the others are untouched by it.
     """
     of: dict[tuple[str, ...], list[Part]] = {family: [] for family in FAMILIES}
     faults = Blame()
     for item in items:
         with faults.of(item.index):
-            for part in unpack(item, scratch):
+            for part in unpack(item, scratch, limits):
                 of[next(family for family in FAMILIES if part.suffix in family)].append(part)
     faults.tell()
     rows: list[Group] = []

@@ -149,9 +149,9 @@ CODES: dict[str, str] = {
         "A key's name says that it is still being written (.part, .tmp, or a dot in front). Rename it when it is whole."
     ),
     "HR314": "A file name is not UTF-8. Rename it.",
-    "HR314": (
-        "An object is larger than a copy of it may be here. Give it more room (`scratch_bytes`, or `ingest_storage` of a "
-        "target on AWS) and redrive it, or upload it in parts."
+    "HR315": (
+        "An object is larger than a copy of it may be here. Give it more room (`scratch_bytes`, or `ingest_storage` of "
+        "a target on AWS) and redrive it, or upload it in parts."
     ),
     "HR401": "The object's suffix names no format that Headrace reads.",
     "HR402": "Compressed data is cut off or damaged. Upload it again.",
