@@ -177,6 +177,33 @@ def test_without_the_aws_library_a_command_says_what_to_install(project: Path) -
     assert "pip install 'headrace[aws]'" in ended.stderr
 
 
+def looked_at(said: Said) -> dict[str, dict[str, Any]]:
+    return {one["what"]: one for one in said.json}
+
+
+def test_doctor_without_credentials_says_so_and_looks_at_the_rest(
+    command: Command, project: Path, nowhere: None
+) -> None:
+    said = command("doctor", "--target", "aws", "--json")
+    found = looked_at(said)
+    assert said.code == 3
+    assert not found["credentials"]["ok"] and "there are no credentials" in found["credentials"]["found"]
+    assert "log in" in found["credentials"]["next"]
+    assert found["account"]["found"].startswith("not tried")
+    assert found["fsync"]["ok"] and "python 3.12 for packages" in found
+
+
+def test_doctor_names_the_account_the_region_and_a_stack_that_is_not_there_yet(
+    command: Command, project: Path, aws_environment: str
+) -> None:
+    said = command("doctor", "--target", "aws", "--json")
+    found = looked_at(said)
+    assert said.code == 0, said.out
+    assert (found["account"]["ok"], found["account"]["found"]) == (True, "000000000000")
+    assert found["region and stack"]["found"] == f"{REGION} answers; stack {stack_of(project)!r} is not deployed there"
+    assert found["region and stack"]["next"] == "headrace deploy"
+
+
 # an AWS that refuses
 
 
@@ -364,6 +391,12 @@ def places(project: Path, aws_environment: str, tmp_path: Path) -> Iterator[Plac
     of = declared(stack_of(project), project, *config.load_pipelines(config.read(project)).values())
     yield Places.from_outputs(made(session, of, tmp_path).facts.outputs)
     unmaking(session, of, delete_data=True).destroy(lambda text: None)
+
+
+def test_doctor_tells_the_state_of_a_stack_that_is_there(command: Command, project: Path, places: Places) -> None:
+    found = looked_at(command("doctor", "--target", "aws", "--json"))["region and stack"]
+    assert (found["ok"], found["next"]) == (True, "")
+    assert found["found"] == f"{REGION} answers; stack {places.stack!r} is CREATE_COMPLETE"
 
 
 READS = ("BatchGet", "Describe", "Get", "Head", "List", "Query", "Scan")

@@ -110,14 +110,25 @@ def doctor(arguments: argparse.Namespace, output: Output) -> int:
     from headrace.model.errors import UsageError
     from headrace.project.health import examine
 
+    there = None
     try:
-        place = config.read(Path(arguments.project)).target(arguments.target)
-        root, settings = place.root, Settings.from_mapping(place.settings)
+        project = config.read(Path(arguments.project))
+        place = project.target(arguments.target)
+        root = place.root
+        if place.kind == "aws":
+            from headrace.project.there import There
+
+            there = There.of(project, place, {}, f"{config.FILE} [targets.{place.name}]")
+        settings = there.settings if there else Settings.from_mapping(place.settings)
     except UsageError as exc:
         if exc.code != "HR101":
             raise
         root, settings = Path(arguments.project).resolve(), Settings()
         output.say(f"no project here: looking at the machine alone ({exc.next})")
     findings = examine(root, settings)
+    if there is not None:
+        from headrace.project.access import examine_target
+
+        findings += examine_target(there)
     output.table([{"what": f.name, "ok": f.ok, "found": f.found, "next": "" if f.ok else f.next} for f in findings])
     return 0 if all(f.ok for f in findings if f.needed) else 3

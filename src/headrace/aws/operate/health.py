@@ -61,10 +61,11 @@ def stack_health(session: Session, places: Places) -> StackHealth:
         }
         if dead := sum(queues[f"{name} dlq"].values()):
             alarms.append(f"{name}: {count(dead, 'message')} in the dead-letter queue: headrace logs")
-    return StackHealth(state, tuple(alarms), tuple(_faults(places.stack, state)), queues, silences)
+    return StackHealth(state, tuple(alarms), tuple(stack_faults(places.stack, state)), queues, silences)
 
 
-def _faults(stack: str, state: str) -> Iterator[str]:
+def stack_faults(stack: str, state: str) -> Iterator[str]:
+    """What is the matter with a stack in this state, each with the command that mends it behind a colon."""
     if state.endswith("_IN_PROGRESS"):
         yield f"stack {stack!r} is being changed ({state}): headrace deploy waits for it"
     elif "ROLLBACK" in state or state.endswith("_FAILED"):
