@@ -25,5 +25,10 @@ def test_no_explanation_outlives_its_code() -> None:
     assert sorted(set(CODES) - used()) == []
 
 
+def test_an_explanation_says_nothing_twice() -> None:
+    sentences = {code: [s.strip() for s in re.findall(r"[^.]{20,}\.", text)] for code, text in CODES.items()}
+    assert [code for code, said in sentences.items() if len(set(said)) < len(said)] == []
+
+
 def test_an_explanation_is_a_cause_and_ends_as_a_sentence() -> None:
     assert [code for code, text in CODES.items() if not re.search(r"[.)]$", text) or len(text) < 20] == []
