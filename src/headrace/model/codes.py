@@ -395,6 +395,9 @@ CODES: dict[str, str] = {
         "target's table (the artifacts bucket's follows from `stack`)."
     ),
     "HR833": (
+        "CloudFormation could not make, change or delete a resource. The message names the first one that failed, "
+        "with the reason; what failed later failed because of it. A failed deploy is rolled back; deploy again once "
+        "the cause is gone."
     ),
     "HR834": (
         "A stack of this name belongs to another project, or was not made by Headrace, and is left alone. Give another "
