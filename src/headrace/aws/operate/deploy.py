@@ -3,7 +3,7 @@
     settle what is there ─▶ artifacts ─▶ change set ─▶ (nothing differs: done) ─▶ execute ─▶ wait
 
 Every step looks at what is and does what lacks, so a deploy that was killed anywhere is finished by the next one.
-Called by `project/cloud.py`; what is declared comes from `template.py`, what differs is judged by `compare.py`.
+Called by `project/cloud.py`; what is declared comes from `template.py`, what differs is judged by `judge.py`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from headrace.aws.declare.kept import adopted, misfits, strays, taken_up, without
+from headrace.aws.declare.kept import misfits, strays, without
 from headrace.aws.declare.template import EXTRAS
 from headrace.aws.operate.artifacts import Artifacts
-from headrace.aws.operate.compare import Change, changes, settled
+from headrace.aws.operate.compare import Change
 from headrace.aws.operate.drift import drift
 from headrace.aws.operate.inventory import Item
-from headrace.aws.operate.judge import refuse
+from headrace.aws.operate.judge import judge, refuse
 from headrace.aws.operate.owned import Scope, mark, scope_of
 from headrace.aws.operate.stack import UNMADE, Facts, Stack, Tell
 from headrace.aws.operate.sweep import delete
@@ -85,7 +85,8 @@ def deploy(session: Session, wanted: Wanted, tell: Tell, *, lose: bool = False, 
 
     Raises InfrastructureError HR832 (a bucket's name is taken), HR833 (a resource failed: the first one, and why),
     HR834 (another project's stack), HR835 (it needs a person), HR837 (CloudFormation refuses the template), HR848
-    (data under a name of ours that is not ours), and UsageError HR836 where data would be lost and `lose` was not said.
+    (data under a name of ours that is not ours), and UsageError HR836 where data would be lost and `lose` was not said,
+    HR846 for several indexes of a table at once.
     """
     started = time.monotonic()
     stack = stack or Stack(session, wanted.stack)
@@ -94,8 +95,9 @@ def deploy(session: Session, wanted: Wanted, tell: Tell, *, lose: bool = False, 
     facts = settle(stack, scope, stack.owned(wanted.project), tell)
     artifacts = Artifacts(session, wanted.artifacts, account, dict(wanted.tags))
     artifacts.there()
-    wanted, found, kept = judged(stack, scope, wanted, facts)
-    refuse(stack.which, found, lose)
+    found = judge(stack, scope, wanted.template, facts)
+    refuse(stack.which, found.changes, lose)
+    wanted, kept = replace(wanted, template=found.wanted), found.kept
     point("deploy.settled")
 
     facts = _clear(stack, wanted, facts, artifacts, tell)
@@ -115,7 +117,7 @@ def deploy(session: Session, wanted: Wanted, tell: Tell, *, lose: bool = False, 
     if kept:
         after = _fitted(stack, wanted, after, (parameters, url), kept, tell)
     state = "updated" if facts is not None and facts.stands else "created"
-    return Deployed(state, after, found, time.monotonic() - started)
+    return Deployed(state, after, found.changes, time.monotonic() - started)
 
 
 def settle(stack: Stack, scope: Scope, facts: Facts | None, tell: Tell) -> Facts | None:
@@ -170,23 +172,6 @@ def _roll_back(stack: Stack, facts: Facts, tell: Tell) -> Facts:
     return after
 
 
-def judged(
-    stack: Stack, scope: Scope, wanted: Wanted, facts: Facts | None
-) -> tuple[Wanted, list[Change], dict[str, str]]:
-    """What is wanted, in the words that this account needs, what of the stack changes, and what it takes up by id."""
-    stands = facts is not None and facts.stands
-    template = settled(wanted.template, scope.account, stack.session.region)
-    held = stack.resources() if stands else {}
-    kept = taken_up(stack, scope, template, held.values())
-    template = adopted(stack.session, template, held)
-    found = changes(stack.template() if stands else {}, template)
-    known = {change.id for change in found if change.data_loss}
-    odd = list(misfits(stack.session, template))
-    found += [change for change in odd if change.id not in known]
-    anew = {change.id for change in odd}
-    return replace(wanted, template=template), found, {id: name for id, name in kept.items() if id not in anew}
-
-
 def _clear(stack: Stack, wanted: Wanted, facts: Facts | None, artifacts: Artifacts, tell: Tell) -> Facts | None:
     """Take tables with another key out of the stack, and delete them: CloudFormation cannot replace what has a name.
 
@@ -206,7 +191,7 @@ def _clear(stack: Stack, wanted: Wanted, facts: Facts | None, artifacts: Artifac
         if (changed := _change_set(stack, facts, request, tell)) is not None:
             facts = _execute(stack, *changed, tell)
         point("deploy.taken-out")
-    for name in gone.values():  # each the stack's: it held them until now, or `judged` asked their tags
+    for name in gone.values():  # each the stack's: it held them until now, or `judge` asked their tags
         delete(stack.session, Item("table", name, holds=True), tell)
     return facts
 

@@ -6,47 +6,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from headrace.aws.declare.kept import DATABASE, adopted, misfits
+from headrace.aws.declare.kept import DATABASE, adopted, misfits, taken_up
 from headrace.aws.operate import indexes
 from headrace.aws.operate.compare import Change, changes, name_of, settled
+from headrace.aws.operate.owned import Scope
 from headrace.aws.operate.stack import Facts, Stack
-from headrace.aws.session import Session, code_of, status_of
 from headrace.model.errors import UsageError
-
-BUCKET = "AWS::S3::Bucket"
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
     """`declared` is all that is asked for, `wanted` what of it is the stack's to hold, `before` what it holds now.
 
-    `before` is empty where no stack stands. `changes`: what loses data comes first.
+    `before` is empty where no stack stands. `changes`: what loses data comes first. `kept`: by id, the names of what is
+    taken up.
     """
 
     declared: Mapping[str, Any]
     before: Mapping[str, Any]
     wanted: Mapping[str, Any]
     changes: list[Change]
+    kept: Mapping[str, str] = field(default_factory=dict)
 
 
-def judge(stack: Stack, template: Mapping[str, Any], facts: Facts | None, account: str) -> Judged:
-    """Hold a declared template against the stack and against what an earlier one left in the account."""
-    session, stands = stack.session, facts is not None and facts.stands
-    before, held = (stack.template(), stack.resources()) if stands else ({}, {})
-    plain = settled(template, account, session.region)
-    wanted = adopted(session, plain, held)
+def judge(stack: Stack, scope: Scope, template: Mapping[str, Any], facts: Facts | None) -> Judged:
+    """Hold a declared template against the stack and against what an earlier one left in the account.
+
+    Raises InfrastructureError HR848 for data under a name of ours that is not ours, HR832 for a bucket that is closed.
+    """
+    stands = facts is not None and facts.stands
+    before, held = stack.template() if stands else {}, stack.resources() if facts is not None else {}
+    declared = settled(template, scope.account, stack.session.region)
+    kept = taken_up(stack, scope, declared, held.values())
+    wanted = adopted(stack.session, declared, held)
     found = changes(before, wanted)
     known = {change.id for change in found if change.data_loss}
-    anew = [change for change in misfits(session, wanted) if change.id not in known]
-    left = {change.id for change in found if change.action == "added"} - {change.id for change in anew}
-    taken = {id for id in left if _there(session, wanted["Resources"][id], account)}
-    marked = [replace(change, kept=True) if change.id in taken else change for change in found]
-    return Judged(plain, before, wanted, [*anew, *marked, *([] if stands else _adopted(plain, wanted))])
+    odd = list(misfits(stack.session, wanted))
+    kept = {id: name for id, name in kept.items() if id not in {change.id for change in odd}}
+    marked = [replace(change, kept=True) if change.id in kept else change for change in found]
+    anew = [change for change in odd if change.id not in known]
+    return Judged(declared, before, wanted, [*anew, *marked, *([] if stands else _adopted(declared, wanted))], kept)
 
 
 def refuse(which: str, found: Sequence[Change], lose: bool) -> None:
@@ -68,43 +70,3 @@ def _adopted(declared: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator
     for id, one in declared["Resources"].items():
         if one["Type"] == DATABASE and id not in wanted["Resources"]:
             yield Change("added", id, DATABASE, name_of(id, one), kept=True)
-
-
-def _there(session: Session, resource: Mapping[str, Any], account: str) -> bool:
-    """Whether a bucket or table of ours has this resource's name, so that a deploy takes it up."""
-    properties = resource.get("Properties", {})
-    if "DeletionPolicy" not in resource:
-        return False
-    match resource["Type"], properties.get("BucketName", properties.get("TableName")):
-        case "AWS::S3::Bucket", str(name):
-            return bucket_stands(session, name, account)
-        case "AWS::DynamoDB::Table", str(name):
-            return _table_stands(session, name)
-        case _:
-            return False
-
-
-def bucket_stands(session: Session, name: str, account: str) -> bool:
-    """Whether the account has a bucket of this name. One of somebody else's is for `deploy` to refuse."""
-    with session.wrapped(name, "try again"):
-        try:
-            session.client("s3").head_bucket(Bucket=name, ExpectedBucketOwner=account)
-        except ClientError as exc:
-            if status_of(exc) not in (403, 404):
-                raise
-            return False
-    return True
-
-
-def _table_stands(session: Session, name: str) -> bool:
-    with session.wrapped(f"table {name}", "try again"):
-        try:
-            session.client("dynamodb").describe_table(TableName=name)
-        except ClientError as exc:
-            if code_of(exc) != "ResourceNotFoundException":
-                raise
-            return False
-    return True
-
-
-__all__ = ["BUCKET", "Judged", "bucket_stands", "judge", "refuse"]

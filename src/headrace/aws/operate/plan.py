@@ -15,9 +15,10 @@ from typing import Any, Literal
 
 from headrace.aws.declare.cost import Cost
 from headrace.aws.declare.declared import Declared
+from headrace.aws.operate.artifacts import Artifacts
 from headrace.aws.operate.compare import Change, changes, name_of, present
 from headrace.aws.operate.drift import Drift, drift
-from headrace.aws.operate.judge import BUCKET, Judged, bucket_stands, judge, refuse
+from headrace.aws.operate.judge import Judged, judge, refuse
 from headrace.aws.operate.rights import Right, granted, rights, statements
 from headrace.aws.operate.stack import Facts, Stack
 
@@ -100,12 +101,12 @@ def plan_against(
 ) -> Plan:
     """What would change of the stack. `packages`: sha256 by function, None where it is not built; `look` for drift.
 
-    Raises InfrastructureError HR834 for another project's stack.
+    Raises InfrastructureError HR834 for another project's stack, HR832 and HR848 for what has a name of ours.
     """
     assert declared.account is not None
     facts = stack.owned(declared.project)
-    found = judge(stack, declared.template, facts, declared.account)
-    there = bucket_stands(stack.session, declared.artifacts, declared.account)
+    there = Artifacts(stack.session, declared.artifacts, declared.account, declared.tags).there()
+    found = judge(stack, declared.scope, declared.template, facts)
     if facts is None or not facts.stands:
         return _plan(declared, found, facts, "unknown", cost, [], there)
     drifted = drift(stack) if look and not facts.busy else []
@@ -126,7 +127,7 @@ def _plan(
     more, less = granted(before, wanted)
     resources = list(_resources(declared, judged.declared))
     bucket = next(one for one in resources if one["id"] == "")
-    made = [] if artifacts else [Change("added", "", BUCKET, bucket["name"])]
+    made = [] if artifacts else [Change("added", "", "AWS::S3::Bucket", bucket["name"])]
     return Plan(
         stack=declared.options.stack,
         region=declared.options.region,
@@ -149,7 +150,7 @@ def _resources(declared: Declared, template: Mapping[str, Any]) -> Iterator[dict
     parts, last, there = declared.parts, "", present(template)
     for id, one in there.items():
         if last == "storage" != parts[id]:
-            yield {"id": "", "kind": BUCKET, "name": declared.artifacts, "why": ARTIFACTS, "part": last}
+            yield {"id": "", "kind": "AWS::S3::Bucket", "name": declared.artifacts, "why": ARTIFACTS, "part": last}
         last, why = parts[id], one.get("Metadata", {}).get("Why", "")
         yield {"id": id, "kind": one["Type"], "name": name_of(id, one), "why": why, "part": last}
 
