@@ -32,7 +32,7 @@ from headrace.local.keyed import KeyedWriter
 from headrace.model.contract import LINEAGE
 from headrace.model.errors import InfrastructureError, UsageError
 from sinks.base_files import COLUMNS, Base
-from sinks.dynamo import REGION, items, open_dynamo, physical_of, rows
+from sinks.dynamo import REGION, items, make_table, open_dynamo, physical_of, rows
 from sinks.unreliable import unreliable
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
@@ -289,6 +289,37 @@ def test_sparse_indexes_find_flags_and_values(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="HR722"):
             writer.find("t", column, value)
     writer.close()
+
+
+def test_an_index_that_is_new_has_every_row_before_anything_is_answered_from_it(base: Base) -> None:
+    key, first = ("asset", "seen"), hourly(base, "a", 3)
+    make_table(Session(REGION), physical_of(base.root), Layout.of(key, COLUMNS).indexed_by(["value"]))
+    before = open_dynamo(base.root, key, COLUMNS)
+    before.apply(base.revision(first))
+    after, reader = (open_dynamo(base.root, key, COLUMNS, index=("value",)) for _ in "ab")
+    second = base.revision(hourly(base, "b", 3))
+    assert len(after.get("t", "a")) == 3
+    with pytest.raises(InfrastructureError, match=r"HR856 keyed 't': the index of 'value' is new"):
+        reader.find("t", "value", 1)
+    assert after.number() == 0  # so the publisher fills it
+    with pytest.raises(InfrastructureError, match=r"HR512 .*the index of 'value' is new.*headrace rebuild t"):
+        after.apply(second)
+    after.rebuild(1, first, COLUMNS)
+    assert [item["asset"] for item in reader.find("t", "value", 1)] == ["a"]
+    after.apply(second)
+    assert (after.number(), before.number()) == (2, 2)  # an index that is taken away costs nothing
+    before.apply(base.revision(hourly(base, "c", 3)))
+    assert (after.number(), before.number()) == (0, 3)  # but what was written since is not in it
+
+
+def test_an_index_of_a_column_that_is_new_has_every_row(base: Base) -> None:
+    key, wider = ("asset", "seen"), (*COLUMNS, ("quality", "VARCHAR"))
+    make_table(Session(REGION), physical_of(base.root), Layout.of(key, wider).indexed_by(["quality"]))
+    open_dynamo(base.root, key, COLUMNS).apply(base.revision(hourly(base, "a", 3)))
+    writer = open_dynamo(base.root, key, wider, index=("quality",))
+    late = base.load("L2", "('z', TIMESTAMP '2025-01-05', 1, 'good')", wider)
+    writer.apply(base.revision(late, columns=wider))
+    assert (writer.number(), [item["asset"] for item in writer.find("t", "quality", "good")]) == (2, ["z"])
 
 
 def test_the_keys_and_indexes_of_a_table_follow_from_the_definition() -> None:

@@ -71,8 +71,12 @@ class DynamoWriter:
         self.get, self.find = self._lookup.get, self._lookup.find
 
     def number(self) -> int:
-        """The last revision applied; 0 before the first, and while the table is being filled."""
-        return self._control.read().number
+        """The last revision applied; 0 before the first, and while the table is being filled.
+
+        Also 0 while a new index lacks rows: then recovery fills the table once more, and each item comes to be in it.
+        """
+        control = self._control.read()
+        return 0 if control.lacks(self.index) else control.number
 
     def apply(self, revision: Revision) -> None:
         """Delete the rows that `removed` held and `added` does not, put the rest of `added`; the number last.
@@ -90,6 +94,9 @@ class DynamoWriter:
             raise self._fault("HR512", found, "let the publisher apply the recorded revisions in order")
         if before.work is not None and before.work.kind == "rebuild":
             found = f"it is being filled at revision {before.work.number}, which is not done"
+            raise self._fault("HR512", found, f"run `headrace rebuild {self.table}`")
+        if lacking := before.lacks(self.index):
+            found = f"the index of {lacking[0]!r} is new and does not have the rows that stand"
             raise self._fault("HR512", found, f"run `headrace rebuild {self.table}`")
         with self._held() as control:
             if control.number != before.number:

@@ -19,7 +19,7 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -66,6 +66,7 @@ class Control:
     rows: int = 0
     key: str | None = None  # as JSON, like `columns`; None before the first revision
     columns: str | None = None
+    index: tuple[str, ...] = ()  # columns whose index has every row
     writer: str | None = None
     until: float = 0.0
     by: str | None = None  # who wrote the number
@@ -82,12 +83,21 @@ class Control:
             rows=int(held.get("rows", 0)),
             key=held.get("key"),
             columns=held.get("columns"),
+            index=tuple(json.loads(held.get("index", "[]"))),
             writer=held.get("writer"),
             until=float(held.get("until", 0)),
             by=held.get("by"),
             work=Work(**json.loads(work)) if work else None,
             new=not item,
         )
+
+    def lacks(self, index: Sequence[str]) -> list[str]:
+        """Which of these columns' indexes do not have every row: those of columns that rows were written with before.
+
+        A column that is new is null in what stands, and no index holds null.
+        """
+        known = {name for name, _ in json.loads(self.columns or "[]")}
+        return [name for name in index if name in known and name not in self.index]
 
 
 class ControlItem:
@@ -191,6 +201,7 @@ class ControlItem:
             ":rows": {"N": str(rows)},
             ":columns": {"S": columns},
             ":key": {"S": key},
+            ":index": {"S": json.dumps(layout.index)},
         }
         names = ", ".join(f"#{name[1:]} = {name}" for name in values)
         update = f"SET {names}, #by = :me REMOVE #work, #writer, #until"
@@ -243,7 +254,7 @@ class ControlItem:
         return InfrastructureError(code, f"keyed {self._table!r}", found, next)
 
 
-_NAMES = ("number", "generation", "rows", "key", "columns", "writer", "until", "by", "work", VERSION)
+_NAMES = ("number", "generation", "rows", "key", "columns", "index", "writer", "until", "by", "work", VERSION)
 
 
 def _text(work: Work) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 from headrace.aws.keyed_control import Control, ControlItem, table_errors
 from headrace.aws.keyed_layout import Layout, index_name, indexed
 from headrace.aws.session import Session
-from headrace.model.errors import UsageError
+from headrace.model.errors import InfrastructureError, UsageError
 from headrace.sinks.keyed import Part, coerced, missing_table
 from headrace.sinks.keyed_bounds import Condition, conditions
 
@@ -71,7 +71,7 @@ class DynamoLookup:
         """Items whose indexed column has this value, through its sparse index; in no promised order.
 
         An index follows its table within a second or so. Raises UsageError HR722 for what no index holds: a column
-        without one, false, empty or very long text.
+        without one, false, empty or very long text; InfrastructureError HR856 while a new index is being filled.
         """
         self._own(table)
 
@@ -147,6 +147,7 @@ class DynamoLookup:
         if column not in self._index:
             found = f"table {self.table!r} has no index of it"
             raise UsageError("HR722", f"column {column!r}", found, f"declare it: keyed({self.table!r}, index=…)")
+        self._refuse_lacking(column)
         asked: dict[str, Any] = {"IndexName": index_name(column)}
         if limit is not None and limit > 0:
             asked["Limit"] = limit
@@ -161,6 +162,16 @@ class DynamoLookup:
         asked["KeyConditionExpression"] = "#c = :c"
         asked |= {"ExpressionAttributeNames": {"#c": indexed(column)}, "ExpressionAttributeValues": {":c": dict(held)}}
         yield from self._pages("query", asked)
+
+    def _refuse_lacking(self, column: str) -> None:
+        """An index that is new does not have the rows that stand until the table is filled once more."""
+        for age in (FRESH, 0.0):
+            known = self._shape(age)
+            if known is None or not known[0].lacks([column]):
+                return
+        found = f"the index of {column!r} is new and does not have every row yet"
+        next = f"it is filled before the next revision, or by `headrace rebuild {self.table}`"
+        raise InfrastructureError("HR856", f"keyed {self.table!r}", found, next)
 
     def _pages(self, operation: str, asked: Mapping[str, Any]) -> Iterator[Item]:
         client = self._session.client("dynamodb")

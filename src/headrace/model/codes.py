@@ -460,6 +460,10 @@ CODES: dict[str, str] = {
         "DuckDB or the disk failed while rows of the base were read for a keyed table in DynamoDB. It is tried again, "
         "from the last mark on."
     ),
+    "HR856": (
+        "An index of a keyed table in DynamoDB is new and does not have every row yet. The publisher fills the table "
+        "before the next revision; `headrace rebuild TABLE` does it at once."
+    ),
     "HR860": "The Glue database of the lake's tables is not there. `headrace deploy` makes it.",
     "HR861": (
         "The Glue database has a table of the sink's name that is no Iceberg table, so it is not ours to change. "
