@@ -140,9 +140,7 @@ class Artifacts:
 
 def closed(bucket: str, next: str) -> InfrastructureError:
     """S3 answers 403 in both cases, so that nobody learns whose a bucket is."""
-    found = (
-        "cannot be looked at (403): its name belongs to somebody else, or s3:ListBucket is denied to you"
-    )
+    found = "cannot be looked at (403): its name belongs to somebody else, or s3:ListBucket is denied to you"
     return InfrastructureError("HR832", f"bucket {bucket!r}", found, f"allow that, or {next}")
 
 
