@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from headrace import Pipeline, Record, files, lake
+from headrace.aws import handlers
 from headrace.aws.handlers import FOLDER, own_folder
+from headrace.aws.ledger import DynamoLedger
+from headrace.aws.messages import asked_in
 from headrace.aws.options import AwsOptions
-from headrace.aws.places import Places
+from headrace.aws.places import PIPELINE, TARGET, VARIABLE, PipelinePlaces, Places
+from headrace.aws.scanning import LEASE, Course
 from headrace.aws.session import Session
-from headrace.aws.target import LEASE, AwsTarget
+from headrace.aws.target import LEASE as LOCK
+from headrace.aws.target import AwsTarget
 from headrace.local.clock import ManualClock
 from headrace.model.times import instant_of
 from ports.ledgers import make_places
@@ -23,6 +31,115 @@ from ports.ledgers import make_places
 
 class Row(Record, key="k"):
     k: int
+
+
+PIPELINES = """
+from headrace import Pipeline, Record, files, lake
+
+
+class Row(Record, key="k"):
+    k: int
+
+
+p = Pipeline("p", source=files("in/"), record=Row, sinks=[lake("t")])
+"""
+SETTINGS = """
+[project]
+module = "pipelines"
+[targets.prod]
+kind = "aws"
+stack = "shop"
+region = "eu-west-2"
+"""
+
+
+class Life:
+    """An invocation's context, whose time is told: each look at it takes some."""
+
+    aws_request_id = "request"
+
+    def __init__(self, seconds: float = 300.0, look: float = 0.0) -> None:
+        self.left, self._look = seconds, look
+
+    def get_remaining_time_in_millis(self) -> int:
+        self.left -= self._look
+        return int(max(0.0, self.left) * 1000)
+
+
+@pytest.fixture
+def places(aws_environment: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Places]:
+    """What the functions of a pipeline find around them, but for Lambda: code, places, and a disk."""
+    session, name = Session("eu-west-2"), secrets.token_hex(6)
+    table, bucket = make_places(session)
+    sqs, s3, sns = (session.client(service) for service in ("sqs", "s3", "sns"))
+    queue, dlq, bell = (sqs.create_queue(QueueName=f"{name}-{n}")["QueueUrl"] for n in ("queue", "dlq", "bell"))
+    landing = f"landing-{name}"
+    s3.create_bucket(Bucket=landing, CreateBucketConfiguration={"LocationConstraint": "eu-west-2"})
+    s3.put_bucket_versioning(Bucket=landing, VersioningConfiguration={"Status": "Enabled"})
+    topic = sns.create_topic(Name=name)["TopicArn"]
+    shared = {"account": "000000000000", "workgroup": "x", "artifacts": "x", "database": f"db{name}"}
+    shared |= {"topic": topic, "operations": topic, "landing": landing, "lake": bucket, "ledger": table}
+    session.client("glue").create_database(DatabaseInput={"Name": f"db{name}"})
+    pipelines = {"p": PipelinePlaces(queue, dlq, bell, "ingest", "publish")}
+    found = Places("shop", "eu-west-2", pipelines=pipelines, **shared)
+    code, disk = tmp_path / "code", tmp_path / "tmp"
+    code.mkdir()
+    disk.mkdir()
+    (code / "pipelines.py").write_text(PIPELINES)
+    (code / "headrace.toml").write_text(SETTINGS)
+    monkeypatch.setattr(tempfile, "tempdir", str(disk))
+    for variable, value in ((VARIABLE, found.to_json()), (PIPELINE, "p"), (TARGET, "prod"), ("LAMBDA_TASK_ROOT", code)):
+        monkeypatch.setenv(variable, str(value))
+    handlers.function.cache_clear()
+    yield found
+    handlers.function.cache_clear()
+
+
+def asked(places: Places) -> list[str]:
+    """The keys of events that wait in the pipeline's queue, which is emptied."""
+    sqs, url = Session("eu-west-2").client("sqs"), places.pipeline("p").queue
+    keys: list[str] = []
+    while got := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        for message in got:
+            keys += [one.event.key for one in asked_in("p", message["Body"])]
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return sorted(keys)
+
+
+def test_a_scan_that_takes_too_long_for_one_life_is_gone_on_with_by_the_sweeps(places: Places) -> None:
+    s3, names = Session("eu-west-2").client("s3"), [f"in/{n:03}.csv" for n in range(100)]
+    for name in names:
+        s3.put_object(Bucket=places.landing, Key=name, Body=b"k\n1\n")
+    told = [handlers.publish({"do": "scan"}, Life(look=7))["events"]]
+    assert 0 < told[0] < 100
+    handlers.publish({"do": "publish", "Records": [{"body": "{}"}]}, Life())
+    first = asked(places)
+    assert first == names[: len(first)], "a ring has no time for a scan"
+    lives = 0
+    while len(first) < 100 and lives < 10:
+        handlers.publish({"do": "publish"}, Life(look=7))
+        first, lives = sorted([*first, *asked(places)]), lives + 1
+    assert first == names and lives > 1, "each is asked for once, as by a scan in one piece"
+    handlers.publish({"do": "publish"}, Life())
+    assert asked(places) == [], "it is through, until the schedule begins another"
+    assert handlers.publish({"do": "scan"}, Life())["events"] == 100
+
+
+def test_of_two_sweeps_one_goes_on_with_a_scan_and_after_a_death_the_next(places: Places) -> None:
+    opened = handlers.function("publish")
+    clock = ManualClock()
+    ledger = DynamoLedger(opened.session, places.ledger, places.lake, opened.target.queue, "p", clock)
+    course, other = Course(ledger), Course(ledger)
+    assert course.take(300) is None
+    course.begin()
+    assert course.take(300) == "" and other.take(300) is None
+    course.leave("in/5")
+    course.begin()
+    assert (other.take(300), course.take(300)) == ("in/5", None), "one that is under way is not begun anew"
+    clock.advance(timedelta(seconds=300 + LEASE + 1))
+    assert course.take(300) == "in/5", "whoever had it is dead"
+    course.leave(None)
+    assert other.take(300) is None
 
 
 def test_a_function_clears_away_what_an_earlier_process_left_on_its_disk(tmp_path: Path) -> None:
@@ -51,4 +168,4 @@ def test_a_publisher_that_is_killed_late_in_its_life_is_followed_soon(aws_enviro
     with pytest.raises(KeyboardInterrupt), target.home(pipeline).lock():
         told = instant_of(ledger.log.peek().until) - target.clock.now()
         raise KeyboardInterrupt
-    assert told == timedelta(seconds=20 + LEASE)
+    assert told == timedelta(seconds=20 + LOCK)

@@ -105,6 +105,31 @@ def test_a_long_list_comes_page_by_page_and_in_order(store: S3Store, tmp_path: P
     assert calls(store) == {"s3:ListObjectVersions": 2}
 
 
+def test_each_page_of_a_list_tells_how_far_it_came_though_nothing_stands_there(store: S3Store, client: Any) -> None:
+    """A thousand older versions and delete markers are a page: who has little time must know that it is past them."""
+    client.put_object(Bucket=store.bucket, Key="in/a", Body=b"")
+    for n in range(3):
+        client.put_object(Bucket=store.bucket, Key="in/b", Body=str(n).encode())
+    for name in ("in/c", "in/d"):
+        client.put_object(Bucket=store.bucket, Key=name, Body=b"")
+        client.delete_object(Bucket=store.bucket, Key=name)
+    client.put_object(Bucket=store.bucket, Key="in/e", Body=b"")
+    store._bucket.client.meta.events.register("provide-client-params.s3.ListObjectVersions", _two_at_a_time)
+    pages = list(store.pages("in/"))
+    assert [stat.key for page in pages for stat in page.stats] == ["in/a", "in/b", "in/e"]
+    assert len(pages) == 5 and [page.upto for page in pages].count(None) == 1
+    seen: list[str] = []
+    for page in pages[:-1]:
+        assert page.upto is not None
+        seen += [stat.key for stat in page.stats]
+        beyond = [stat.key for some in store.pages("in/", page.upto) for stat in some.stats]
+        assert [*seen, *beyond] == ["in/a", "in/b", "in/e"], page.upto
+
+
+def _two_at_a_time(params: dict[str, Any], **_: Any) -> None:
+    params["MaxKeys"] = 2
+
+
 def test_folders_that_a_console_makes_are_no_objects(store: S3Store, client: Any, spool: Path) -> None:
     client.put_object(Bucket=store.bucket, Key="in/", Body=b"")
     assert store.stat("in/") is None and list(store.list("")) == []

@@ -82,6 +82,8 @@ def test_the_outline_goes_through_live_loads_in_the_order_of_keys(ledger: Ledger
     found = list(ledger.outline())
     assert [x.key for x in found] == sorted([*keys, "b"])
     assert [(x.version, x.state) for x in found if x.key == "b"] == [("of b", "standing"), ("newer", "seen")]
+    for after in ("", "b", "b/1", "b/2", "z", "\ufffd", "\U0001f600"):
+        assert [x.key for x in ledger.outline(after)] == [x.key for x in found if x.key > after]
     assert ledger.count_standing() == len(ledger.standing()) == len(keys)
 
 

@@ -120,6 +120,19 @@ def test_a_list_holds_everything_below_the_prefix_in_key_order(place: Place) -> 
     assert keys(place.store, "nothing/here/") == []
 
 
+def test_a_list_is_gone_on_with_from_any_key(place: Place) -> None:
+    names = ["in/" + name for name in ("a", "a.d/b", "a-b", "b", "gone", "z", "é", "\U0001f600")]
+    for name in names:
+        place.drop(name)
+        place.drop(name, "again")
+    place.store.remove("in/gone")
+    whole = list(place.store.list("in/"))
+    for after in ["", "in/", "in/aa", "in/gone", "in/zz", *names]:
+        pages = list(place.store.pages("in/", after))
+        assert [stat for page in pages for stat in page.stats] == [stat for stat in whole if stat.key > after]
+        assert [page.upto for page in pages[:-1]] == sorted(page.upto for page in pages[:-1]) and pages[-1].upto is None
+
+
 def test_what_is_listed_is_what_is_found_by_itself(place: Place, spool: Path) -> None:
     """A scan passes by what it knows by its fingerprint: it must be the one that a look gives."""
     for key in ("a.csv", "b/c d+é.csv", "b/z.csv"):

@@ -200,15 +200,19 @@ class Bucket:
         except (foreign.BotoCoreError, foreign.ClientError) as exc:
             log.event("s3.not-aborted", bucket=self.name, key=key, error=code_of(exc) or type(exc).__name__)
 
-    def versions(self, prefix: str) -> Iterator[Found]:
-        """What is under each key of a prefix now, in key order, with its version."""
-        pages = self.client.get_paginator("list_object_versions").paginate(Bucket=self.name, Prefix=prefix)
-        yield from (
-            Found(x["Key"], x["Size"], x["ETag"], whole(x["LastModified"]), version_in(x))
-            for page in self._pages(prefix, pages)
-            for x in page.get("Versions", ())
-            if x["IsLatest"]
-        )
+    def versions(self, prefix: str, after: str = "") -> Iterator[tuple[list[Found], str | None]]:
+        """What is under each key of a prefix beyond `after` now, in key order, with its version: in pages.
+
+        With each page, the key up to which it tells all (the newest version of a key comes first); None at the end.
+        """
+        asked = {"Bucket": self.name, "Prefix": prefix} | ({"KeyMarker": after} if after else {})
+        for page in self._pages(prefix, self.client.get_paginator("list_object_versions").paginate(**asked)):
+            found = [
+                Found(x["Key"], x["Size"], x["ETag"], whole(x["LastModified"]), version_in(x))
+                for x in page.get("Versions", ())
+                if x["IsLatest"] and x["Key"] > after
+            ]
+            yield found, page["NextKeyMarker"] if page.get("IsTruncated") else None
 
     def objects(self, prefix: str) -> Iterator[Found]:
         """What is under each key of a prefix, in key order: without versions, so older ones cost nothing."""

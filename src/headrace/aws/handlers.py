@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -26,23 +26,21 @@ from headrace.aws.lock import LockHeld
 from headrace.aws.options import AwsOptions, Role
 from headrace.aws.places import PIPELINE, Places
 from headrace.aws.queue import DeliveredQueue
+from headrace.aws.scanning import Course, go_on
 from headrace.aws.session import Session
 from headrace.aws.target import AwsTarget
 from headrace.engine import alarms, log
 from headrace.engine.home import Home
 from headrace.engine.sandbox import Sandbox
-from headrace.model.errors import DefinitionError, InfrastructureError
+from headrace.engine.time_left import RESERVE, SecondsLeft
+from headrace.model.errors import DefinitionError, InfrastructureError, OutOfTime
 
 TARGET = "HEADRACE_TARGET"
 """The variable with the name of the target that this function was deployed for."""
-BACKLOG = 20_000
-"""Messages that wait, from which on a scan adds none: the next one does."""
 FOLDER = "headrace"
 """What the names of folders begin with that functions make for their copies; the process's number follows."""
 AGAIN = 3
 """Seconds until a doorbell that found another publisher at work rings again."""
-RESERVE = 30.0
-"""Seconds that a revision must have left to be worth beginning: it goes on where it was in the next invocation."""
 
 Event = Mapping[str, Any]
 Reply = dict[str, Any]
@@ -68,6 +66,10 @@ class Function:
     @cached_property
     def home(self) -> Home:
         return self.target.home(self.pipeline)
+
+    @cached_property
+    def scan(self) -> Course:
+        return Course(self.target.ledger(self.pipeline, self.target.queue))
 
     @cached_property
     def child(self) -> Sandbox:
@@ -153,20 +155,34 @@ def publish(event: Event, context: Any) -> Reply:
     with _reported(opened, context):
         match event.get("do", "publish"):
             case "publish":
-                return _publish(opened, event, context)
+                reply = _publish(opened, event, context)
+                if "Records" not in event:  # a sweep, which has time; also while another publishes
+                    _scan_on(opened, _seconds_left(context))
+                return reply
             case "scan":
-                return _scan(opened)
+                return _scan(opened, _seconds_left(context))
             case "compact":
                 from headrace.engine.compact import compact
 
                 return {"files": compact(opened.home, seconds_left=_seconds_left(context))}
             case "rebuild":
-                from headrace.engine.replay import rebuild
-
-                rebuild(opened.home, str(event["sink"]))
-                return {"sink": event["sink"]}
+                return _rebuild(opened, str(event["sink"]))
             case other:
                 raise DefinitionError("HR817", "publish", f"there is nothing to do that is called {other!r}")
+
+
+def _rebuild(opened: Function, sink: str) -> Reply:
+    """Fill a sink again. `done` is false where another publisher is at work, or the time was up: then it goes on."""
+    from headrace.engine.replay import rebuild
+
+    try:
+        rebuild(opened.home, sink)
+    except LockHeld as exc:
+        return {"sink": sink, "done": False, "busy": exc.found}
+    except OutOfTime:
+        _ring(opened, [])  # recovery goes on with it, before anything else is decided
+        return {"sink": sink, "done": False}
+    return {"sink": sink, "done": True}
 
 
 def _publish(opened: Function, event: Event, context: Any) -> Reply:
@@ -174,19 +190,22 @@ def _publish(opened: Function, event: Event, context: Any) -> Reply:
     messages = event.get("Records", [])
     home, left = opened.home, _seconds_left(context)
     alarms.send(home, opened.alarms)
+    keys = [key for message in messages for key in canary.of_message(_body(message))]
     try:
         _drain(opened, left)
     except LockHeld:
         log.event("publish.waits", pipeline=home.name)
         return {"batchItemFailures": [_again(opened, message) for message in messages]}
-    keys = [key for message in messages for key in canary.of_message(_body(message))]
+    except OutOfTime:  # a sink is filled, or takes a large revision: the next life goes on at its mark
+        _ring(opened, keys)
+        return {"batchItemFailures": []}
     canary.mark_published(
         opened.session, opened.places.ledger, home.name, keys, home.clock, str(context.aws_request_id)
     )
     return {"batchItemFailures": []}
 
 
-def _drain(opened: Function, left: Callable[[], float]) -> None:
+def _drain(opened: Function, left: SecondsLeft) -> None:
     """One revision after the other, while there is time for one as long as the longest; then the housekeeping, if there
     is half of the time for it. What is due waits for an invocation that has it.
     """
@@ -216,18 +235,19 @@ def _once(home: Home) -> bool:
     return made or home.bell.rung
 
 
-def _scan(opened: Function) -> Reply:
-    """Find what no event told of, and clear away what nothing needs any more."""
+def _scan(opened: Function, left: SecondsLeft) -> Reply:
+    """Clear away what nothing needs any more, and begin to find what no event told of: the sweeps go on with it."""
     from headrace.engine.loop import keep_house, tidy_up
-    from headrace.engine.reconcile import scan
     from headrace.engine.retain import sweep
 
-    if sum(opened.home.queue.depth(opened.pipeline.name)) > BACKLOG:
-        log.event("scan.skipped", pipeline=opened.pipeline.name)  # what it would find, mostly waits already
-        return {"events": 0}
-    events = scan(opened.home)
+    opened.scan.begin()
     keep_house(opened.home, tidy_up, sweep)
-    return {"events": events}
+    return {"events": _scan_on(opened, left)}
+
+
+def _scan_on(opened: Function, left: SecondsLeft) -> int:
+    """Take a scan that is under way further, where there is half of the time for it."""
+    return go_on(opened.home, opened.scan, left) if left() > opened.options.publish_timeout / 2 else 0
 
 
 def _again(opened: Function, message: Event) -> dict[str, str]:
@@ -247,7 +267,7 @@ def _body(message: Event) -> Event:
     return body if isinstance(body, dict) else {}
 
 
-def _seconds_left(context: Any) -> Callable[[], float]:
+def _seconds_left(context: Any) -> SecondsLeft:
     return lambda: float(context.get_remaining_time_in_millis()) / 1000
 
 

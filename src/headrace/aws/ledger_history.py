@@ -113,10 +113,10 @@ class DynamoHistory:
         pages = self.table.parallel(self._keys.past, list(keys))
         return [load for page in pages for load in page if load.state is LoadState.RETIRED]
 
-    def outline(self) -> Iterator[Outline]:
-        """Every load that is not history yet, in the order of keys and oldest first, without holding them all."""
+    def outline(self, after: str = "") -> Iterator[Outline]:
+        """Every load of a key beyond `after` that is not history, by key and oldest first, without holding them all."""
         head = self.log.head()
-        for found in self._keys.walk():
+        for found in self._keys.walk(after):
             for x in (head.shown(kept.load) for kept in found.loads):
                 yield Outline(x.key, x.id, x.version, x.contract, x.corrections, x.state, x.fingerprint, x.stale)
 

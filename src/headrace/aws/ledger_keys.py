@@ -124,9 +124,9 @@ class Keys:
         for item in heapq.merge(*shards, key=lambda item: str(item["sk"]), reverse=True):
             yield f"{self.pipeline}.{int(item['sk'])}", str(item["key"])
 
-    def walk(self) -> Iterator[KeyLoads]:
-        """Every key with live loads, in order, without holding them all."""
-        shards = (self._table.query(f"{self.pipeline}/key/{i}") for i in range(SHARDS))
+    def walk(self, after: str = "") -> Iterator[KeyLoads]:
+        """Every key beyond `after` with live loads, in order, without holding them all."""
+        shards = (self._table.query(f"{self.pipeline}/key/{i}", after=after) for i in range(SHARDS))
         for item in heapq.merge(*shards, key=lambda item: str(item["sk"])):
             yield self._loads_of(str(item["sk"]), item)
 

@@ -24,7 +24,7 @@ from headrace.aws.bucket import Bucket, Found, on_disk, side_by_side
 from headrace.aws.session import Session
 from headrace.model.errors import BadObject, ObjectMoving
 from headrace.model.keys import MOST_BYTES, ignored
-from headrace.model.loads import Stat
+from headrace.model.loads import Page, Stat
 from headrace.ports import Clock
 
 ARCHIVE = ".headrace/archive/"
@@ -58,7 +58,12 @@ class S3Store:
 
         Older versions and delete markers are read past: a thousand of them cost a request.
         """
-        return (_stat(found) for found in self._bucket.versions(prefix) if not hidden(found.key))
+        return (stat for page in self.pages(prefix) for stat in page.stats)
+
+    def pages(self, prefix: str, after: str = "") -> Iterator[Page]:
+        """`list` of what is beyond the key `after`, page by page, however few objects are among older versions."""
+        for some, upto in self._bucket.versions(prefix, after):
+            yield Page(tuple(_stat(found) for found in some if not hidden(found.key)), upto)
 
     def fetch(self, key: str, into: Path) -> tuple[Stat, str]:
         """Copy the object to `into` while hashing it. Returns what it was, and its version: the SHA-256 of the copy.

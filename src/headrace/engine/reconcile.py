@@ -1,71 +1,129 @@
 """The reconciling scan: the same mechanism without events. Compares the store with the ledger and asks for a look.
 
 Run at start and now and then; with it, lost events cost time and never rows. Both sides come in key order, so that a
-million settled objects are passed by without being held in memory.
+million settled objects are passed by without being held in memory, and that who has little time goes on later.
+
+Why a part of a scan is safe: what it puts says "look at this key" and no more, and a key is called absent only once the
+store's list has gone past it. What lies beyond the place where it stopped, or failed, is not spoken of.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 from headrace.engine import log
 from headrace.engine.home import Home
+from headrace.engine.time_left import RESERVE, SecondsLeft, forever
 from headrace.model.errors import BadObject, InfrastructureError, ObjectMoving, StoreUnavailable
 from headrace.model.loads import Alert, Event, LoadState, Outline, Settlement, Stat
 
 SETTLED = (LoadState.DECIDED, LoadState.STANDING)
+TOGETHER = 1000
+"""Keys that are passed before what was found among them is put."""
+
+Step = tuple[str, Stat | None, list[Outline]]
+"""A key with its object, if there is one, and with its loads that are not history, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """How many events were put, and the key after which to go on; None: it is through."""
+
+    events: int
+    after: str | None
 
 
 def scan(home: Home, hint: str = "scan") -> int:
     """Put an event for every key whose object and ledger entry do not plainly agree; returns how many."""
-    source = home.pipeline.source
-    corrected = home.ledger.corrected() if source.after == "archive" else set()
-    found: list[Event] = []
-    left: list[str] = []  # stands, and was not moved out of the way when it began to
-    objects = (stat for stat in home.store.list(source.prefix) if home.wants(stat.key))
-    for key, stat, loads in _side_by_side(objects, home.ledger.outline()):
-        if stat is None:
-            if home.wants(key) and not (_rightly_absent(home, loads) and _as_corrected(home, loads[-1], corrected)):
+    return scan_on(home, hint=hint).events
+
+
+def scan_on(home: Home, after: str = "", seconds_left: SecondsLeft = forever, hint: str = "scan") -> Scanned:
+    """The scan of the keys beyond `after`, for as long as there is time; of one at least."""
+    corrected = home.ledger.corrected() if home.pipeline.source.after == "archive" else set()
+    events, walk = 0, _side_by_side(_listed(home, after), home.ledger.outline(after))
+    for steps in _together(walk, seconds_left):
+        found: list[Event] = []
+        left: list[str] = []  # stands, and was not moved out of the way when it began to
+        for key, stat, loads in steps:
+            if _differs(home, key, stat, loads, corrected):
                 found.append(Event(home.name, key, hint))
-        elif not _agrees(home, stat.fingerprint, loads):
-            found.append(Event(home.name, key, hint))
-        elif source.after == "archive":
-            left += [x.id for x in loads if x.state is LoadState.STANDING]
-    home.queue.put(found)
-    archive(home, left)
-    return len(found)
+            elif stat is not None:
+                left += [x.id for x in loads if x.state is LoadState.STANDING]
+        home.queue.put(found)
+        events += len(found)
+        if not archive(home, left, seconds_left):
+            return Scanned(events, after)  # these are passed once more, when there is time for them
+        after = steps[-1][0]
+        if seconds_left() <= RESERVE:
+            return Scanned(events, after)
+    return Scanned(events, None)
 
 
-def _side_by_side(
-    objects: Iterable[Stat], loads: Iterable[Outline]
-) -> Iterator[tuple[str, Stat | None, list[Outline]]]:
-    """Each key with its object, if there is one, and with its loads that are not history, oldest first."""
+def _listed(home: Home, after: str) -> Iterator[tuple[str, Stat | None]]:
+    """The source's objects; and at the end of each page the key that the list has come to, whatever is under it."""
+    for page in home.store.pages(home.pipeline.source.prefix, after):
+        yield from ((stat.key, stat) for stat in page.stats if home.wants(stat.key))
+        if page.upto is not None:
+            yield page.upto, None
+
+
+def _side_by_side(listed: Iterable[tuple[str, Stat | None]], loads: Iterable[Outline]) -> Iterator[Step]:
+    """Both in the order of keys. Where the list came to a key that neither has, that is a step of its own."""
     known = groupby(loads, key=lambda load: load.key)
     key, its = next(known, (None, iter(())))
-    for stat in objects:
-        while key is not None and key < stat.key:
+    for at, stat in listed:
+        while key is not None and key < at:
             yield key, None, list(its)
             key, its = next(known, (None, iter(())))
-        if key == stat.key:
-            yield stat.key, stat, list(its)
+        if key == at:
+            yield at, stat, list(its)
             key, its = next(known, (None, iter(())))
         else:
-            yield stat.key, stat, []
+            yield at, stat, []
     while key is not None:
         yield key, None, list(its)
         key, its = next(known, (None, iter(())))
 
 
-def archive(home: Home, loads: Sequence[str]) -> None:
+def _together(walk: Iterable[Step], seconds_left: SecondsLeft) -> Iterator[list[Step]]:
+    """So many steps that putting what they found is worth a request, or as many as there was time for."""
+    some: list[Step] = []
+    for step in walk:
+        some.append(step)
+        if len(some) == TOGETHER or seconds_left() <= RESERVE:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
+def _differs(
+    home: Home, key: str, stat: Stat | None, loads: Sequence[Outline], corrected: set[tuple[str, str]]
+) -> bool:
+    """Whether somebody must look at a key."""
+    if stat is not None:
+        return not _agrees(home, stat.fingerprint, loads)
+    if not loads or not home.wants(key):
+        return False
+    return not (_rightly_absent(home, loads) and _as_corrected(home, loads[-1], corrected))
+
+
+def archive(home: Home, loads: Sequence[str], seconds_left: SecondsLeft = forever) -> bool:
     """Move objects whose rows stand out of the way, if the source asks for it. One that changed meanwhile is left.
 
-    One that cannot be moved is told, and tried again by the next scan: it stands, and keeps no other back.
+    One that cannot be moved is told, and tried again by the next scan: it stands, and keeps no other back. False if the
+    time was too short for all: the next scan finds the others.
     """
     if home.pipeline.source.after != "archive":
-        return
+        return True
     failed: list[tuple[str, Exception]] = []
+    short = False
     for load in map(home.ledger.find_load, loads):
+        if short := seconds_left() <= RESERVE:
+            break
         try:
             if home.store.stat(load.key) is not None:
                 home.store.archive(load.key, load.version)
@@ -78,6 +136,7 @@ def archive(home: Home, loads: Sequence[str]) -> None:
                 break
     if failed:
         home.ledger.settle(Settlement(alerts=(_left(home, len(failed), *failed[0]),)))
+    return not short
 
 
 def _left(home: Home, count: int, load: str, exc: Exception) -> Alert:

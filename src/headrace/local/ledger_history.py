@@ -78,12 +78,12 @@ class SqliteHistory:
         )
         return [load_of(row) for row in rows]
 
-    def outline(self) -> Iterator[Outline]:
-        """Every load that is not history yet, in the order of keys and oldest first, without holding them all."""
+    def outline(self, after: str = "") -> Iterator[Outline]:
+        """Every load of a key beyond `after` that is not history, by key and oldest first, without holding them all."""
         rows = self._db.connection().execute(
             "select key, id, version, contract, corrections, state, fingerprint, stale from loads where pipeline = ?"
-            " and state in ('seen', 'staged', 'dead', 'decided', 'standing', 'skipped') order by key, seq",
-            (self.pipeline,),
+            " and state in ('seen', 'staged', 'dead', 'decided', 'standing', 'skipped') and key > ? order by key, seq",
+            (self.pipeline, after),
         )
         for key, id, version, contract, corrections, state, fingerprint, stale in rows:
             yield Outline(key, id, version, contract, corrections, LoadState(state), fingerprint, bool(stale))

@@ -26,6 +26,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
 from headrace.local.archive import Archive
@@ -33,13 +34,14 @@ from headrace.local.clock import SystemClock
 from headrace.local.disk import copy, fingerprint, make_folders, sync, unfinished, writing
 from headrace.model.errors import BadObject, HeadraceError, InfrastructureError, ObjectMoving, StoreUnavailable
 from headrace.model.keys import MOST_BYTES, ignored
-from headrace.model.loads import Stat
+from headrace.model.loads import Page, Stat
 from headrace.ports import Clock
 
 SENTINEL = ".headrace-landing"
 """Proof that the folder is the landing folder, and not the empty mount point below it."""
 
 MOST_SEGMENT = 255  # bytes of one name in any common file system
+PAGE = 1000
 SYNCS = 8  # at a time: measured 2,900 a second one by one, 7,000 with eight, 8,100 with 32
 FRESH = 2_000_000_000  # ns: the coarsest tick of a file system in use (FAT's); a write within it may leave no trace
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -114,6 +116,13 @@ class FolderStore:
             self._path(folder)
         yield from self._walk(folder + "/" if folder else "", start)
         self.check()  # unmounted meanwhile: the caller must not take what it saw for everything
+
+    def pages(self, prefix: str, after: str = "") -> Iterator[Page]:
+        """`list` of what is beyond the key `after`, page by page."""
+        beyond = (stat for stat in self.list(prefix) if stat.key > after)
+        while len(some := tuple(islice(beyond, PAGE))) == PAGE:
+            yield Page(some, some[-1].key)
+        yield Page(some, None)
 
     def fetch(self, key: str, into: Path) -> tuple[Stat, str]:
         """Copy the object to `into` while hashing it. Returns what it was, and its version: the SHA-256 of the copy.

@@ -43,6 +43,14 @@ class Stat:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a store's list: each object beyond the page before, as far as the key `upto`; None: to the end."""
+
+    stats: tuple[Stat, ...]
+    upto: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """ "Look at this object." Nothing else in it is believed."""
 

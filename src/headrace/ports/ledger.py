@@ -62,8 +62,8 @@ class History(Protocol):
         """What stood under these keys once and does no more, as far as it is remembered."""
         ...
 
-    def outline(self) -> Iterator[Outline]:
-        """Every load that is not history yet, in the order of keys and oldest first, without holding them all."""
+    def outline(self, after: str = "") -> Iterator[Outline]:
+        """Every load of a key beyond `after` that is not history, by key and oldest first, without holding them all."""
         ...
 
     def standing(self) -> dict[str, Load]:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from headrace.model.loads import (
     DataFile,
+    Page,
     Stat,
 )
 
@@ -24,6 +25,13 @@ class Store(Protocol):
 
     def list(self, prefix: str) -> Iterator[Stat]:
         """Every object under `prefix`, in key order. Raises StoreUnavailable like `stat`; never a short list."""
+        ...
+
+    def pages(self, prefix: str, after: str = "") -> Iterator[Page]:
+        """`list` of what is beyond the key `after`, page by page, for who may have to stop and go on later.
+
+        One may hold nothing, and the list be far from its end: what is passed over there takes time as well.
+        """
         ...
 
     def fetch(self, key: str, into: Path) -> tuple[Stat, str]:
