@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from stacks import lines, options, sales
+from stacks import ROOT, example, lines, options, sales
 
 from headrace.aws.declare.cost import MONTH, Sample, ask_for, cost, shipped
 from headrace.aws.declare.policy import PARTS
@@ -69,6 +70,19 @@ def test_a_stack_costs_something_before_the_first_file() -> None:
     assert by["watching queues"] == pytest.approx(2 * 15 * MONTH / 60 * 0.4e-6)
     assert all(line.amount > 0 for line in one.standing)
     assert one.monthly < two.monthly < 2 * one.monthly  # the dashboard is shared
+
+
+def test_the_guide_to_cost_has_the_figures_of_the_example() -> None:
+    page = (ROOT / "docs/aws/cost.md").read_text("utf-8")
+    told = re.findall(r"^\| ([a-z ]+) \| (\d+\.\d\d) \|", page, re.MULTILINE)
+    standing = sorted(example().cost(None).standing, key=lambda line: -line.amount)
+    assert told == [(line.what, f"{line.amount:.2f}") for line in standing]
+
+
+def test_all_but_the_dashboard_comes_again_with_each_pipeline() -> None:
+    one, two = ({x.what: x.amount for x in told(*some).standing} for some in ([sales()], [sales(), lines(prefix="b/")]))
+    assert [what for what in one if two[what] == one[what]] == ["dashboard"]
+    assert all(two[what] == pytest.approx(2 * one[what]) for what in one if what != "dashboard")
 
 
 def test_a_month_is_what_stands_and_what_is_loaded_and_kept() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import boto3
 import pytest
-from stacks import GOLDEN, GOLDENS, lines, options, sales
+from stacks import CREATED, GOLDEN, GOLDENS, created, lines, options, sales
 
 from headrace.aws.declare.resources import resources
 from headrace.aws.declare.resources.values import Resource
@@ -25,6 +25,10 @@ from headrace.aws.places import Places
 def test_a_template_is_as_it_was_agreed(name: str) -> None:
     """A wanted change is written down by `python tests/aws_home/stacks.py`, and read before it is committed."""
     assert to_yaml(GOLDENS[name]()) == (GOLDEN / f"{name}.yaml").read_text("utf-8")
+
+
+def test_the_page_of_what_is_created_says_what_the_definition_says() -> None:
+    assert CREATED.read_text("utf-8") == created()
 
 
 @pytest.mark.parametrize("name", GOLDENS)
