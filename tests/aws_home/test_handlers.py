@@ -8,25 +8,39 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from headrace import Pipeline, Record, files, lake
-from headrace.aws import handlers
+from headrace.aws import handlers, keyed_pieces
+from headrace.aws import keyed as keyed_module
 from headrace.aws.handlers import FOLDER, own_folder
+from headrace.aws.keyed_control import Control, Work
+from headrace.aws.keyed_layout import Layout
 from headrace.aws.ledger import DynamoLedger
+from headrace.aws.lock import exclusive
 from headrace.aws.messages import asked_in
 from headrace.aws.options import AwsOptions
 from headrace.aws.places import PIPELINE, TARGET, VARIABLE, PipelinePlaces, Places
 from headrace.aws.scanning import LEASE, Course
 from headrace.aws.session import Session
+from headrace.aws.table import Table
 from headrace.aws.target import LEASE as LOCK
 from headrace.aws.target import AwsTarget
+from headrace.engine import faults
+from headrace.engine.home import Home
+from headrace.engine.ingest import ingest
+from headrace.engine.sandbox import InProcess
 from headrace.local.clock import ManualClock
+from headrace.model.errors import InfrastructureError
 from headrace.model.times import instant_of
+from headrace.project.filling import Said, ask_patiently, filled
 from ports.ledgers import make_places
+from sinks.dynamo import make_table
 
 
 class Row(Record, key="k"):
@@ -140,6 +154,123 @@ def test_of_two_sweeps_one_goes_on_with_a_scan_and_after_a_death_the_next(places
     assert course.take(300) == "in/5", "whoever had it is dead"
     course.leave(None)
     assert other.take(300) is None
+
+
+KEYED = """
+from headrace import Pipeline, Record, files, keyed
+
+
+class Row(Record, key="k"):
+    k: int
+
+
+p = Pipeline("p", source=files("in/"), record=Row, sinks=[keyed("t")])
+"""
+
+
+@pytest.fixture
+def keyed_table(places: Places, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Table:
+    """The same pipeline with a keyed table, which takes a hundred rows at a time."""
+    for module in (keyed_pieces, keyed_module):
+        monkeypatch.setattr(module, "PIECE_ROWS", 100)
+    make_table(Session("eu-west-2"), "t-" + places.lake, Layout.of(("k",), (("k", "BIGINT"),)))
+    here = replace(places.pipeline("p"), tables={"t": "t-" + places.lake})
+    monkeypatch.setenv(VARIABLE, replace(places, pipelines={"p": here}).to_json())
+    (tmp_path / "code" / "keyed_rows.py").write_text(KEYED)
+    (tmp_path / "code" / "headrace.toml").write_text(SETTINGS.replace('"pipelines"', '"keyed_rows"'))
+    return Table(Session("eu-west-2"), "t-" + places.lake)
+
+
+def stage(places: Places, rows: int) -> Home:
+    """A file of so many rows, staged for the publisher."""
+    body = "k\n" + "".join(f"{n}\n" for n in range(rows))
+    Session("eu-west-2").client("s3").put_object(Bucket=places.landing, Key="in/a.csv", Body=body.encode())
+    handlers.publish({"do": "scan"}, Life())
+    home = handlers.function("publish").home
+    ingest(home, InProcess(), home.queue.lease("p", 10, timedelta(minutes=1)))
+    return home
+
+
+def rung(places: Places) -> int:
+    sqs, url = Session("eu-west-2").client("sqs"), places.pipeline("p").bell
+    found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+    for message in found:
+        sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return len(found)
+
+
+@contextmanager
+def slow_table(life: Life) -> Iterator[None]:
+    """Each piece takes a minute and a half."""
+
+    def piece(name: str) -> None:
+        if name in ("keyed.sent", "keyed.swept"):
+            life.left -= 90
+
+    with faults.install(piece):
+        yield
+
+
+def test_what_takes_a_keyed_table_longer_than_a_life_goes_on_in_the_next_ones_and_is_no_error(
+    places: Places, keyed_table: Table
+) -> None:
+    home = stage(places, 1000)
+    rung(places)
+    writer = home.writers["t"]
+    lives = []
+    while writer.number() == 0 and len(lives) < 9:
+        life = Life()
+        with slow_table(life):
+            assert handlers.publish({"do": "publish", "Records": []}, life) == {"batchItemFailures": []}
+        lives.append(rung(places))
+    assert lives == [1, 1, 0], "each but the last rang for the next"
+    assert len(scanned(keyed_table)) == 1000
+    life = Life()
+    with slow_table(life):
+        assert handlers.publish({"do": "rebuild", "sink": "t"}, life) == {"sink": "t", "done": False}
+    assert (rung(places), writer.number()) == (1, 0)
+    handlers.publish({"do": "publish"}, Life())
+    assert writer.number() == 1
+    assert handlers.publish({"do": "rebuild", "sink": "t"}, Life()) == {"sink": "t", "done": True}
+
+
+def test_a_rebuild_that_finds_another_publisher_at_work_says_so_and_is_no_error(
+    places: Places, keyed_table: Table
+) -> None:
+    home = stage(places, 10)
+    handlers.publish({"do": "publish"}, Life())
+    other = DynamoLedger(Session("eu-west-2"), places.ledger, places.lake, home.queue, "p", home.clock)
+    with exclusive(other, 300):
+        said = handlers.publish({"do": "rebuild", "sink": "t"}, Life())
+    assert (said["done"], "holds its lease until" in said["busy"]) == (False, True)
+
+
+def scanned(table: Table) -> list[object]:
+    client = Session("eu-west-2").client("dynamodb")
+    pages = client.get_paginator("scan").paginate(TableName=table.name, ConsistentRead=True)
+    return [item for page in pages for item in page["Items"] if "_load_id" in item]
+
+
+# -- waiting for them --------------------------------------------------------------------------------------------
+
+
+def test_a_rebuild_is_asked_for_until_nobody_is_in_the_way_and_waited_for_until_it_is_through() -> None:
+    said: list[Said] = [{"busy": "x holds its lease"}, {"busy": "y holds its lease"}, {"done": False}]
+    assert not ask_patiently(lambda: said.pop(0), "p", patience=60, poll=0)
+    assert said == []
+    work = Work("rebuild", 3, "f", 1)
+    states = [Control(work=work), Control(work=replace(work, done=70)), Control(work=replace(work, done=90, swept=8))]
+    states += [Control(number=3, rows=100)]
+    told: list[int] = []
+    filled(lambda: states.pop(0), told.append, "keyed 't'", patience=60, poll=0)
+    assert (told, states) == ([70, 20, 10], [])
+
+
+def test_a_rebuild_that_nobody_goes_on_with_is_told() -> None:
+    with pytest.raises(InfrastructureError, match="HR521 p: x holds its lease"):
+        ask_patiently(lambda: {"busy": "x holds its lease"}, "p", patience=0.05, poll=0.01)
+    with pytest.raises(InfrastructureError, match="HR126 keyed 't': nothing of it was filled for 0 s; .*headrace logs"):
+        filled(lambda: Control(work=Work("rebuild", 3, "f", 1)), print, "keyed 't'", patience=0.05, poll=0.01)
 
 
 def test_a_function_clears_away_what_an_earlier_process_left_on_its_disk(tmp_path: Path) -> None:

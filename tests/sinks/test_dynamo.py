@@ -30,7 +30,7 @@ from headrace.contract.query import columns_of
 from headrace.engine.faults import install
 from headrace.local.keyed import KeyedWriter
 from headrace.model.contract import LINEAGE
-from headrace.model.errors import InfrastructureError, UsageError
+from headrace.model.errors import InfrastructureError, OutOfTime, UsageError
 from sinks.base_files import COLUMNS, Base
 from sinks.dynamo import REGION, items, make_table, open_dynamo, physical_of, rows
 from sinks.unreliable import unreliable
@@ -480,6 +480,38 @@ def test_what_one_began_another_finishes_from_its_last_mark(
     assert other.number() == 2
     assert len(rows(other)) == (650 if work == "apply" else 500)
     other.close()
+
+
+@pytest.mark.parametrize("work", ["apply", "rebuild", "lost"])
+def test_who_runs_out_of_time_stops_at_a_mark_and_the_next_goes_on_at_once(
+    base: Base, small_pieces: None, work: str
+) -> None:
+    """Each life has time for three pieces; the lease would keep others out for minutes if it were not given back."""
+    old, made = hourly(base, "old", 150), hourly(base, "a", 850)
+    open_dynamo(base.root, ("asset", "seen"), COLUMNS).apply(base.revision(old))
+    revision = base.revision(made, removed=old if work == "lost" else (), retired=("L-old",))
+    for file in old if work == "lost" else ():
+        (base.root / file.path).unlink()
+    lives: list[int] = []
+
+    def live() -> DynamoWriter:
+        lives.append(0)
+        given = {"seconds_left": lambda: 60 if lives[-1] < 3 else 19, "lease": 390}
+        return open_dynamo(base.root, ("asset", "seen"), COLUMNS, **given)
+
+    def count(name: str) -> None:
+        lives[-1] += name in ("keyed.sent", "keyed.swept")
+
+    with install(count):
+        while True:
+            writer = live()
+            try:
+                writer.rebuild(2, made, COLUMNS) if work == "rebuild" else writer.apply(revision)
+                break
+            except OutOfTime as exc:
+                assert exc.code == "HR857"
+    assert lives == {"apply": [3, 3, 3], "rebuild": [3, 3, 3, 2], "lost": [3, 3, 3, 2]}[work]
+    assert (writer.number(), len(rows(writer))) == (2, 1000 if work == "apply" else 850)
 
 
 def test_a_table_that_is_half_filled_takes_no_revision_before_it_is_filled(

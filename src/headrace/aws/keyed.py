@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -27,20 +28,25 @@ from headrace.aws.keyed_items import RowReader, deletes, puts
 from headrace.aws.keyed_layout import Layout
 from headrace.aws.keyed_lookup import DynamoLookup
 from headrace.aws.keyed_pieces import PIECE_ROWS, groups, pieces, related
-from headrace.aws.keyed_sweep import Sweeper
+from headrace.aws.keyed_sweep import SEGMENTS, Sweeper
 from headrace.aws.session import Session
 from headrace.aws.wire import Wire
 from headrace.engine.faults import point
-from headrace.model.errors import HeadraceError, InfrastructureError
+from headrace.model.errors import HeadraceError, InfrastructureError, OutOfTime
 from headrace.model.loads import DataFile, Revision
 from headrace.ports import Base
 from headrace.sinks.delta import come, gone, rows_of
 
 
+RESERVE = 20.0
+"""Seconds that must be left for another piece to be sent, or for another part of the table to be swept."""
+
+
 class DynamoWriter:
     """`ports.Writer` and `ports.Lookup` over the table `physical`. `root` is where `base` brings the files to.
 
-    `lease` is how long a writer that died keeps others out: see `keyed_control` before making it shorter.
+    `lease` is how long a writer that died keeps others out: see `keyed_control` before making it shorter. With less
+    than `RESERVE` of `seconds_left` it stops at a mark and raises OutOfTime (HR857): whoever comes next goes on there.
     """
 
     def __init__(
@@ -57,12 +63,14 @@ class DynamoWriter:
         *,
         lease: float = LEASE,
         clock: Callable[[], float] = time.time,
+        seconds_left: Callable[[], float] = lambda: math.inf,
         wire: Callable[..., Wire] = Wire,
     ) -> None:
         self.name = table
         self.root, self.physical, self.table = root, physical, table
         self.key, self.index = tuple(key), tuple(index)
         self._base = base
+        self._seconds_left = seconds_left
         self._rows = RowReader(root / f".{table}.spill", memory_limit, threads)
         self._control = ControlItem(session, physical, table, lease, clock)
         self._wire = wire(session, physical, self._control.allowed, clock=clock)
@@ -143,24 +151,26 @@ class DynamoWriter:
         marked = coming + left > PIECE_ROWS
         if marked:
             self._control.begin(work)
-        self._delete_lost(revision, removed)
+        work = self._without_lost(revision, removed, work)
         for piece in pieces(removed, work.done):
             same = related(piece.files, revision.added)
             going = gone(self.root, same, piece.files, layout.columns, piece.span)
             kept = rows_of(self.root, revision.added, layout.columns) if revision.added else None
             self._wire.send(self._rows.texts(deletes(layout, going, kept)))
             work = self._sent(work, piece.end, marked)
+            self._pause(more=marked and work.done < left + coming)
         for piece in pieces(revision.added, max(work.done - left, 0)):
             same = related(piece.files, removed)
             rows = come(self.root, piece.files, same, layout.columns, piece.span)
             self._wire.send(self._rows.texts(puts(layout, rows, revision.number, work.generation)))
             work = self._sent(work, left + piece.end, marked)
+            self._pause(more=marked and work.done < left + coming)
         total = control.rows + coming - sum(f.rows for f in revision.removed)
         self._commit(layout, revision.number, work.generation, total)
 
     def _fill(self, layout: Layout, files: Sequence[DataFile], work: Work, *, begun: bool) -> int:
         """Put the rows of the files, some files at a time; then sweep what is older. Returns how many rows."""
-        before = 0
+        before, whole = 0, sum(f.rows for f in files)
         for group in groups(files):
             beyond = before + sum(f.rows for f in group)
             if beyond > work.done or not begun:
@@ -174,14 +184,13 @@ class DynamoWriter:
                     rows = rows_of(self.root, piece.files, layout.columns, piece.span)
                     self._wire.send(self._rows.texts(puts(layout, rows, work.number, work.generation)))
                     work = self._sent(work, before + piece.end, True)
+                    self._pause(more=work.done < whole or not work.clean)
             before = beyond
         if not begun:
             self._control.begin(work)
         if not work.clean:
             self._wire.settle()
-            self._sweeper.older(
-                work.generation, work.swept, lambda swept: self._control.mark(replace(work, swept=swept))
-            )
+            self._sweeper.older(work.generation, work.swept, lambda swept: self._swept(work, swept))
         return before
 
     def _resumed(self, control: Control, kind: str, number: int, files: str) -> Work:
@@ -199,6 +208,19 @@ class DynamoWriter:
         if marked:
             self._control.mark(work)
         return work
+
+    def _swept(self, work: Work, swept: int) -> None:
+        """A part of the table is looked through."""
+        point("keyed.swept")
+        self._control.mark(replace(work, swept=swept))
+        self._pause(more=swept < SEGMENTS)
+
+    def _pause(self, *, more: bool) -> None:
+        """Stop where it is marked, if there is more to be done than there is time for."""
+        if more and self._seconds_left() < RESERVE:
+            raise OutOfTime(
+                "HR857", f"keyed {self.table!r}", "the function's time is nearly up", "it goes on by itself"
+            )
 
     def _commit(self, layout: Layout, number: int, generation: int, rows: int) -> None:
         self._wire.settle()
@@ -218,12 +240,15 @@ class DynamoWriter:
             self._refuse_lost(missing)
         return [f for f in revision.removed if f.path not in lost]
 
-    def _delete_lost(self, revision: Revision, there: Sequence[DataFile]) -> None:
+    def _without_lost(self, revision: Revision, there: Sequence[DataFile], work: Work) -> Work:
         """Delete the rows of removed files that cannot be read any more, load by load."""
         missing = [f for f in revision.removed if f not in there]
-        if missing:
-            self._sweeper.of_loads(sorted({load for f in missing for load in f.loads}))
+        if missing and work.swept < SEGMENTS:
+            loads = sorted({load for f in missing for load in f.loads})
+            self._sweeper.of_loads(loads, work.swept, lambda swept: self._swept(work, swept))
             self._wire.settle()  # some of the keys may be put again
+            return replace(work, swept=SEGMENTS)
+        return work
 
     def _refuse_lost(self, files: Sequence[DataFile]) -> None:
         if files:

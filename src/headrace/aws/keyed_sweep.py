@@ -24,6 +24,9 @@ ABREAST = 8
 LOADS = 90
 """Load ids of one filter: an IN has at most 100 operands."""
 
+Filter = tuple[str, Mapping[str, str], Mapping[str, Any]]
+"""A condition, the attributes that its `#words` stand for, and its values."""
+
 Page = tuple[list[dict[str, Any]], dict[str, Any] | None]
 
 
@@ -41,21 +44,22 @@ class Sweeper:
         """
         words = {"#generation": "_generation"}
         condition = "attribute_not_exists(#generation) OR #generation <> :generation"
+        return self._sweep([(condition, words, {":generation": {"N": str(generation)}})], swept, mark)
+
+    def of_loads(self, loads: Sequence[str], swept: int, mark: Callable[[int], None]) -> int:
+        """Delete every item of these loads, as `older` does; returns how many."""
+        filters: list[Filter] = []
+        for first in range(0, len(loads), LOADS):
+            values = {f":load{n}": {"S": load} for n, load in enumerate(loads[first : first + LOADS])}
+            filters.append((f"#load IN ({', '.join(values)})", {"#load": "_load_id"}, values))
+        return self._sweep(filters, swept, mark)
+
+    def _sweep(self, filters: Sequence[Filter], swept: int, mark: Callable[[int], None]) -> int:
         deleted = 0
         for first in range(swept, SEGMENTS, ABREAST):
             segments = range(first, min(first + ABREAST, SEGMENTS))
-            found = self._found(segments, condition, words, {":generation": {"N": str(generation)}})
-            deleted += self._wire.send(found)
+            deleted += sum(self._wire.send(self._found(segments, *each)) for each in filters)
             mark(segments.stop)
-        return deleted
-
-    def of_loads(self, loads: Sequence[str]) -> int:
-        """Delete every item of these loads; returns how many."""
-        deleted = 0
-        for first in range(0, len(loads), LOADS):
-            values = {f":load{n}": {"S": load} for n, load in enumerate(loads[first : first + LOADS])}
-            condition = f"#load IN ({', '.join(values)})"
-            deleted += self._wire.send(self._found(range(SEGMENTS), condition, {"#load": "_load_id"}, values))
         return deleted
 
     def _found(

@@ -7,6 +7,7 @@ lake bucket     base files, tables,      keyed tables   one per keyed sink      
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -132,6 +133,7 @@ class AwsTarget:
             sink.index,
             self.settings.engine_memory,
             self.settings.threads,
+            seconds_left=lambda: math.inf if self.seconds_left is None else self.seconds_left(),
             lease=FUNCTION_LEASE,  # the lock outlasts the function, so whoever takes the table over knows it dead
         )
 

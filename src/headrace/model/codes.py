@@ -464,6 +464,7 @@ CODES: dict[str, str] = {
         "An index of a keyed table in DynamoDB is new and does not have every row yet. The publisher fills the table "
         "before the next revision; `headrace rebuild TABLE` does it at once."
     ),
+    "HR857": "A function's time was nearly up while it wrote a keyed table. It goes on from the last mark by itself.",
     "HR860": "The Glue database of the lake's tables is not there. `headrace deploy` makes it.",
     "HR861": (
         "The Glue database has a table of the sink's name that is no Iceberg table, so it is not ours to change. "

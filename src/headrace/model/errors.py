@@ -76,6 +76,10 @@ class BaseLost(InfrastructureError):
     """Files of the base that the ledger names are not there. Loading their objects again brings the rows back."""
 
 
+class OutOfTime(HeadraceError):
+    """A function's time is nearly up. What it did is marked, and what is left is done in its next life: no fault."""
+
+
 class MessageRefused(HeadraceError):
     """A notifier will never take this message, whoever sends it again: it is about the message, not about the way."""
 

@@ -161,7 +161,7 @@ class Here:
     def put_back(self, pipeline: str) -> int:
         return 0
 
-    def rebuild(self, home: Home, sink: str) -> None:
+    def rebuild(self, home: Home, sink: str, on_progress: Progress | None = None) -> None:
         """Raises LockHeld (HR521) while another process works on the root."""
         from headrace.engine.replay import rebuild
 

@@ -319,13 +319,15 @@ class Project:
 
         return let_go(self, self.home(pipeline), listed(keys), on_progress)
 
-    def rebuild(self, sink: str) -> str:
+    def rebuild(self, sink: str, on_progress: Progress | None = None) -> str:
         """Fill a sink again from the staged base, without parsing; returns the pipeline's name.
+
+        On AWS `on_progress` hears how many rows a keyed table has taken meanwhile, if that takes long.
 
         Raises LockHeld (HR521) while another process works on the root.
         """
         home = self._home_of_sink(sink)
-        self._side.rebuild(home, sink)
+        self._side.rebuild(home, sink, on_progress)
         return home.name
 
     def compact(self, pipeline: str | None = None) -> int:

@@ -54,8 +54,8 @@ class Side(Protocol):
         """Let what the queue gave up be delivered again; returns how many messages. A message may be doubled so."""
         ...
 
-    def rebuild(self, home: Home, sink: str) -> None:
-        """Fill a sink again from the base."""
+    def rebuild(self, home: Home, sink: str, on_progress: Progress | None = None) -> None:
+        """Fill a sink again from the base. `on_progress` hears of rows where that takes long."""
         ...
 
     def compact(self, home: Home) -> int:

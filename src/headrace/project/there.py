@@ -21,6 +21,7 @@ from headrace.model.pipeline import Keyed, Lake, Pipeline
 from headrace.project.results import Table, Undelivered
 
 if TYPE_CHECKING:
+    from headrace.aws.keyed_lookup import DynamoLookup
     from headrace.aws.options import AwsOptions
     from headrace.aws.session import Session
     from headrace.aws.target import AwsTarget
@@ -144,8 +145,23 @@ class There:
 
         return put_back(self.session, self.target.places, pipeline)
 
-    def rebuild(self, home: Home, sink: str) -> None:
-        self._ask(home, {"do": "rebuild", "sink": sink})
+    def rebuild(self, home: Home, sink: str, on_progress: Progress | None = None) -> None:
+        """Wait for whoever publishes now; then for as many lives of the function as it takes."""
+        from headrace.project.filling import ask_patiently, filled
+
+        # Whoever is at work ends before its function's time is up, and is followed by us or by another.
+        patience = 2.0 * self.options.publish_timeout + PATIENCE
+
+        def ask() -> dict[str, Any]:
+            return self._ask(home, {"do": "rebuild", "sink": sink})
+
+        def tell(rows: int) -> None:
+            if on_progress is not None:
+                on_progress(home, rows)
+
+        if not ask_patiently(ask, home.name, patience=patience, poll=POLL):
+            look = self._lookup(home.pipeline, sink).control
+            filled(look, tell, f"keyed {sink!r}", patience=patience, poll=POLL)
 
     def compact(self, home: Home) -> int:
         return int(self._ask(home, {"do": "compact"})["files"])
@@ -158,6 +174,9 @@ class There:
     # -- asking --------------------------------------------------------------------------------------------------
 
     def lookup(self, pipeline: Pipeline, table: str) -> Lookup:
+        return self._lookup(pipeline, table)
+
+    def _lookup(self, pipeline: Pipeline, table: str) -> DynamoLookup:
         from headrace.aws.keyed_lookup import DynamoLookup
 
         def expected() -> int:
