@@ -2,8 +2,8 @@
 
 Its fixtures are in conftest.py. Nothing of the environment reaches it: no proxy, no profile, no real credentials.
 
-A `Judging` one judges every request by the policies of who asks, as AWS does: functions have the rights of their roles and
-no others, buckets and queues refuse whom their policies refuse. It speaks TLS, since our policies refuse anything else.
+A `Judging` one judges every request by the policies of who asks, as AWS does: functions have the rights of their roles
+and no others, buckets and queues refuse whom their policies refuse. It speaks TLS, which our policies ask for.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ class MiniStack:
 
 
 class Judging(MiniStack):
-    """An emulator that enforces IAM. Its clients are the account's root, whom AWS refuses only what a resource refuses."""
+    """An emulator that enforces IAM. Its clients are the root of the account: only resources refuse them anything."""
 
     scheme = "https"
 

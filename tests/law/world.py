@@ -26,6 +26,7 @@ from headrace.engine.recover import recover
 from headrace.engine.replay import confirm_retraction, rebuild, redrive, replay
 from headrace.engine.retain import prune, sweep, sweep_spool
 from headrace.engine.settings import Settings
+from headrace.engine.together import Found, job_of
 from headrace.local.clock import ManualClock
 from headrace.local.notify import FileNotifier
 from headrace.local.target import LocalTarget
@@ -85,6 +86,7 @@ class World:
         self.root, self.random, self._plant = root, Random(seed), plant
         self._steps = {**STEPS, **often}
         self.policies = Policies.drawn(self.random)
+        self.portion = self.random.choice((0, 1, 2000))  # of what waits, in bytes, in one revision; 0: all
         self.definition = Definition(sinks=self.policies.first_sinks(self.random))
         fresh = self.random.random() < 0.3  # in some worlds files are so new that their fingerprint may deceive
         self.clock = ManualClock(datetime.now(UTC) + (timedelta(0) if fresh else LONG))
@@ -114,7 +116,7 @@ class World:
 
     def open(self) -> None:
         """Start a process on the root, after whatever happened to the one before."""
-        settings = Settings(threads=1, memory_limit="400MB", max_receives=1000)
+        settings = Settings(threads=1, memory_limit="400MB", max_receives=1000, revision_bytes=self.portion)
         self.target = LocalTarget(self.root, settings, self.clock)
         home = self.target.home(self.policies.pipeline(self.definition))
         quiet = FileNotifier(self.root / "logs" / "notifications.jsonl", self.clock, stream=StringIO())
@@ -218,9 +220,10 @@ class World:
             ingest.ingest(self.home, self.child, leases)
             self.watch.look()
 
-    def publish(self) -> None:
-        publish(self.home)
+    def publish(self) -> bool:
+        revised = publish(self.home)
         self.watch.look()
+        return revised
 
     def step_work(self) -> None:
         self.work(self.random.randint(1, 8))
@@ -326,11 +329,11 @@ class World:
         self.clock.advance(10)  # its leases run out: others will take its events
         for job in batch.jobs:
             try:
-                result = self.child.call("stage", ingest.job_of(home, job).to_dict(), 60)
+                result = self.child.call("stage", job_of(home, job).to_dict(), 60)
             except BadObject:
                 continue
 
-            def finish(job: list[ingest.Found] = job, result: dict[str, Any] = result) -> None:
+            def finish(job: list[Found] = job, result: dict[str, Any] = result) -> None:
                 try:
                     ingest.hand_over(home, job, result, 0.1)
                     self.note("a zombie worker finished")
@@ -405,7 +408,8 @@ class World:
             while leases := self.home.queue.lease("p", 20, timedelta(minutes=5)):
                 ingest.ingest(self.home, self.child, leases)
                 self.clock.advance(LONG)
-            self.publish()
+            while self.publish():
+                pass
             idle = self.home.queue.depth("p") == (0, 0) and not self.home.ledger.pending()
             if idle and scan(self.home) == len(self.home.ledger.held()):
                 break

@@ -112,6 +112,35 @@ def test_staging_owns_the_files_and_acknowledges_the_events_at_once(ledger: Ledg
     assert ledger.files("data") == []
 
 
+def test_of_what_waits_the_oldest_jobs_come_first_whole_and_with_all_that_is_staged_of_their_keys(
+    ledger: Ledger,
+) -> None:
+    a, b, c, d, e = (pin(ledger, key.upper(), key=key) for key in "abcde")
+    stage(ledger, c, d)  # 100 bytes each
+    stage(ledger, a, b)
+    stage(ledger, e)
+    assert ledger.pending() == set("abcde")
+    assert ledger.pending(1) == set("ab")
+    assert ledger.pending(199) == set("ab")
+    assert ledger.pending(200) == set("abcd")
+    assert ledger.pending(1, beside="ex") == set("abe")
+    newer = [pin(ledger, version, key=version.lower(), minute=1) for version in ("AA", "F")]
+    assert ledger.pending(1, beside=["f"]) == set("ab")
+    stage(ledger, *newer)
+    assert ledger.pending(1, beside=["f"]) == {"a", "b", "aa", "f"}
+    again = pin(ledger, "B2", key="b", minute=2)
+    stage(ledger, again, pin(ledger, "G", key="g"))
+    assert ledger.pending(1) == {"a", "b", "g"}
+    decide(ledger, a)
+    assert ledger.pending(1) == {"b", "g"}
+
+
+def test_a_load_without_a_file_waits_like_any_other(ledger: Ledger) -> None:
+    load = pin(ledger, "A")
+    ledger.stage([Staged(load.id, Counts(), {}, 0.1)], [], ())
+    assert (ledger.pending(), ledger.pending(1)) == ({"a"}, {"a"})
+
+
 @pytest.mark.parametrize(
     "files",
     [

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import secrets
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -63,6 +64,7 @@ from headrace.model.loads import (
     Staged,
 )
 from headrace.model.times import instant_of, text_of
+from headrace.model.waiting import Waiting, first_of
 from headrace.ports import Clock, Queue
 
 MOST_STAGED = MOST_WRITES - 2
@@ -217,11 +219,14 @@ class DynamoLedger(Hints):
             return replace(kept.moved(LoadState.STAGED, **also), attempt=token)
 
         changes = [Change(before[key], tuple(map(moved, before[key].loads))) for key in {keys[id] for id in coming}]
+        ours = [f for f in files if not coming.keys().isdisjoint(f.loads)]
         body = {
-            "files": [file_dict(f) for f in files if not coming.keys().isdisjoint(f.loads)],
+            "files": [file_dict(f) for f in ours],
             "alerts": [alert_list(alert) for s in staged for alert in s.alerts],
         }
-        attempt = {"pk": f"{self.pipeline}/attempt", "sk": token, "left": {f"{id} {keys[id]}" for id in coming}}
+        left = {f"{id} {keys[id]}" for id in coming}
+        attempt: dict[str, Any] = {"pk": f"{self.pipeline}/attempt", "sk": token, "left": left}
+        attempt |= {"bytes": sum(f.size for f in ours)}
         attempt |= self._bodies.keep(f"attempt-{token}", body)
         return [put(attempt), *(write for change in changes for write in self._keys.writes(change))]
 
@@ -246,11 +251,15 @@ class DynamoLedger(Hints):
 
     # -- deciding ------------------------------------------------------------------------------------------------
 
-    def pending(self) -> set[str]:
-        """Keys with staged loads that wait for the publisher."""
+    def pending(self, most: float = math.inf, beside: Iterable[str] = ()) -> set[str]:
+        """Keys with staged loads that wait for the publisher. What was staged together is an attempt."""
         self.log.head()
-        attempts = self.table.query(f"{self.pipeline}/attempt")
-        return {entry.partition(" ")[2] for attempt in attempts for entry in attempt.get("left", ())}
+        jobs = []
+        for attempt in self.table.query(f"{self.pipeline}/attempt"):
+            if entries := [entry.partition(" ") for entry in attempt.get("left", ())]:
+                order, keys = min(seq_of(id) for id, _, _ in entries), frozenset(key for _, _, key in entries)
+                jobs.append(Waiting(order, keys, int(attempt["bytes"])))
+        return first_of(jobs, most, beside)
 
     def live(self, keys: Sequence[str]) -> dict[str, list[Load]]:
         """Every load of those keys that is not history yet, oldest first."""

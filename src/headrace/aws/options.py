@@ -226,6 +226,7 @@ class AwsOptions:
             visibility=float(self.visibility),
             scan_every=float(self.scan_every),
             scratch_bytes=self.settings.scratch_bytes or self.storage(role) * 10**6 // 2,  # beside what comes of it
+            revision_bytes=self.settings.revision_bytes or self.storage(role) * 10**6 // 8,  # beside what it meets
         )
 
     @property

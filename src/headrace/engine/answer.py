@@ -11,6 +11,7 @@ from typing import Any
 
 from headrace.engine.job import Job
 from headrace.model.errors import InfrastructureError
+from headrace.model.loads import Alert, Counts, DataFile, Staged
 
 
 def check_answer(job: Job, answer: dict[str, Any]) -> None:
@@ -39,3 +40,13 @@ def _own(job: Job, kind: str, path: str) -> bool:
 
 def _refused(job: Job, found: str) -> InfrastructureError:
     return InfrastructureError("HR608", job.attempt, f"the child's answer is not about its job: {found}", "report this")
+
+
+def staged_of(raw: dict[str, Any], seconds: float) -> Staged:
+    alerts = tuple(Alert(load=raw["load"], **a) for a in raw["alerts"])
+    return Staged(raw["load"], Counts(**raw["counts"]), raw["dialect"], seconds, alerts)
+
+
+def data_file(raw: dict[str, Any]) -> DataFile:
+    """A DataFile that came through JSON."""
+    return DataFile(**{**raw, "ranges": tuple((lo, hi) for lo, hi in raw["ranges"])})

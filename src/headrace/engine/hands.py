@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 
 from headrace.engine.failing import MOVING, delay_of
 from headrace.engine.home import Home
-from headrace.engine.ingest import Child, Found, conclude, give_back, job_of, leases_of, patience, rounds, stage
+from headrace.engine.ingest import Child, conclude, give_back, patience, rounds, stage
 from headrace.engine.job import Job
+from headrace.engine.together import Found, job_of, leases_of
 from headrace.model.errors import InfrastructureError
 from headrace.model.loads import Lease
 

@@ -19,15 +19,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from headrace.engine.answer import check_answer
+from headrace.engine.answer import check_answer, data_file, staged_of
 from headrace.engine.failing import MOVING, delay_of, failed, nobodys_fault, tell_dead, unlooked
 from headrace.engine.faults import point
 from headrace.engine.home import Home
-from headrace.engine.job import Input, Job
+from headrace.engine.job import Job
 from headrace.engine.look import NO_ROOM, Seen, look_at, windows
+from headrace.engine.together import Found, job_of, jobs, leases_of
 from headrace.model.errors import InfrastructureError, LeaseLost
-from headrace.model.loads import Again, Alert, Counts, DataFile, Lease, Load, LoadState, Staged
-from headrace.model.times import text_of
+from headrace.model.loads import Again, Lease, Load, LoadState
 
 SLOW, FULL = "HR603", "HR606"
 """The child took longer than it was given; it found no room on the disk."""
@@ -51,15 +51,6 @@ class Child(Protocol):
     def result(self) -> dict[str, Any]:
         """The answer of the call under way; raises as `call` does."""
         ...
-
-
-@dataclass(slots=True)
-class Found:
-    """A load on its way: its copy, and every lease that asked for its key."""
-
-    load: Load
-    leases: list[Lease]
-    path: Path
 
 
 @dataclass(slots=True)
@@ -92,7 +83,7 @@ def ingest(
                 return staged
             try:
                 staged, first = staged + stage(home, child, found, seconds_left), False
-            except BaseException:
+            except Exception:
                 home.queue.release([*_given_up(batch.jobs[i + 1 :]), *batch.rest], MOVING)
                 raise
     return staged
@@ -174,7 +165,7 @@ def _prepared(home: Home, leases: Sequence[Lease], looked: list[tuple[Seen, list
         elif load.stale or load.state is LoadState.DEAD:
             batch.doubted.add(load.key)
         batch.settled += asked
-    batch.jobs = list(_jobs(home, ready))
+    batch.jobs = list(jobs(home, ready))
 
     hints = [*batch.gone, *batch.doubted]
     if hints or batch.settled:
@@ -262,7 +253,7 @@ def conclude(
         failed(home, found[0].load.key, found[0].leases, exc, found[0].load)
         found[0].path.unlink(missing_ok=True)
         return 0
-    except BaseException:
+    except Exception:
         give_back(home, found, delay_of(home, leases_of(found)))
         raise
 
@@ -272,7 +263,7 @@ def _halved(home: Home, child: Child, found: list[Found], seconds_left: Callable
     half = len(found) // 2
     try:
         staged = _part(home, child, found[:half], seconds_left)
-    except BaseException:
+    except Exception:
         give_back(home, found[half:], MOVING)
         raise
     return staged + _part(home, child, found[half:], seconds_left)
@@ -311,13 +302,9 @@ def _unlink(copy: Path | None) -> None:
         copy.unlink(missing_ok=True)
 
 
-def leases_of(found: Iterable[Found]) -> list[Lease]:
-    return [lease for f in found for lease in f.leases]
-
-
 def hand_over(home: Home, found: Sequence[Found], result: dict[str, Any], seconds: float) -> int:
     """Let the ledger own what the child staged, acknowledge the events, and ring the publisher."""
-    staged = [_staged(entry, seconds) for entry in result["loads"]]
+    staged = [staged_of(entry, seconds) for entry in result["loads"]]
     files = [data_file(raw) for raw in result["files"]]
     home.files.keep(files)
     home.ledger.stage(staged, files, leases_of(found))
@@ -348,60 +335,6 @@ def _wants_staging(home: Home, found: Found, batch: Batch) -> bool:
             raise AssertionError(f"{load.id} was pinned as {load.state}")
 
 
-def _jobs(home: Home, ready: Iterable[Found]) -> Iterable[list[Found]]:
-    """Small objects together, big ones alone, and what may be called dead this time; a step sees exactly one load."""
-    together: list[Found] = []
-    size = 0
-    for found in ready:
-        if home.contract.steps or found.load.size > home.settings.batch_bytes or _last_time(home, found):
-            yield [found]
-            continue
-        if together and (
-            size + found.load.size > home.settings.batch_bytes or len(together) >= home.settings.batch_files
-        ):
-            yield together
-            together, size = [], 0
-        together.append(found)
-        size += found.load.size
-    if together:
-        yield together
-
-
-def _last_time(home: Home, found: Found) -> bool:
-    """Whether its events came so often that no other object should depend on how it fares."""
-    return max(x.receives for x in found.leases) >= max(home.settings.max_receives, 2)
-
-
-def job_of(home: Home, found: Sequence[Found]) -> Job:
-    return Job(
-        contract=home.contract,
-        inputs=tuple(_input(home, f) for f in found),
-        root=home.root,
-        spool=home.quick,
-        base=home.base,
-        attempt=f"{found[0].load.id}-{home.token()}",
-        partitions=home.partitions,
-        scratch=home.spool,
-        project=home.project,
-        memory_limit=home.settings.engine_memory,
-        threads=home.settings.threads,
-        scratch_bytes=home.settings.scratch_bytes,
-    )
-
-
-def _input(home: Home, found: Found) -> Input:
-    load = found.load
-    return Input(
-        load=load.id,
-        key=load.key,
-        version=load.version,
-        path=str(found.path),
-        arrived_at=text_of(load.arrived_at),
-        dialect=dict(load.dialect) or None,
-        corrections=home.ledger.corrections(load.key, load.version) if load.corrections else (),
-    )
-
-
 def _enough(live: Sequence[Load]) -> bool:
     """Whether so many versions of a key wait already that the publisher is left to ask for the one that counts."""
     return sum(x.state is LoadState.STAGED for x in live) >= MOST_WAITING
@@ -417,13 +350,3 @@ def _by_key(leases: Sequence[Lease]) -> dict[str, list[Lease]]:
     for lease in leases:
         found.setdefault(lease.event.key, []).append(lease)
     return found
-
-
-def _staged(raw: dict[str, Any], seconds: float) -> Staged:
-    alerts = tuple(Alert(load=raw["load"], **a) for a in raw["alerts"])
-    return Staged(raw["load"], Counts(**raw["counts"]), raw["dialect"], seconds, alerts)
-
-
-def data_file(raw: dict[str, Any]) -> DataFile:
-    """A DataFile that came through JSON."""
-    return DataFile(**{**raw, "ranges": tuple((lo, hi) for lo, hi in raw["ranges"])})

@@ -42,7 +42,7 @@ def look(home: Home, key: str, live: Sequence[Load], again: Again) -> Seen | Non
             return Seen(known, None)
     if 0 < home.settings.scratch_bytes < stat.size:
         found = f"its {stat.size:,} bytes are more than the {home.settings.scratch_bytes:,} that a copy may take here"
-        raise BadObject("HR315", key, found, "give it more (`scratch_bytes`, on AWS `ingest_storage`), or split it")
+        raise BadObject("HR315", key, found, "`headrace explain HR315` says where room comes from")
     path, stat, version = _copy(home, key, stat.size)
     return Seen(_arrival(home, stat, version, again), path)
 

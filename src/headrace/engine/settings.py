@@ -45,6 +45,8 @@ class Settings:
 
     scratch_bytes: int = _setting(0, "size")  # most that a copy of one object may take, or unpack to; 0: all there is
 
+    revision_bytes: int = _setting(0, "size")  # about as many staged bytes as one revision takes; 0: all that wait
+
     looks: int = _setting(1, "count", 1)  # objects looked at at once: more where that means waiting for a network
 
     child_timeout: float = _setting(3600.0, "span", 0.01)  # one call; a child that takes longer is killed

@@ -6,6 +6,7 @@ and the policies say what follows. Nothing is changed here but by returning a Ve
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -53,11 +54,11 @@ class Verdict:
         return bool(self.abandon or self.stale or self.recovered or self.forget or self.skip or self.alerts)
 
 
-def judge(home: Home) -> Verdict:
-    """Look at every key that is staged or hinted and say what should follow."""
+def judge(home: Home, most: float = math.inf) -> Verdict:
+    """Look at every key that is staged or hinted and say what should follow. `most`: as `Ledger.pending`."""
     verdict = Verdict()
     hints = home.ledger.hints()
-    keys = sorted(home.ledger.pending() | set(hints))
+    keys = sorted(home.ledger.pending(most, hints) | set(hints))
     live = home.ledger.live(keys)
     gone: list[Load] = []
     for key, found in zip(keys, each(lambda key: _held(home, key), keys, home.settings.looks), strict=True):

@@ -7,6 +7,7 @@ publisher harmless. Reading for people lives in `ledger_history.py`.
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -37,6 +38,7 @@ from headrace.model.loads import (
     Staged,
 )
 from headrace.model.times import instant_of, text_of
+from headrace.model.waiting import Waiting, first_of
 from headrace.ports import Clock
 
 SCHEMA = package_files("headrace.local").joinpath("ledger_schema.sql").read_text()
@@ -210,12 +212,21 @@ class SqliteLedger(SqliteHints):
 
     # -- deciding ------------------------------------------------------------------------------------------------
 
-    def pending(self) -> set[str]:
-        """Keys with staged loads that wait for the publisher."""
-        rows = self._db.connection().execute(
-            "select key from loads where pipeline = ? and state = 'staged'", (self.pipeline,)
-        )
-        return {key for (key,) in rows}
+    def pending(self, most: float = math.inf, beside: Iterable[str] = ()) -> set[str]:
+        """Keys with staged loads that wait for the publisher. What was staged together is known by its files."""
+        waiting = "select key from loads where pipeline = ? and state = 'staged'"
+        if most == math.inf:
+            return {key for (key,) in self._db.connection().execute(waiting, (self.pipeline,))}
+        files: dict[object, tuple[int, set[str], int]] = {}
+        for seq, key, file, size in self._db.connection().execute(
+            "select l.seq, l.key, f.id, f.size from loads l left join file_loads x on x.load = l.id"
+            " left join files f on f.id = x.file and f.added is null and f.doomed is null"
+            " where l.pipeline = ? and l.state = 'staged'",
+            (self.pipeline,),
+        ):
+            order, keys, _ = files.get(file or f"load {seq}", (seq, set(), 0))
+            files[file or f"load {seq}"] = min(order, seq), keys | {key}, size or 0
+        return first_of((Waiting(order, frozenset(keys), size) for order, keys, size in files.values()), most, beside)
 
     def live(self, keys: Sequence[str]) -> dict[str, list[Load]]:
         """Every load of those keys that is not history yet, oldest first."""

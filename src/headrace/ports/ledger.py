@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
@@ -215,8 +216,11 @@ class Ledger(History, Protocol):
 
     # deciding
 
-    def pending(self) -> set[str]:
-        """Keys with staged loads that wait for the publisher."""
+    def pending(self, most: float = math.inf, beside: Iterable[str] = ()) -> set[str]:
+        """Keys with staged loads that wait for the publisher: of the oldest jobs with `most` bytes of staged files.
+
+        At least of one job, and always of whole ones; also of those with a key in `beside`.
+        """
         ...
 
     def hints(self) -> dict[str, Hint]:
