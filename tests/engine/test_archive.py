@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from headrace import Pipeline, Record, column, files, lake
 from headrace.engine import ingest
@@ -12,6 +14,8 @@ from headrace.engine.publish import publish
 from headrace.engine.reconcile import scan
 from headrace.engine.replay import replay
 from headrace.engine.sandbox import InProcess
+from headrace.engine.time_left import RESERVE
+from headrace.local.clock import ManualClock
 from headrace.local.target import LocalTarget
 
 
@@ -48,4 +52,37 @@ def test_what_stands_is_archived_and_a_replay_reads_it_there(tmp_path: Path) -> 
     (load,) = home.ledger.standing().values()
     assert (load.counts.loaded, load.counts.rejected) == (1, 1)
     assert load.arrived_at == old.arrived_at
+    target.close()
+
+
+class Watched:
+    """A home's store that tells whether an object was moved while a publisher could not work."""
+
+    def __init__(self, home: Home) -> None:
+        self._home, self.moved = home, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._home.store, name)
+
+    def archive(self, key: str, version: str) -> None:
+        with self._home.lock():  # raises LockHeld, if it is held
+            self._home.store.archive(key, version)
+            self.moved += 1
+
+
+def test_archiving_keeps_no_publisher_back_and_what_there_was_no_time_for_the_scan_finds(tmp_path: Path) -> None:
+    later = ManualClock(datetime.now(UTC) + timedelta(days=1))  # so that no file looks fresh
+    target = LocalTarget(tmp_path / "root", clock=later)
+    home = target.home(pipeline_of(100))
+    landing = target.landing / "in"
+    landing.mkdir()
+    for n in range(3):
+        (landing / f"{n}.csv").write_text(f"k,v\n{n},1\n")
+    scan(home)
+    home = replace(home, store=(watched := Watched(home)))
+    ingest.ingest(home, InProcess(), home.queue.lease("p", 10, timedelta(minutes=1)))
+    looks = iter([300.0, RESERVE, RESERVE])
+    assert publish(home, lambda: next(looks))
+    assert (watched.moved, len(list(landing.iterdir()))) == (1, 2)
+    assert scan(home) == 0 and not list(landing.iterdir())
     target.close()

@@ -9,11 +9,14 @@ import duckdb
 
 from headrace import Pipeline, Record, files, keyed, lake
 from headrace.engine import ingest
-from headrace.engine.compact import compact
+from headrace.engine.compact import TOO_MANY, compact
 from headrace.engine.home import Home
+from headrace.engine.loop import chores, keep_house
 from headrace.engine.publish import publish
 from headrace.engine.reconcile import scan
 from headrace.engine.sandbox import InProcess
+from headrace.engine.settings import Settings
+from headrace.engine.time_left import RESERVE
 from headrace.local.target import LocalTarget
 
 
@@ -65,4 +68,51 @@ def test_no_revision_joins_more_than_it_may(tmp_path: Path) -> None:
     assert len(home.ledger.files("data")) == 1
     revisions = [home.ledger.revision(n) for n in range(before + 1, home.ledger.head() + 1)]
     assert len(revisions) > 1 and all(len(r.removed) <= 3 for r in revisions)
+    target.close()
+
+
+class Line(Record):
+    n: int
+
+
+def crowd(tmp_path: Path, count: int) -> LocalTarget:
+    """A root with so many small files of one partition."""
+    target = LocalTarget(tmp_path / "root", Settings(batch_files=1))
+    home = target.home(Pipeline("p", source=files("in/"), record=Line, sinks=[lake("t")]))
+    (target.landing / "in").mkdir()
+    for n in range(count):
+        (target.landing / f"in/{n}.csv").write_text(f"n\n{n}\n")
+    scan(home)
+    while leases := home.queue.lease("p", 1, timedelta(minutes=1)):
+        ingest.ingest(home, InProcess(), leases)
+    publish(home)
+    assert len(home.ledger.files("data")) == count
+    return target
+
+
+def test_no_revision_is_begun_without_as_much_time_as_the_longest_took(tmp_path: Path) -> None:
+    target = crowd(tmp_path, 8)
+    home = target.home(Pipeline("p", source=files("in/"), record=Line, sinks=[lake("t")]))
+    size = home.ledger.files("data")[0].size
+    begun = home.ledger.head()
+
+    def left() -> float:
+        return 300.0 - 110.0 * (home.ledger.head() - begun)
+
+    assert compact(home, most=2 * size, seconds_left=lambda: RESERVE) == 0
+    compact(home, most=2 * size, seconds_left=left)
+    assert home.ledger.head() == begun + 2
+    target.close()
+
+
+def test_housekeeping_ends_with_the_time_for_it(tmp_path: Path) -> None:
+    target = crowd(tmp_path, TOO_MANY)
+    home = target.home(Pipeline("p", source=files("in/"), record=Line, sinks=[lake("t")]))
+    keep_house(home, *chores(lambda: RESERVE))  # what is begun looks at the time itself
+    assert len(home.ledger.files("data")) == TOO_MANY
+    done: list[Home] = []
+    keep_house(home, done.append, seconds_left=lambda: RESERVE)
+    assert not done
+    keep_house(home, *chores(lambda: 300.0), seconds_left=lambda: 300.0)
+    assert len(home.ledger.files("data")) < TOO_MANY
     target.close()

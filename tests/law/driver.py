@@ -19,7 +19,7 @@ from headrace import Pipeline, Record, column, derived, files, keyed, lake
 from headrace.engine import faults
 from headrace.engine.compact import compact
 from headrace.engine.home import Home
-from headrace.engine.loop import HOUSEKEEP, work_until_idle
+from headrace.engine.loop import chores, work_until_idle
 from headrace.engine.reconcile import scan
 from headrace.engine.replay import rebuild
 from headrace.engine.retain import sweep, sweep_spool
@@ -116,7 +116,7 @@ def work(home: Home, preload: tuple[str, ...] = ()) -> None:
     compact(home)
     for sink in home.writers:
         rebuild(home, sink)
-    for piece in HOUSEKEEP:
+    for piece in chores():
         piece(home)
 
 

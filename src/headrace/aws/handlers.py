@@ -209,26 +209,26 @@ def _drain(opened: Function, left: SecondsLeft) -> None:
     """One revision after the other, while there is time for one as long as the longest; then the housekeeping, if there
     is half of the time for it. What is due waits for an invocation that has it.
     """
-    from headrace.engine.loop import HOUSEKEEP, HOUSEKEEPING, keep_house
+    from headrace.engine.loop import HOUSEKEEPING, chores, keep_house
 
     home, longest, before = opened.home, RESERVE, left()
-    while _once(home):
+    while _once(home, left):
         opened.untidy |= home.ledger.head() % HOUSEKEEPING == 0
         longest, before = max(longest, before - left()), left()
         if before <= longest:
             return
     if opened.untidy and left() > opened.options.publish_timeout / 2:
         opened.untidy = False
-        keep_house(home, *HOUSEKEEP)
+        keep_house(home, *chores(left), seconds_left=left)
 
 
-def _once(home: Home) -> bool:
+def _once(home: Home, left: SecondsLeft) -> bool:
     """One revision. False if there was nothing to decide, and no messages are left to send."""
     from headrace.engine.publish import publish
 
     home.bell.take()
     try:
-        made = publish(home)
+        made = publish(home, left)
     except DefinitionError as exc:  # it waits for a replay; `status` says so
         log.event("publish.blocked", pipeline=home.name, error=str(exc))
         made = False
@@ -241,7 +241,7 @@ def _scan(opened: Function, left: SecondsLeft) -> Reply:
     from headrace.engine.retain import sweep
 
     opened.scan.begin()
-    keep_house(opened.home, tidy_up, sweep)
+    keep_house(opened.home, tidy_up, sweep, seconds_left=left)
     return {"events": _scan_on(opened, left)}
 
 

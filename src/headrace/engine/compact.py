@@ -6,8 +6,7 @@ small files have piled up, by the publisher's thread.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
 from headrace.engine import telling
 from headrace.engine.base import BaseWriter, base_lost, file_list, quoted
@@ -15,9 +14,11 @@ from headrace.engine.faults import point
 from headrace.engine.home import Home
 from headrace.engine.recover import recover
 from headrace.engine.sql import engine_connection, mechanics
+from headrace.engine.time_left import RESERVE, SecondsLeft, forever
 from headrace.model.contract import LINEAGE
 from headrace.model.loads import DataFile, Decision, FileKind, Shape
 
+KINDS: tuple[FileKind, ...] = ("data", "losers")
 SMALL = 32 * 10**6
 """Files below this many bytes are worth joining; two at least."""
 TOO_MANY = 64
@@ -26,20 +27,20 @@ MOST = 512 * 10**6
 """Bytes that one revision joins at most: they have to lie on the disk of whoever does it, and it takes its time."""
 
 
-def compact(home: Home, least: int = 2, most: int = MOST, seconds_left: Callable[[], float] = lambda: math.inf) -> int:
+def compact(home: Home, least: int = 2, most: int = MOST, seconds_left: SecondsLeft = forever) -> int:
     """Join small files wherever `least` of them share a partition; returns how many files went.
 
     A revision joins `most` bytes, and is followed by another while there are files to join, and as much time left as
-    the one before it took.
+    the longest before it took.
     """
-    went, took = 0, 0.0
-    while seconds_left() > took:
-        before = seconds_left()
+    went, longest = 0, RESERVE
+    while (before := seconds_left()) > longest:
         gone, came = _compact_some(home, least, most)
         went += gone
         if came >= gone:
             break  # nothing was left to join, or it did not become less
-        took = before - seconds_left() if math.isfinite(before) else 0.0
+        if (took := before - seconds_left()) > longest:  # never, where time has no end
+            longest = took
     return went
 
 
@@ -48,32 +49,14 @@ def _compact_some(home: Home, least: int, most: int) -> tuple[int, int]:
     with home.lock(), mechanics(home.name):
         recover(home)
         shape = home.ledger.shape()
-        if shape is None:
+        crowds = {kind: _some(_crowded(home.ledger.files(kind), least), most) for kind in KINDS}
+        removed = [file for small in crowds.values() for file in small]
+        if shape is None or not removed:
             return 0, 0
-        number = home.ledger.head() + 1
-        removed: list[DataFile] = []
-        fresh: list[DataFile] = []
-        kinds: tuple[FileKind, ...] = ("data", "losers")
-        crowds = {kind: _some(_crowded(home.ledger.files(kind), least), most) for kind in kinds}
-        if missing := home.files.bring([file for small in crowds.values() for file in small]):
+        if missing := home.files.bring(removed):
             raise base_lost(home.name, missing)  # before anything is written that nobody would want
-        with engine_connection(
-            home.settings.engine_memory, home.settings.threads, [home.root], home.spool
-        ) as connection:
-            writer = BaseWriter(
-                connection,
-                home.root,
-                home.base,
-                f"{home.name}.c{number}-{home.token()}",
-                shape.partitions,
-                {n: dict(shape.columns)[n] for n in shape.key},
-            )
-            for kind, small in crowds.items():
-                if small:
-                    removed += small
-                    fresh += writer.write(kind, _sorted_rows(home, shape, kind, small))
-        if not removed:
-            return 0, 0
+        number = home.ledger.head() + 1
+        fresh = _joined(home, number, shape, crowds)
         home.files.keep(fresh)
         point("compact.written")
         decision = Decision(
@@ -82,13 +65,24 @@ def _compact_some(home: Home, least: int, most: int) -> tuple[int, int]:
             reason="compact",
             shape=shape,
             fresh=tuple(fresh),
-            removed=tuple(f.path for f in removed),
+            removed=tuple(file.path for file in removed),
         )
         home.ledger.record(decision)
         telling.decided(home, decision)
         recover(home)
         telling.stands(home, decision)
         return len(removed), len(fresh)
+
+
+def _joined(home: Home, number: int, shape: Shape, crowds: Mapping[FileKind, Sequence[DataFile]]) -> list[DataFile]:
+    """The rows of each kind's files in new ones."""
+    attempt, types = f"{home.name}.c{number}-{home.token()}", dict(shape.columns)
+    key = {name: types[name] for name in shape.key}
+    limits = (home.settings.engine_memory, home.settings.threads)
+    with engine_connection(*limits, [home.root], home.spool) as connection:
+        writer = BaseWriter(connection, home.root, home.base, attempt, shape.partitions, key)
+        asked = {kind: _sorted_rows(home, shape, kind, small) for kind, small in crowds.items() if small}
+        return [file for kind, query in asked.items() for file in writer.write(kind, query)]
 
 
 def crowded(home: Home) -> bool:

@@ -11,18 +11,24 @@ from typing import Any
 
 from headrace.engine import log
 from headrace.engine.home import Home
+from headrace.engine.time_left import SecondsLeft, forever
 from headrace.model.errors import InfrastructureError, MessageRefused
 
 MOST = 100
 """Messages that follow one decision, since what is staged meanwhile waits for them; the bell rings for the others."""
 
+LEAST = 15.0
+"""Seconds that must be left for a message."""
 
-def deliver(home: Home) -> None:
-    """Send messages that may go out, the oldest first. A failing notifier never fails data."""
+
+def deliver(home: Home, seconds_left: SecondsLeft = forever) -> None:
+    """Send messages that may go out, the oldest first, while there is time. A failing notifier never fails data."""
     messages = home.ledger.messages(limit=MOST)
     done: list[int] = []
     try:
         for message in messages:
+            if seconds_left() <= LEAST:
+                break
             _send(home, message)
             done.append(message["id"])
     except InfrastructureError as exc:  # it is not about this one alone: those behind it would fail as well

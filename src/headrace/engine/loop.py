@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from headrace.engine import log
 from headrace.engine.compact import compact, crowded
@@ -19,6 +20,7 @@ from headrace.engine.publish import publish
 from headrace.engine.reconcile import scan
 from headrace.engine.retain import prune
 from headrace.engine.settings import Settings
+from headrace.engine.time_left import RESERVE, SecondsLeft, forever
 from headrace.model.errors import DefinitionError, HeadraceError, InfrastructureError
 
 TICK = 0.05
@@ -27,6 +29,7 @@ HOUSEKEEPING = 20
 """Revisions between expiry of snapshots, deletion of trash and a look for crowds of small files."""
 
 Progress = Callable[[Home, int], None]
+Work = Callable[[Home], object]
 
 
 class Loop:
@@ -186,7 +189,7 @@ class Loop:
             if self._untidy.is_set():
                 self._untidy.clear()
                 for home in self._homes:
-                    keep_house(home, *HOUSEKEEP)
+                    keep_house(home, *chores())
             if not ready:
                 with self._heard:
                     if not any(h.bell.rung and backoff[h.name].over for h in self._homes):
@@ -198,9 +201,9 @@ class Loop:
                     if self._publish(home, backoff[home.name]):
                         revisions[home.name] += 1
                         if revisions[home.name] % HOUSEKEEPING == 0:
-                            keep_house(home, *HOUSEKEEP)
+                            keep_house(home, *chores())
         for home in self._homes if self._crashed is None else ():
-            keep_house(home, *(HOUSEKEEP if revisions[home.name] else (tidy_up,)))
+            keep_house(home, *(chores() if revisions[home.name] else (tidy_up,)))
 
     def _publish(self, home: Home, backoff: Backoff) -> bool:
         """Publish once; a fault backs off and rings again, and shows as a failure once it was there too often."""
@@ -273,10 +276,10 @@ def warm(home: Home) -> None:
         writer.warm()
 
 
-def join_files(home: Home) -> None:
+def join_files(home: Home, seconds_left: SecondsLeft = forever) -> None:
     """Fewer small files."""
     if crowded(home):
-        compact(home)
+        compact(home, seconds_left=seconds_left)
 
 
 def maintain(home: Home) -> None:
@@ -292,17 +295,20 @@ def tidy_up(home: Home) -> None:
         prune(home)
 
 
-def keep_house(home: Home, *works: Callable[[Home], object]) -> None:
-    """Work that changes no row: each piece can fail, and be done another time, by itself."""
+def keep_house(home: Home, *works: Work, seconds_left: SecondsLeft = forever) -> None:
+    """Work that changes no row: each piece can fail, or find no time, and be done another time, by itself."""
     for work in works:
+        if seconds_left() <= RESERVE:
+            return
         try:
             work(home)
         except InfrastructureError as exc:
             log.event("housekeeping.failed", pipeline=home.name, error=str(exc))
 
 
-HOUSEKEEP = (join_files, maintain, tidy_up)
-"""What keeps a long life cheap."""
+def chores(seconds_left: SecondsLeft = forever) -> tuple[Work, ...]:
+    """What keeps a long life cheap."""
+    return partial(join_files, seconds_left=seconds_left), maintain, tidy_up
 
 
 def work_until_idle(homes: Sequence[Home], children: Callable[[], Child], on_progress: Progress | None = None) -> None:

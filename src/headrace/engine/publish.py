@@ -23,6 +23,7 @@ from headrace.engine.reconcile import archive
 from headrace.engine.recover import recover, release
 from headrace.engine.sql import mechanics
 from headrace.engine.verdict import Verdict, judge
+from headrace.engine.time_left import SecondsLeft, forever
 from headrace.model.errors import BaseLost, DefinitionError, HeadraceError
 from headrace.model.loads import Decision, Event, Load, LoadState, Settlement, Shape
 
@@ -31,7 +32,7 @@ LATER = timedelta(seconds=30)
 STOOD = (LoadState.DECIDED, LoadState.STANDING)
 
 
-def publish(home: Home) -> bool:
+def publish(home: Home, seconds_left: SecondsLeft = forever) -> bool:
     """Decide everything that is staged or hinted; True if a revision was made.
 
     Raises DefinitionError HR240 when the definition changed so much that the standing loads must be replayed first.
@@ -40,9 +41,11 @@ def publish(home: Home) -> bool:
         try:
             decision = _revise(home)
         except HeadraceError:
-            deliver(home)  # what waits to be told may be about this very trouble
+            deliver(home, seconds_left)  # what waits to be told may be about this very trouble
             raise
-        deliver(home)
+        deliver(home, seconds_left)
+    if decision is not None:
+        archive(home, decision.standing, seconds_left)  # not under the lock: nothing that is staged waits for it
     return decision is not None
 
 
@@ -67,7 +70,6 @@ def _revise(home: Home) -> Decision | None:
         return None
     recover(home)
     telling.stands(home, decision)
-    archive(home, decision.standing)
     return decision
 
 
