@@ -354,6 +354,18 @@ def test_two_rows_with_one_key_stop_the_revision_and_are_told(writer: DynamoWrit
     assert (writer.number(), items(writer)) == (0, [])
 
 
+def test_a_key_that_another_load_holds_stops_the_revision(writer: DynamoWriter, base: Base, small_pieces: None) -> None:
+    """As in SQLite. Of few keys each is looked up, of many some: here nine of ten are the other's."""
+    writer.apply(base.revision([*hourly(base, "a", 90, "L1"), *hourly(base, "b", 5, "L2")]))
+    few = base.load("L3", "('b', TIMESTAMP '2025-01-31 21:00:00', 7), ('new', TIMESTAMP '2025-01-31 21:00:00', 7)")
+    with pytest.raises(InfrastructureError, match=r"HR517 .*\(b, 2025-01-31T21:00:00.000000\) is held by load L2"):
+        writer.apply(replace(base.revision(few), number=2))
+    many = hourly(base, "a", 100, "L4")
+    with pytest.raises(InfrastructureError, match=r"HR517 .* is held by load L1, which revision 2 lets stand"):
+        writer.apply(replace(base.revision(many), number=2))
+    assert (writer.number(), {item["_load_id"]["S"] for item in items(writer)}) == (1, {"L1", "L2"})
+
+
 def test_rows_that_are_not_those_of_the_ledger_stop_the_revision(writer: DynamoWriter, base: Base) -> None:
     made = hourly(base, "a", 3)
     with pytest.raises(InfrastructureError, match=r"HR518 .*3 rows came .*ledger says \+4"):

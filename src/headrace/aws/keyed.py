@@ -24,11 +24,12 @@ from pathlib import Path
 import duckdb
 
 from headrace.aws.keyed_control import LEASE, Control, ControlItem, Work
-from headrace.aws.keyed_items import RowReader, deletes, puts
+from headrace.aws.keyed_items import RowReader, deletes, keys, puts
 from headrace.aws.keyed_layout import Layout
 from headrace.aws.keyed_lookup import DynamoLookup
-from headrace.aws.keyed_pieces import PIECE_ROWS, groups, pieces, related
+from headrace.aws.keyed_pieces import PIECE_ROWS, Piece, groups, pieces, related
 from headrace.aws.keyed_sweep import SEGMENTS, Sweeper
+from headrace.aws.keyed_taken import SAMPLE, Taken
 from headrace.aws.session import Session
 from headrace.aws.wire import Wire
 from headrace.engine.faults import point
@@ -36,7 +37,6 @@ from headrace.model.errors import HeadraceError, InfrastructureError, OutOfTime
 from headrace.model.loads import DataFile, Revision
 from headrace.ports import Base
 from headrace.sinks.delta import come, gone, rows_of
-
 
 RESERVE = 20.0
 """Seconds that must be left for another piece to be sent, or for another part of the table to be swept."""
@@ -75,6 +75,7 @@ class DynamoWriter:
         self._control = ControlItem(session, physical, table, lease, clock)
         self._wire = wire(session, physical, self._control.allowed, clock=clock)
         self._sweeper = Sweeper(session, physical, table, self._control, self._wire)
+        self._taken = Taken(session, physical, table, self._control)
         self._lookup = DynamoLookup(session, physical, table, index, control=self._control)
         self.get, self.find = self._lookup.get, self._lookup.find
 
@@ -90,9 +91,9 @@ class DynamoWriter:
         """Delete the rows that `removed` held and `added` does not, put the rest of `added`; the number last.
 
         Whoever died on the way is followed from the last mark on. Raises InfrastructureError: HR512 not the next
-        revision, HR514 a column changed its type, HR517 two rows with one key, HR518 the files hold other rows than the
-        ledger says, HR850 another writer may be alive, HR851 another took over, HR852 throttled, HR853 the table is not
-        as defined, HR855 DuckDB or the disk failed.
+        revision, HR514 a column changed its type, HR517 two rows with one key (those of the table by sample), HR518
+        the files hold other rows than the ledger says, HR850 another writer may be alive, HR851 another took over,
+        HR852 throttled, HR853 the table is not as defined, HR855 DuckDB or the disk failed. OutOfTime: HR857.
         """
         before = self._control.read()
         if revision.number <= before.number:
@@ -160,6 +161,7 @@ class DynamoWriter:
             work = self._sent(work, piece.end, marked)
             self._pause(more=marked and work.done < left + coming)
         for piece in pieces(revision.added, max(work.done - left, 0)):
+            self._refuse_taken(layout, revision, piece, work)
             same = related(piece.files, removed)
             rows = come(self.root, piece.files, same, layout.columns, piece.span)
             self._wire.send(self._rows.texts(puts(layout, rows, revision.number, work.generation)))
@@ -268,6 +270,15 @@ class DynamoWriter:
         if twice:
             found = f"{twice[0]} rows have the key {twice[1]}"
             raise self._fault("HR517", found, f"nothing was written; run `headrace rebuild {self.table}`")
+
+    def _refuse_taken(self, layout: Layout, revision: Revision, piece: Piece, work: Work) -> None:
+        """Some of the keys: no item of them may be a load's that this revision does not take away."""
+        rows = rows_of(self.root, piece.files, layout.columns, piece.span)
+        leaving = {load for f in revision.removed for load in f.loads}
+        if taken := self._taken.by_others(self._rows.texts(keys(layout, rows, SAMPLE)), work, leaving):
+            key, load = taken
+            found = f"the key ({', '.join(key)}) is held by load {load}, which revision {revision.number} lets stand"
+            raise self._fault("HR517", found, f"run `headrace rebuild {self.table}`")
 
     def _evolved(self, control: Control, columns: Sequence[tuple[str, str]]) -> Layout:
         """The table's shape with new columns added at the end. Raises HR514 for another key or type."""

@@ -85,6 +85,11 @@ def deletes(layout: Layout, rows: str, kept: str | None) -> str:
     return f"SELECT concat({begin}, {_key(layout)}, '}}}}}}') FROM {rows}"
 
 
+def keys(layout: Layout, rows: str, sample: int) -> str:
+    """A query of the keys of at most so many of the rows, any of them."""
+    return f"SELECT concat('{{', {_key(layout)}, '}}') FROM {rows} USING SAMPLE {sample} ROWS"
+
+
 def _key(layout: Layout) -> str:
     """SQL of the attributes that are the key, as members of a JSON object."""
     partition = layout.key.partition_sql()

@@ -222,8 +222,8 @@ CODES: dict[str, str] = {
         "A keyed file has another layout than this version knows. Upgrade, or delete the file and rebuild the sink."
     ),
     "HR517": (
-        "Two rows of one revision had the same key in a keyed sink. Nothing was written. `headrace rebuild SINK` "
-        "fills it from the base."
+        "Two rows had the same key in a keyed sink: of one revision, or one of it and one of a load that stands. "
+        "`headrace rebuild SINK` fills it from the base."
     ),
     "HR518": (
         "A keyed sink does not hold the rows that a revision removes. Nothing was written. `headrace rebuild "

@@ -111,6 +111,7 @@ PARTS: Mapping[str, Part] = {
     ),
     "canary": _part("canary.py", _calls("dynamodb", "ledger", "UpdateItem")),
     "items": _part("keyed_control.py", _calls("dynamodb", "keyed", "DescribeTable", "GetItem", "UpdateItem")),
+    "items asked": _part("keyed_taken.py", _calls("dynamodb", "keyed", "BatchGetItem")),
     "items sent": _part("wire.py", _calls("dynamodb", "keyed", "BatchWriteItem")),
     "items swept": _part("keyed_sweep.py", _calls("dynamodb", "keyed", "Scan")),
     "catalog": _part("catalog.py", _calls("glue", "catalog", "GetTable", "CreateTable", "UpdateTable")),
@@ -127,7 +128,7 @@ PARTS: Mapping[str, Part] = {
 BOTH = ("lambda logs", "look", "fetch", "keep", "ledger", "bodies", "canary")
 INGEST = (*BOTH, "ask again", "lambda events", "give back", "ring")
 PUBLISH = (*BOTH, "lambda bell", "ring later", "ask again", "scan", "bring", "tidy", "tell")
-WITH_KEYED = ("items", "items sent", "items swept")
+WITH_KEYED = ("items", "items asked", "items sent", "items swept")
 WITH_LAKE = ("catalog", "metadata", "folder")
 WITH_ARCHIVE: Mapping[str, tuple[str, ...]] = {
     "ingest": ("from archive",),
