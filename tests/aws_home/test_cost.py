@@ -66,7 +66,7 @@ def test_rows_that_are_kept_cost_their_storage() -> None:
 def test_a_stack_costs_something_before_the_first_file() -> None:
     one, two = told(sales()), told(sales(), lines(prefix="elsewhere/"))
     by = {line.what: line.amount for line in one.standing}
-    assert by["alarms"] == pytest.approx(0.7) and by["dashboard"] == 3.0
+    assert by["alarms"] == pytest.approx(0.8) and by["dashboard"] == 3.0
     assert by["watching queues"] == pytest.approx(2 * 15 * MONTH / 60 * 0.4e-6)
     assert all(line.amount > 0 for line in one.standing)
     assert one.monthly < two.monthly < 2 * one.monthly  # the dashboard is shared

@@ -150,7 +150,7 @@ def test_rights_that_change_are_told_under_their_role(session: Session, name: st
     archive = next(n for n, line in enumerate(may) if "/.headrace/archive/*" in line)
     assert may[archive + 1].startswith("+ s3: AbortMultipartUpload, GetObject")
     items = next(n for n, line in enumerate(may) if line.startswith(f"table/{name}-keyed-sales"))
-    assert may[items + 1].startswith("- dynamodb: BatchWriteItem, ")
+    assert may[items + 1].startswith("- dynamodb: BatchGetItem, ")
     assert "its rights, see below" in below(text(found), "~ role")
 
 

@@ -151,7 +151,7 @@ def test_functions_use_what_the_options_say() -> None:
 
 
 def test_a_function_is_told_its_own_places_and_no_secret() -> None:
-    pipelines = [sales(), *(sales(f"other{n}", f"o{n}/") for n in range(17))]
+    pipelines = [sales(), *(sales(f"other{n}", f"o{n}/") for n in range(16))]
     function = {one.id: one for one in resources("shop", pipelines, options(), target="prod")}["SalesIngest"]
     assert isinstance(function, Function)
     assert set(function.environment) == {"HEADRACE_PLACES", "HEADRACE_PIPELINE", "HEADRACE_TARGET"}
@@ -253,6 +253,7 @@ def test_every_alarm_has_its_threshold_and_tells_the_operations_topic() -> None:
     assert {name: (a.beyond, a.threshold, a.period * a.periods) for name, a in alarms.items()} == {
         "ingest-errors": ("more", 5, 300),
         "publish-errors": ("more", 5, 300),
+        "publish-stuck": ("more", 0, 900),
         "ingest-throttles": ("more", 0, 300),
         "publish-throttles": ("more", 0, 300),
         "dead-letters": ("more", 0, 300),
@@ -353,9 +354,9 @@ def test_more_pipelines_than_a_stack_can_hold_are_refused_with_the_number() -> N
     def many(n: int) -> list[Pipeline]:
         return [sales(f"p{k}x", f"in{k}/") for k in range(n)]
 
-    assert len(resources("shop", many(18), options())) == 498
-    with pytest.raises(DefinitionError, match=r"HR847 stack 'shop-test': .*525 resources for 19 pipelines.*takes 500"):
-        resources("shop", many(19), options())
+    assert len(resources("shop", many(17), options())) == 488
+    with pytest.raises(DefinitionError, match=r"HR847 stack 'shop-test': .*516 resources for 18 pipelines.*takes 500"):
+        resources("shop", many(18), options())
 
 
 def test_each_resource_is_of_the_part_of_the_stack_that_it_is_there_for() -> None:

@@ -39,6 +39,7 @@ ERRORS, OLDEST = 5, 15 * 60
 
 NEXT = {
     "Errors": ("Errors", "logs --errors --since '1 hour' --pipeline {pipeline}"),
+    "Stuck": ("The publisher does not come through", "status"),
     "Throttles": ("Throttles", "status"),
     "DeadLetters": ("Dead-letter queue not empty", "dlq ls {pipeline}"),
     "OldestEvent": ("Oldest event older than fifteen minutes", "status"),
@@ -139,6 +140,13 @@ def _alarms(scope: Scope, pipeline: Pipeline) -> Iterator[Alarm]:
         yield alarm(f"{role}Errors", why, _function(scope, pipeline, role, "Errors"), ERRORS)
         why = f"Lambda held the {role.lower()} function back: the account's concurrency is used up."
         yield alarm(f"{role}Throttles", why, _function(scope, pipeline, role, "Throttles"), 0)
+    yield alarm(
+        "PublishStuck",
+        "The publish function failed again and again for a quarter of an hour: nothing new comes to stand.",
+        _function(scope, pipeline, "Publish", "Errors"),
+        0,
+        periods=3,
+    )
     why = "SQS gave up events, since their function died each time before it could say why."
     yield alarm("DeadLetters", why, _queue(scope, pipeline, "dlq", "ApproximateNumberOfMessagesVisible", "Maximum"), 0)
     why = "An event has waited for more than 15 minutes: ingest does not keep up, or stands still."
