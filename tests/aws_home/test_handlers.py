@@ -24,7 +24,7 @@ from headrace.aws.keyed_layout import Layout
 from headrace.aws.ledger import DynamoLedger
 from headrace.aws.lock import exclusive
 from headrace.aws.messages import asked_in
-from headrace.aws.options import AwsOptions
+from headrace.aws.options import AwsOptions, Role
 from headrace.aws.places import PIPELINE, TARGET, VARIABLE, PipelinePlaces, Places
 from headrace.aws.scanning import LEASE, Course
 from headrace.aws.session import Session
@@ -285,6 +285,18 @@ def test_a_function_clears_away_what_an_earlier_process_left_on_its_disk(tmp_pat
     mine = own_folder(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted([of_the_living, of_others, mine])
     assert not list(mine.iterdir())
+
+
+@pytest.mark.parametrize("role", ["ingest", "publish"])
+def test_an_invocation_begins_without_what_one_before_it_left_on_the_disk(places: Places, role: Role) -> None:
+    opened = handlers.function(role)
+    root = opened.target.root
+    left = ["spool/a-copy", "spool/tmp1/part", "spool/spill/duckdb_temp_storage-0.tmp", "lake/t/data/p.1.parquet"]
+    for name in left:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+    getattr(handlers, role)({"Records": []}, Life())
+    assert not [path for path in root.rglob("*") if path.is_file()]
 
 
 def test_a_publisher_that_is_killed_late_in_its_life_is_followed_soon(aws_environment: str, tmp_path: Path) -> None:

@@ -130,10 +130,40 @@ def test_what_an_earlier_process_left_is_used_and_makes_room(session: Session, b
     session.report()
     for n, age in ((0, 3000), (1, 5000)):  # the third is so young that another process may be writing it
         os.utime(tmp_path / files[n].path, (time.time() - age, time.time() - age))
-    base = S3Base(session, bucket, tmp_path, 2 * SIZE)
+    base = S3Base(session, bucket, tmp_path, 3 * SIZE)
     base.bring([files[3]])
     assert session.report() == {"s3:GetObject": 1}
     assert here(base) == {"0", "2", "3"}
+
+
+def left_by_a_killed_child(base: S3Base, name: str, size: int = SIZE) -> None:
+    path = base.root / f"lake/lv/data/{name}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x" * size)
+
+
+def test_whatever_lies_on_the_disk_takes_room_of_the_copies(session: Session, bucket: str, tmp_path: Path) -> None:
+    files = stored(session, bucket, 3)
+    base = S3Base(session, bucket, tmp_path, 3 * SIZE)
+    base.bring(files[:2])
+    left_by_a_killed_child(base, "left")
+    base.bring([files[2]])
+    assert here(base) == {"1", "2", "left"}
+
+
+def test_what_failed_is_cleared_away_and_copies_stay(session: Session, bucket: str, tmp_path: Path) -> None:
+    files = stored(session, bucket, 2)
+    base, staging = S3Base(session, bucket, tmp_path, 3 * SIZE), S3Base(session, bucket, tmp_path / "staging", 0)
+    base.bring(files)
+    for one in (base, staging):
+        left_by_a_killed_child(one, "left", 100 * SIZE)
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool/7.parquet").write_bytes(b"what arrived is no file of the base")
+    base.clear()
+    staging.clear()
+    assert here(base) == {"0", "1", "7"} and here(staging) == set()
+    session.report()
+    assert base.bring(files) == [] and session.report() == {}
 
 
 def test_a_copy_that_is_cut_off_is_made_again(session: Session, bucket: str, tmp_path: Path) -> None:

@@ -10,9 +10,8 @@ import logging
 import os
 import secrets
 import threading
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from headrace.model.errors import InfrastructureError, ObjectMoving
 from headrace.model.loads import DataFile
 from headrace.ports import Clock
 
+SPOOL = "spool"
 KINDS = ("data", "losers", "rejected")
 SETTLED = timedelta(hours=1)
 """Age from which no attempt under way can still be about to tell the ledger of a file: functions live 15 minutes."""
@@ -41,7 +41,7 @@ class S3Base:
         self.most_bytes = most_bytes
         self._bucket = Bucket(session, bucket)
         self._clock: Clock = clock or SystemClock()
-        self._here: OrderedDict[str, int] | None = None  # path → bytes, the longest unused first
+        self._here: dict[str, None] = {}  # paths of copies that may go, the longest unused first
         self._lock = threading.Lock()
 
     def lost(self, paths: Iterable[str]) -> set[str]:
@@ -117,46 +117,57 @@ class S3Base:
 
     # copies
 
+    def clear(self) -> None:
+        """Remove what work that failed left here, and more copies than there may be. Where no other process works, and
+        no work of this one is under way: what nobody brought or kept is nobody's then.
+        """
+        with self._lock:
+            for path in self._on_disk().keys() - self._here.keys():
+                self._remove(path)
+            self._make_room([])
+
     def _make_room(self, wanted: Sequence[DataFile]) -> None:
-        """Remove what was unused longest, until this call's files find room beside the others; never one of them."""
-        here, needed = self._copies(), {file.path: file.size for file in wanted}
-        used = sum(here.values()) + sum(size for path, size in needed.items() if path not in here)
-        for path in [path for path in here if path not in needed]:
+        """Remove what was unused longest, until this call's files find room beside all others; never one of them."""
+        on_disk, needed = self._on_disk(), {file.path: file.size for file in wanted}
+        self._take_stock(on_disk)
+        used = sum(size for _, size in on_disk.values())
+        used += sum(size for path, size in needed.items() if path not in on_disk)
+        for path in [path for path in self._here if path not in needed]:
             if used <= self.most_bytes:
                 return
-            used -= here[path]
+            used -= on_disk[path][1]
             self._remove(path)
 
-    def _copies(self) -> OrderedDict[str, int]:
-        """What is here: brought or kept by this process, or left by one before it."""
-        if self._here is None:
-            found = sorted(self._left(), key=lambda item: item[0])
-            self._here = OrderedDict((path, size) for _, path, size in found)
-        return self._here
-
-    def _left(self) -> Iterator[tuple[float, str, int]]:
+    def _take_stock(self, on_disk: Mapping[str, tuple[float, int]]) -> None:
+        """Copies that another process removed are none; what one before this left counts as the longest unused."""
         settled = self._clock.now().timestamp() - FOREIGN
+        left = sorted((at, path) for path, (at, _) in on_disk.items() if path not in self._here and at < settled)
+        known = [path for path in self._here if path in on_disk]
+        self._here = dict.fromkeys([*(path for _, path in left), *known])
+
+    def _on_disk(self) -> dict[str, tuple[float, int]]:
+        """When every file of the base was written here and its bytes, whoever left it. The spool is no part of it."""
+        found: dict[str, tuple[float, int]] = {}
         for path in self.root.rglob("*.parquet"):
-            try:
+            name = path.relative_to(self.root)
+            with suppress(FileNotFoundError):  # another process made room
                 told = path.stat()
-            except FileNotFoundError:
-                continue  # another process made room
-            if told.st_mtime < settled:
-                yield told.st_mtime, path.relative_to(self.root).as_posix(), told.st_size
+                if name.parts[0] != SPOOL:
+                    found[name.as_posix()] = (told.st_mtime, told.st_size)
+        return found
 
     @contextmanager
     def _counted(self, files: Sequence[DataFile]) -> Iterator[None]:
-        """Count what is here of the files afterwards, also where some of them failed: it must make room one day."""
+        """Know what is here of the files afterwards, also where some of them failed: it must make room one day."""
         try:
             yield
         finally:
-            here = self._copies()
             for file in files:
                 if (self.root / file.path).is_file():
-                    here[file.path] = file.size
-                    here.move_to_end(file.path)
+                    self._here.pop(file.path, None)  # the last was used last
+                    self._here[file.path] = None
 
     def _remove(self, path: str) -> None:
         with on_disk(path):
             (self.root / path).unlink(missing_ok=True)
-        self._copies().pop(path, None)
+        self._here.pop(path, None)

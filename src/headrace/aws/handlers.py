@@ -31,6 +31,7 @@ from headrace.aws.session import Session
 from headrace.aws.target import AwsTarget
 from headrace.engine import alarms, log
 from headrace.engine.home import Home
+from headrace.engine.retain import sweep_spool
 from headrace.engine.sandbox import Sandbox
 from headrace.engine.time_left import RESERVE, SecondsLeft
 from headrace.model.errors import DefinitionError, InfrastructureError, OutOfTime
@@ -79,6 +80,14 @@ class Function:
             folder.mkdir(parents=True, exist_ok=True)
         return Sandbox(self.target.settings, writable=folders)
 
+    def tidy(self) -> None:
+        """Clear away what an invocation left that failed, or whose child was killed: the next may need all of the disk.
+
+        No work of this process is under way between two invocations, and the child waits for its next job.
+        """
+        sweep_spool(self.target.root / "spool")
+        self.target.files.clear()
+
     def delivered(self, event: Event) -> tuple[Home, DeliveredQueue]:
         """The home with the events of this invocation as its queue."""
         queue = DeliveredQueue(self.session, self.places, self.target.clock, dict(event))
@@ -119,6 +128,7 @@ def ingest(event: Event, context: Any) -> Reply:
     """Take the records of an event to staged loads; what was not settled is reported, message by message."""
     opened = function("ingest")
     with _reported(opened, context):
+        opened.tidy()
         home, queue = opened.delivered(event)
         leases = queue.lease(home.name, sys.maxsize, timedelta(0))  # they are leased already
         canaries = canary.mark(
@@ -153,6 +163,7 @@ def publish(event: Event, context: Any) -> Reply:
     opened = function("publish")
     opened.target.seconds_left = _seconds_left(context)
     with _reported(opened, context):
+        opened.tidy()
         match event.get("do", "publish"):
             case "publish":
                 reply = _publish(opened, event, context)
