@@ -72,6 +72,7 @@ ONE_HOME_ONLY: dict[str, str] = {
     "FolderStore.create": "a bucket is made by the deployment",
     "LocalTarget.landing": "a folder that a person may copy into",
     "SqsQueue.asked": "a command waits until a stack has taken what it asked for; a root can simply be counted",
+    "S3Base.clear": "a machine of Lambda lives on after its work failed; a folder is swept as a process begins",
     "AwsTarget.ledger": "a function opens one for each invocation, whose own events it acknowledges",
 }
 """Public methods that the other home's twin has no use for, and why."""

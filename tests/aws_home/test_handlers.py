@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import subprocess
 import sys
@@ -18,7 +17,6 @@ import pytest
 from headrace import Pipeline, Record, files, lake
 from headrace.aws import handlers, keyed_pieces
 from headrace.aws import keyed as keyed_module
-from headrace.aws.handlers import FOLDER, own_folder
 from headrace.aws.keyed_control import Control, Work
 from headrace.aws.keyed_layout import Layout
 from headrace.aws.ledger import DynamoLedger
@@ -27,6 +25,7 @@ from headrace.aws.messages import asked_in
 from headrace.aws.options import AwsOptions, Role
 from headrace.aws.places import PIPELINE, TARGET, VARIABLE, PipelinePlaces, Places
 from headrace.aws.scanning import LEASE, Course
+from headrace.aws.scratch import FOLDER, own_folder
 from headrace.aws.session import Session
 from headrace.aws.table import Table
 from headrace.aws.target import LEASE as LOCK
@@ -273,18 +272,49 @@ def test_a_rebuild_that_nobody_goes_on_with_is_told() -> None:
         filled(lambda: Control(work=Work("rebuild", 3, "f", 1)), print, "keyed 't'", patience=0.05, poll=0.01)
 
 
+HOLDING = """
+import sys, time
+from pathlib import Path
+from headrace.aws.scratch import own_folder
+folder = own_folder(Path(sys.argv[1]))
+(folder / "copy").write_text("x")
+print(folder, flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def another_process(within: Path) -> Iterator[Path]:
+    """A process with a folder of its own; it is killed in the end."""
+    command = [sys.executable, "-c", HOLDING, str(within)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield Path(process.stdout.readline().strip())
+        finally:
+            process.kill()
+
+
 def test_a_function_clears_away_what_an_earlier_process_left_on_its_disk(tmp_path: Path) -> None:
-    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
-    of_the_dead = tmp_path / f"{FOLDER}-{dead.stdout.strip()}-x"
-    of_the_same_number = tmp_path / f"{FOLDER}-{os.getpid()}-y"
-    of_the_living = tmp_path / f"{FOLDER}-{os.getppid()}-z"
-    of_others = tmp_path / "somebody-1-else"
-    for folder in (of_the_dead, of_the_same_number, of_the_living, of_others):
-        folder.mkdir()
-        (folder / "copy").write_text("x")
-    mine = own_folder(tmp_path)
-    assert sorted(tmp_path.iterdir()) == sorted([of_the_living, of_others, mine])
-    assert not list(mine.iterdir())
+    """Whatever its number was, and whoever has that number now."""
+    of_others = tmp_path / "headrace-init-1"
+    of_others.mkdir()
+    with another_process(tmp_path) as dead:
+        pass
+    with another_process(tmp_path) as living:
+        assert not dead.exists() and (living / "copy").exists()
+        mine = own_folder(tmp_path)
+        assert sorted(tmp_path.iterdir()) == sorted([living, of_others, mine])
+        assert [path.name for path in mine.iterdir()] == ["lock"]
+    next_one = own_folder(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([of_others, mine, next_one])
+
+
+def test_a_folder_whose_deletion_was_interrupted_goes_as_well(tmp_path: Path) -> None:
+    half = tmp_path / f"{FOLDER}x"
+    (half / "spool").mkdir(parents=True)
+    own_folder(tmp_path)
+    assert not half.exists()
 
 
 @pytest.mark.parametrize("role", ["ingest", "publish"])
@@ -296,7 +326,7 @@ def test_an_invocation_begins_without_what_one_before_it_left_on_the_disk(places
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(b"x")
     getattr(handlers, role)({"Records": []}, Life())
-    assert not [path for path in root.rglob("*") if path.is_file()]
+    assert [path.name for path in root.rglob("*") if path.is_file()] == ["lock"]
 
 
 def test_a_publisher_that_is_killed_late_in_its_life_is_followed_soon(aws_environment: str, tmp_path: Path) -> None:

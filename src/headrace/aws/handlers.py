@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -27,6 +26,7 @@ from headrace.aws.options import AwsOptions, Role
 from headrace.aws.places import PIPELINE, Places
 from headrace.aws.queue import DeliveredQueue
 from headrace.aws.scanning import Course, go_on
+from headrace.aws.scratch import own_folder
 from headrace.aws.session import Session
 from headrace.aws.target import AwsTarget
 from headrace.engine import alarms, log
@@ -38,8 +38,6 @@ from headrace.model.errors import DefinitionError, InfrastructureError, OutOfTim
 
 TARGET = "HEADRACE_TARGET"
 """The variable with the name of the target that this function was deployed for."""
-FOLDER = "headrace"
-"""What the names of folders begin with that functions make for their copies; the process's number follows."""
 AGAIN = 3
 """Seconds until a doorbell that found another publisher at work rings again."""
 
@@ -96,25 +94,6 @@ class Function:
     def ring(self, canaries: list[str] | None = None) -> None:
         """Tell the publisher that there is something to decide."""
         ring(self.session, self.places.pipeline(self.pipeline.name).bell, self.pipeline.name, canaries or ())
-
-
-def own_folder(within: Path) -> Path:
-    """A new folder of this process's; those of processes that are no more are deleted: the next may have their disk."""
-    for left in within.glob(f"{FOLDER}-*-*"):
-        pid = left.name.split("-")[1]
-        if pid.isdigit() and (int(pid) == os.getpid() or not _alive(int(pid))):
-            shutil.rmtree(left, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{FOLDER}-{os.getpid()}-", dir=within))
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's
-        return True
-    return True
 
 
 @lru_cache(maxsize=2)
