@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from headrace.aws.ledger import MOST_STAGED, DynamoLedger
 from headrace.aws.session import Session
-from headrace.aws.table import delete, fitting, put
+from headrace.aws.table import THREADS, delete, fitting, put
 from headrace.engine import faults
 from headrace.local.clock import ManualClock
 from headrace.local.database import Database
@@ -355,6 +356,15 @@ def test_of_many_messages_no_more_are_read_than_are_asked_for(session: Session, 
         assert [m["name"] for m in ledger.messages(limit=2)] == ["0", "1"]
     assert told["Query"] == 1, told
     assert len(ledger.messages(limit=1000)) == 150
+
+
+def test_a_ledger_that_is_opened_for_each_invocation_takes_no_threads_of_its_own(
+    open_ledger: Callable[[], DynamoLedger],
+) -> None:
+    ledgers = [open_ledger() for _ in range(4)]
+    for ledger in ledgers:
+        pin(ledger, 500)
+    assert sum(thread.name.startswith("ledger") for thread in threading.enumerate()) <= THREADS
 
 
 def stage_one(ledger: DynamoLedger) -> list[Load]:

@@ -5,17 +5,15 @@ Without PyIceberg: `number` asks for the metadata's bytes alone, and must not wa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
+from headrace.aws.bucket import Bucket
 from headrace.aws.session import Session
-from headrace.model.errors import InfrastructureError
 
 SCHEME = "s3://"
 AGAIN = "it is tried again"
-DELETES = 1000
-"""Objects per DeleteObjects, at most."""
 
 
 class S3Folder:
@@ -46,8 +44,8 @@ class S3Folder:
                     yield self.locate(found["Key"]), found["LastModified"]
 
     def delete(self, locations: Iterable[str]) -> None:
-        """Raises InfrastructureError (HR862) if S3 keeps any of them; the others are gone."""
-        delete(self.session, list(locations))
+        """Raises InfrastructureError if S3 keeps any of them."""
+        delete(self.session, locations)
 
     def io(self) -> Any:
         from headrace.aws.metadata import S3FileIO
@@ -73,14 +71,8 @@ def get(session: Session, location: str) -> bytes | None:
     return content
 
 
-def delete(session: Session, locations: Sequence[str]) -> None:
-    """Delete objects of one bucket. Raises InfrastructureError (HR862) if S3 keeps any of them."""
-    for start in range(0, len(locations), DELETES):
-        found = [key_of(location) for location in locations[start : start + DELETES]]
-        batch = {"Objects": [{"Key": key} for _, key in found], "Quiet": True}
-        with session.wrapped(locations[start], AGAIN):
-            answer = session.client("s3").delete_objects(Bucket=found[0][0], Delete=batch)
-        if kept := answer.get("Errors"):
-            told = f"{len(kept)} metadata files cannot be deleted: {kept[0].get('Code')} {kept[0].get('Key')}"
-            which = f"{SCHEME}{found[0][0]}"
-            raise InfrastructureError("HR862", which, told, "allow s3:DeleteObject on the table's metadata")
+def delete(session: Session, locations: Iterable[str]) -> None:
+    """Delete objects of one bucket."""
+    found = [key_of(location) for location in locations]
+    if found:
+        Bucket(session, found[0][0]).delete(key for _, key in found)

@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cache
 from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
@@ -184,11 +184,7 @@ class Table:
         """What `act` says of each, in order, several at a time."""
         if len(items) < 2:
             return [act(item) for item in items]
-        return list(self._threads.map(act, items))
-
-    @cached_property
-    def _threads(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(THREADS, thread_name_prefix="ledger")
+        return list(_threads().map(act, items))
 
     def _call(self, operation: str, *, table: bool = True, **asked: Any) -> Any:
         if table:
@@ -203,6 +199,12 @@ class Table:
 
     def _busy(self, found: str) -> InfrastructureError:
         return InfrastructureError("HR871", f"table {self.name}", found, "it is tried again later")
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """Of the process, not of a table: a function opens its ledger anew for each of its invocations."""
+    return ThreadPoolExecutor(THREADS, thread_name_prefix="ledger")
 
 
 class _Collided(Exception):

@@ -16,7 +16,7 @@ from typing import Any
 import duckdb
 
 from headrace.engine.faults import point
-from headrace.model.contract import LINEAGE, Contract
+from headrace.model.contract import Contract
 from headrace.model.errors import BaseLost
 from headrace.model.loads import DataFile, FileKind
 from headrace.ports import Base
@@ -191,7 +191,3 @@ def _fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def lineage_names() -> tuple[str, ...]:
-    return tuple(name for name, _ in LINEAGE)

@@ -470,10 +470,6 @@ CODES: dict[str, str] = {
         "The Glue database has a table of the sink's name that is no Iceberg table, so it is not ours to change. "
         "Delete that table, or give the sink another name."
     ),
-    "HR862": (
-        "Old metadata of a table of the lake cannot be deleted. No reader needs it, but it takes room: allow "
-        "s3:DeleteObject on `lake/<table>/metadata/`."
-    ),
     "HR871": (
         "Others change the same items of the ledger's table all the time, or DynamoDB throttles it. Nothing is lost: "
         "the work comes back and is tried again. Lower `concurrency` if this is common."

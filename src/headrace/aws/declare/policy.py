@@ -118,7 +118,7 @@ PARTS: Mapping[str, Part] = {
     "metadata": _part("metadata.py", _calls("s3", "base", "PutObject")),
     "folder": _part(
         "folder.py",
-        _calls("s3", "base", GetObject=GET, DeleteObjects=("s3:DeleteObject",)),
+        _calls("s3", "base", GetObject=GET),
         _calls("s3", "lake", ListObjectsV2=LIST, GetObject=LIST),
     ),
     "tell": _part("notify.py", _calls("sns", "alerts", "Publish")),
