@@ -16,7 +16,7 @@ from headrace.engine.deliver import MOST
 from headrace.engine.home import Home
 from headrace.engine.publish import decide, publish
 from headrace.engine.recover import recover
-from headrace.engine.replay import rebuild
+from headrace.engine.replay import rebuild, replay
 from headrace.model.errors import InfrastructureError, MessageRefused, RevisionRefused, UsageError
 from headrace.model.loads import Alert, Settlement
 from law.children import HereChild
@@ -71,6 +71,39 @@ def test_what_waits_together_is_decided_in_one_revision(place: Place) -> None:
     assert publish(home)
     assert (home.ledger.head(), len(home.ledger.standing())) == (1, 3)
     assert not publish(home)
+
+
+def in_portions(place: Place, *names: str) -> Home:
+    """Each of these staged by itself, and a publisher that takes one job at a time."""
+    home = replace(place.home, settings=replace(place.home.settings, batch_files=1, revision_bytes=1))
+    place.home = home
+    return staged(place, *names)
+
+
+def test_a_revision_takes_no_more_than_it_may_and_the_next_ones_the_rest(place: Place) -> None:
+    home = in_portions(place, "a.csv", "b.csv", "c.csv")
+    for number, waiting in ((1, {"in/b.csv", "in/c.csv"}), (2, {"in/c.csv"}), (3, set())):
+        assert publish(home)
+        assert (home.ledger.head(), home.ledger.pending()) == (number, waiting)
+    assert not publish(home)
+    assert place.rows() == {0: (0, "a.csv"), 1: (1, "b.csv"), 2: (2, "c.csv")}
+
+
+def test_what_heals_a_lost_base_is_taken_all_at_once_however_much_that_is(place: Place) -> None:
+    home = in_portions(place)
+    for n, name in enumerate("abc"):
+        place.put(f"{name}.csv", f"{n},{n} 9,{n}", minute=n)  # they share a key: none is settled without the others
+    put_events(place, ["a.csv", "b.csv", "c.csv"])
+    place.work()
+    while publish(home):
+        pass
+    for file in [*home.ledger.files("data"), *home.ledger.files("losers")]:
+        (home.root / file.path).unlink()
+    replay(home, list(home.ledger.standing().values()))
+    place.work()
+    assert publish(home)
+    assert (home.ledger.head(), home.ledger.pending()) == (4, set())
+    assert place.rows() == {0: (0, "a.csv"), 1: (1, "b.csv"), 2: (2, "c.csv"), 9: (2, "c.csv")}
 
 
 def test_files_are_synced_then_the_revision_is_recorded_then_the_sinks_have_it(place: Place) -> None:

@@ -11,19 +11,20 @@ A crash before 3 wastes work, after 3 step 0 finishes it. What is decided togeth
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence, Set
 from datetime import timedelta
 
 from headrace.engine import telling
-from headrace.engine.contest import Change, resolve
+from headrace.engine.contest import Change, Resolution, resolve
 from headrace.engine.deliver import deliver
 from headrace.engine.faults import point
 from headrace.engine.home import Home
 from headrace.engine.reconcile import archive
 from headrace.engine.recover import recover, release
 from headrace.engine.sql import mechanics
-from headrace.engine.verdict import Verdict, judge
 from headrace.engine.time_left import SecondsLeft, forever
+from headrace.engine.verdict import Verdict, judge
 from headrace.model.errors import BaseLost, DefinitionError, HeadraceError
 from headrace.model.loads import Decision, Event, Load, LoadState, Settlement, Shape
 
@@ -54,7 +55,7 @@ def _revise(home: Home) -> Decision | None:
     stuck = _recovered(home)
     if stuck and home.queue.replaying(home.name):
         return None  # it heals all at once, or not at all
-    decision, events = decide(home)
+    decision, events = decide(home, whole=stuck is not None)
     if decision is not None:
         _promise(home, events)
         point("publish.before-record")
@@ -91,10 +92,13 @@ def _promise(home: Home, events: Sequence[Event]) -> None:
         home.queue.put(events, LATER)
 
 
-def decide(home: Home) -> tuple[Decision | None, list[Event]]:
-    """The next revision, written and synced but not recorded; and keys that workers must look at again."""
-    number = home.ledger.head() + 1
-    verdict = judge(home)
+def decide(home: Home, whole: bool = False) -> tuple[Decision | None, list[Event]]:
+    """The next revision, written and synced but not recorded; and keys that workers must look at again.
+
+    `whole`: it takes all that waits, however much that is.
+    """
+    most = math.inf if whole else _most(home)
+    verdict = judge(home, most)
     if verdict.hold:
         home.ledger.hold(verdict.hold)
     shape = _shape(home, verdict) if verdict.changes_rows else None
@@ -112,18 +116,30 @@ def decide(home: Home) -> tuple[Decision | None, list[Event]]:
     going = [*verdict.retire, *(x for x in verdict.skip if x.state in STOOD)]
     change = Change(home, shape, verdict.stand, going)
     _leave_behind(home, change, verdict)
+    number = home.ledger.head() + 1
     try:
         resolution = resolve(home, number, shape, change)
     except BaseLost:
         if home.queue.replaying(home.name):
             return None, verdict.again  # it may replace what is lost, all at once
+        if most < math.inf:
+            return decide(home, whole=True)  # or that has come already, and waits
         raise
     point("publish.resolved")
-    reason = "reshape" if _reshapes(home, shape) else verdict.reason
-    decision = Decision(
+    return _decision(home, number, shape, verdict, resolution), [*verdict.again, *_freed(home, verdict)]
+
+
+def _most(home: Home) -> float:
+    """How many staged bytes a revision takes. What replaces all that stands under another shape comes whole."""
+    limit = home.settings.revision_bytes
+    return math.inf if not limit or _reshapes(home, home.shape) else limit
+
+
+def _decision(home: Home, number: int, shape: Shape, verdict: Verdict, resolution: Resolution) -> Decision:
+    return Decision(
         pipeline=home.name,
         number=number,
-        reason=reason,
+        reason="reshape" if _reshapes(home, shape) else verdict.reason,
         shape=shape,
         standing=_ids(verdict.stand),
         retired=_ids(verdict.retire),
@@ -134,7 +150,6 @@ def decide(home: Home) -> tuple[Decision | None, list[Event]]:
         counts=resolution.counts,
         settlement=_settlement(verdict),
     )
-    return decision, [*verdict.again, *_freed(home, verdict)]
 
 
 def _leave_behind(home: Home, change: Change, verdict: Verdict) -> None:
