@@ -41,7 +41,8 @@ def gone(values: Iterable[Value]) -> list[str]:
 def lacking(made: Iterable[str], table: str, pipeline: str) -> str:
     """What to know of new indexes of a table with rows."""
     said = ", ".join(f"index {name}" for name in made)
-    return f"{said} of {table} lacks the rows that are there already until `headrace rebuild {pipeline} {table}`"
+    filled = f"once the publisher of {pipeline} has put every row into it: `headrace status` says when"
+    return f"{said} of {table} answers {filled}"
 
 
 def refuse_several(which: str, changes: Iterable[Change]) -> None:
