@@ -141,7 +141,8 @@ def test_a_new_index_of_a_table_with_rows_is_said_to_lack_them_until_a_rebuild()
     (found,) = changes(indexed(), indexed("units"))
     assert found.action == "changed" and not found.data_loss
     assert found.note == (
-        "index by_units of readings answers once the publisher of lv has put every row into it: `headrace status` says when"
+        "index by_units of readings answers once the publisher of lv has put every row into it: "
+        "`headrace status` says when"
     )
     refuse_several("stack 'lv'", [found])
     (gone,) = changes(indexed("units"), indexed())

@@ -158,7 +158,8 @@ def test_an_index_is_deployed_alone_and_said_to_lack_older_rows(session: Session
     made(session, declared(name, tmp_path), tmp_path)
     found = planned(session, declared(name, tmp_path, pipeline(index=("till",))))
     found.refuse()
-    said = "index by_till of sales answers once the publisher of shop has put every row into it: `headrace status` says when"
+    filled = "once the publisher of shop has put every row into it: `headrace status` says when"
+    said = f"index by_till of sales answers {filled}"
     assert said in below(text(found), f"~ table  {name}-keyed-sales")
     several, before = declared(name, tmp_path, pipeline(index=("till", "amount"))), inventory(session)
     with pytest.raises(UsageError, match=f"HR846 .*{name}-keyed-sales would make by_amount, by_till"):
