@@ -1,6 +1,6 @@
 # make setup    .venv with the headrace command         make lint     ruff, mypy --strict, pyright
 # make demo     files to tables in a minute             make bench    the table of benchmarks/README.md (long)
-# make test     everything that must hold (< 10 min)    make soak     the long trials of docs/guarantees.md (under an hour)
+# make test     everything that must hold (15 min)      make soak     the long trials of docs/guarantees.md (an hour or more)
 # make account  the trial in a real AWS account, which docs/aws/proven.md tells of: it costs money, and asks for an account
 .DEFAULT_GOAL := help
 .PHONY: help setup dev demo test lint bench soak account lock clean tools ministack checks

@@ -14,7 +14,6 @@ from headrace.engine.publish import publish
 from headrace.engine.reconcile import scan
 from headrace.engine.replay import replay
 from headrace.engine.sandbox import InProcess
-from headrace.engine.time_left import RESERVE
 from headrace.local.clock import ManualClock
 from headrace.local.target import LocalTarget
 
@@ -81,7 +80,7 @@ def test_archiving_keeps_no_publisher_back_and_what_there_was_no_time_for_the_sc
     scan(home)
     home = replace(home, store=(watched := Watched(home)))
     ingest.ingest(home, InProcess(), home.queue.lease("p", 10, timedelta(minutes=1)))
-    looks = iter([300.0, RESERVE, RESERVE])
+    looks = iter([300.0, 0.0, 0.0])
     assert publish(home, lambda: next(looks))
     assert (watched.moved, len(list(landing.iterdir()))) == (1, 2)
     assert scan(home) == 0 and not list(landing.iterdir())

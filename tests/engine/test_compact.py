@@ -16,7 +16,6 @@ from headrace.engine.publish import publish
 from headrace.engine.reconcile import scan
 from headrace.engine.sandbox import InProcess
 from headrace.engine.settings import Settings
-from headrace.engine.time_left import RESERVE
 from headrace.local.target import LocalTarget
 
 
@@ -99,7 +98,7 @@ def test_no_revision_is_begun_without_as_much_time_as_the_longest_took(tmp_path:
     def left() -> float:
         return 300.0 - 110.0 * (home.ledger.head() - begun)
 
-    assert compact(home, most=2 * size, seconds_left=lambda: RESERVE) == 0
+    assert compact(home, most=2 * size, seconds_left=lambda: 0) == 0
     compact(home, most=2 * size, seconds_left=left)
     assert home.ledger.head() == begun + 2
     target.close()
@@ -108,10 +107,10 @@ def test_no_revision_is_begun_without_as_much_time_as_the_longest_took(tmp_path:
 def test_housekeeping_ends_with_the_time_for_it(tmp_path: Path) -> None:
     target = crowd(tmp_path, TOO_MANY)
     home = target.home(Pipeline("p", source=files("in/"), record=Line, sinks=[lake("t")]))
-    keep_house(home, *chores(lambda: RESERVE))  # what is begun looks at the time itself
+    keep_house(home, *chores(lambda: 0))  # what is begun looks at the time itself
     assert len(home.ledger.files("data")) == TOO_MANY
     done: list[Home] = []
-    keep_house(home, done.append, seconds_left=lambda: RESERVE)
+    keep_house(home, done.append, seconds_left=lambda: 0)
     assert not done
     keep_house(home, *chores(lambda: 300.0), seconds_left=lambda: 300.0)
     assert len(home.ledger.files("data")) < TOO_MANY

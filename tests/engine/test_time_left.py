@@ -18,7 +18,6 @@ from headrace.engine.publish import publish
 from headrace.engine.reconcile import Scanned, scan, scan_on
 from headrace.engine.sandbox import InProcess
 from headrace.engine.settings import Settings
-from headrace.engine.time_left import RESERVE
 from headrace.local.clock import ManualClock
 from headrace.local.target import LocalTarget
 from headrace.model.errors import InfrastructureError, StoreUnavailable
@@ -203,6 +202,6 @@ def test_an_archive_that_takes_too_long_is_gone_on_with_by_the_scan(home: Home) 
     lives, part = 0, Scanned(0, "")
     while part.after is not None:
         looks = iter(range(30))  # twenty keys are passed, and a few of them archived
-        part = scan_on(home, part.after, lambda: RESERVE + 25 - next(looks))  # noqa: B023
+        part = scan_on(home, part.after, lambda: 25 - next(looks))  # noqa: B023
         lives += 1
     assert lives > 3 and not list((home.root / "landing/in").iterdir())

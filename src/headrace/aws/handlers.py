@@ -33,11 +33,13 @@ from headrace.engine import alarms, log
 from headrace.engine.home import Home
 from headrace.engine.retain import sweep_spool
 from headrace.engine.sandbox import Sandbox
-from headrace.engine.time_left import RESERVE, SecondsLeft
+from headrace.engine.time_left import SecondsLeft
 from headrace.model.errors import DefinitionError, InfrastructureError, OutOfTime
 
 TARGET = "HEADRACE_TARGET"
 """The variable with the name of the target that this function was deployed for."""
+RESERVE = 30.0
+"""Seconds of a publisher's life, but a fifth of it at most, in which nothing more is begun: there to end what was."""
 AGAIN = 3
 """Seconds until a doorbell that found another publisher at work rings again."""
 
@@ -77,6 +79,11 @@ class Function:
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
         return Sandbox(self.target.settings, writable=folders)
+
+    def to_spare(self, context: Any) -> SecondsLeft:
+        """How long the publisher may still begin something: what is begun then, has its time to end."""
+        left, reserve = _seconds_left(context), min(RESERVE, self.options.publish_timeout / 5)
+        return lambda: left() - reserve
 
     def tidy(self) -> None:
         """Clear away what an invocation left that failed, or whose child was killed: the next may need all of the disk.
@@ -141,20 +148,21 @@ def publish(event: Event, context: Any) -> Reply:
     """Decide whatever waits; or do what a command asks: {"do": "scan" | "compact" | "rebuild", …}."""
     opened = function("publish")
     opened.target.seconds_left = _seconds_left(context)
+    left = opened.to_spare(context)
     with _reported(opened, context):
         opened.tidy()
         match event.get("do", "publish"):
             case "publish":
                 reply = _publish(opened, event, context)
                 if "Records" not in event:  # a sweep, which has time; also while another publishes
-                    _scan_on(opened, _seconds_left(context))
+                    _scan_on(opened, left)
                 return reply
             case "scan":
-                return _scan(opened, _seconds_left(context))
+                return _scan(opened, left)
             case "compact":
                 from headrace.engine.compact import compact
 
-                return {"files": compact(opened.home, seconds_left=_seconds_left(context))}
+                return {"files": compact(opened.home, seconds_left=left)}
             case "rebuild":
                 return _rebuild(opened, str(event["sink"]))
             case other:
@@ -178,11 +186,11 @@ def _rebuild(opened: Function, sink: str) -> Reply:
 def _publish(opened: Function, event: Event, context: Any) -> Reply:
     """Drain what is staged. While another publisher works the bell is rung again: it may have looked too early."""
     messages = event.get("Records", [])
-    home, left = opened.home, _seconds_left(context)
+    home = opened.home
     alarms.send(home, opened.alarms)
     keys = [key for message in messages for key in canary.of_message(_body(message))]
     try:
-        _drain(opened, left)
+        _drain(opened, opened.to_spare(context))
     except LockHeld:
         log.event("publish.waits", pipeline=home.name)
         return {"batchItemFailures": [_again(opened, message) for message in messages]}
@@ -201,7 +209,7 @@ def _drain(opened: Function, left: SecondsLeft) -> None:
     """
     from headrace.engine.loop import HOUSEKEEPING, chores, keep_house
 
-    home, longest, before = opened.home, RESERVE, left()
+    home, longest, before = opened.home, 0.0, left()
     while _once(home, left):
         opened.untidy |= home.ledger.head() % HOUSEKEEPING == 0
         longest, before = max(longest, before - left()), left()

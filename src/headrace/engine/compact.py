@@ -14,7 +14,7 @@ from headrace.engine.faults import point
 from headrace.engine.home import Home
 from headrace.engine.recover import recover
 from headrace.engine.sql import engine_connection, mechanics
-from headrace.engine.time_left import RESERVE, SecondsLeft, forever
+from headrace.engine.time_left import SecondsLeft, forever
 from headrace.model.contract import LINEAGE
 from headrace.model.loads import DataFile, Decision, FileKind, Shape
 
@@ -33,7 +33,7 @@ def compact(home: Home, least: int = 2, most: int = MOST, seconds_left: SecondsL
     A revision joins `most` bytes, and is followed by another while there are files to join, and as much time left as
     the longest before it took.
     """
-    went, longest = 0, RESERVE
+    went, longest = 0, 0.0
     while (before := seconds_left()) > longest:
         gone, came = _compact_some(home, least, most)
         went += gone

@@ -17,9 +17,6 @@ from headrace.model.errors import InfrastructureError, MessageRefused
 MOST = 100
 """Messages that follow one decision, since what is staged meanwhile waits for them; the bell rings for the others."""
 
-LEAST = 15.0
-"""Seconds that must be left for a message."""
-
 
 def deliver(home: Home, seconds_left: SecondsLeft = forever) -> None:
     """Send messages that may go out, the oldest first, while there is time. A failing notifier never fails data."""
@@ -27,7 +24,7 @@ def deliver(home: Home, seconds_left: SecondsLeft = forever) -> None:
     done: list[int] = []
     try:
         for message in messages:
-            if seconds_left() <= LEAST:
+            if seconds_left() <= 0:
                 break
             _send(home, message)
             done.append(message["id"])

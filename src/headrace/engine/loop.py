@@ -20,7 +20,7 @@ from headrace.engine.publish import publish
 from headrace.engine.reconcile import scan
 from headrace.engine.retain import prune
 from headrace.engine.settings import Settings
-from headrace.engine.time_left import RESERVE, SecondsLeft, forever
+from headrace.engine.time_left import SecondsLeft, forever
 from headrace.model.errors import DefinitionError, HeadraceError, InfrastructureError
 
 TICK = 0.05
@@ -298,7 +298,7 @@ def tidy_up(home: Home) -> None:
 def keep_house(home: Home, *works: Work, seconds_left: SecondsLeft = forever) -> None:
     """Work that changes no row: each piece can fail, or find no time, and be done another time, by itself."""
     for work in works:
-        if seconds_left() <= RESERVE:
+        if seconds_left() <= 0:
             return
         try:
             work(home)

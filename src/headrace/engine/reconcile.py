@@ -15,7 +15,7 @@ from itertools import groupby
 
 from headrace.engine import log
 from headrace.engine.home import Home
-from headrace.engine.time_left import RESERVE, SecondsLeft, forever
+from headrace.engine.time_left import SecondsLeft, forever
 from headrace.model.errors import BadObject, InfrastructureError, ObjectMoving, StoreUnavailable
 from headrace.model.loads import Alert, Event, LoadState, Outline, Settlement, Stat
 
@@ -57,7 +57,7 @@ def scan_on(home: Home, after: str = "", seconds_left: SecondsLeft = forever, hi
         if not archive(home, left, seconds_left):
             return Scanned(events, after)  # these are passed once more, when there is time for them
         after = steps[-1][0]
-        if seconds_left() <= RESERVE:
+        if seconds_left() <= 0:
             return Scanned(events, after)
     return Scanned(events, None)
 
@@ -93,7 +93,7 @@ def _together(walk: Iterable[Step], seconds_left: SecondsLeft) -> Iterator[list[
     some: list[Step] = []
     for step in walk:
         some.append(step)
-        if len(some) == TOGETHER or seconds_left() <= RESERVE:
+        if len(some) == TOGETHER or seconds_left() <= 0:
             yield some
             some = []
     if some:
@@ -122,7 +122,7 @@ def archive(home: Home, loads: Sequence[str], seconds_left: SecondsLeft = foreve
     failed: list[tuple[str, Exception]] = []
     short = False
     for load in map(home.ledger.find_load, loads):
-        if short := seconds_left() <= RESERVE:
+        if short := seconds_left() <= 0:
             break
         try:
             if home.store.stat(load.key) is not None:

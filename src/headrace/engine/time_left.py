@@ -1,4 +1,4 @@
-"""How much time whoever calls has left: for work that is given back, or put off, before its function is killed."""
+"""How long work may still be begun, for who is killed when the time is up: what has no time goes on another time."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import math
 from collections.abc import Callable
 
 SecondsLeft = Callable[[], float]
-RESERVE = 30.0
-"""Seconds that must be left for a piece of work to be begun: another time it goes on where it was."""
+"""From zero on nothing more is begun; what was begun before has time to end, which is not counted here."""
 
 
 def forever() -> float:
