@@ -162,8 +162,10 @@ def destroy(arguments: argparse.Namespace, output: Output) -> int:
             output.emit(found.public())
         else:
             _list(found, output.data)
+            _remark(found, output.say)
         return 0
     if not found.going:
+        _remark(found, output.say)
         if output.as_json:
             output.emit({"removed": [], "kept": [item.public() for item in found.staying]})
         output.say(f"nothing of stack {cloud.name!r} is there" + (" but its data" if found.staying else ""))
@@ -184,6 +186,11 @@ def _list(found: Any, say: Any) -> None:
     for verb, items in (("goes", found.going), ("stays", found.staying)):
         for item in items:
             say(f"{verb:6} {item.kind:22} {item.name}{'  (data)' if item.holds else ''}")
+
+
+def _remark(found: Any, say: Any) -> None:
+    for remark in found.remarks():
+        say(remark)
 
 
 def _confirmed(arguments: argparse.Namespace, output: Output, name: str) -> bool:

@@ -315,7 +315,10 @@ CODES: dict[str, str] = {
         "A service of AWS throttled a request until all attempts were used up. It is done again later; lower "
         "`concurrency`, or have the account's quota raised, if this is common."
     ),
-    "HR805": "A service of AWS refused a request, for the reason that the message gives.",
+    "HR805": (
+        "A service of AWS refused a request, for the reason that the message gives. A notification that SNS refuses as "
+        "such is not sent again: `headrace logs` has its words."
+    ),
     "HR806": (
         "A pipeline asks for something that AWS cannot do: CloudWatch, for one, looks back at most 7 days for "
         "`expect_every`."
@@ -431,7 +434,7 @@ CODES: dict[str, str] = {
         "more. Nothing was changed. Deploy the indexes one after the other; a new table may have several at once."
     ),
     "HR847": (
-        "CloudFormation takes 500 resources in a stack, and a pipeline needs some 27. Split the pipelines among "
+        "CloudFormation takes 500 resources in a stack, and a pipeline needs some 28. Split the pipelines among "
         "projects; each has a stack of its own."
     ),
     "HR848": (
