@@ -44,6 +44,7 @@ ELSEWHERE = {
     "stage.rows-staged": "in the confined child, whose death the function survives",
     "compact.written": "in housekeeping, which the crash trials of the law run",
     "lake.swept": "in housekeeping, too",
+    "keyed.swept": "when a table is filled anew, which the sink's own tests kill",
 }
 """Fault points that no upload passes in a function, and who else tries them."""
 
