@@ -279,10 +279,10 @@ def test_what_was_changed_or_deleted_by_hand_is_drift(session: Session, name: st
     assert not planned(session, of, look=True).drift
     held, sqs = quick(session, name).resources(), session.client("sqs")
     sqs.set_queue_attributes(QueueUrl=held["ShopEvents"], Attributes={"VisibilityTimeout": "7"})
-    session.client("logs").delete_log_group(logGroupName=held["ShopIngestLogs"])
-    found = planned(session, of, look=True).drift
-    assert [(d.id, d.deleted) for d in found] == [("ShopIngestLogs", True), ("ShopEvents", False)]
-    assert found[1].properties == ("/VisibilityTimeout",)
+    sqs.delete_queue(QueueUrl=held["ShopDlq"])
+    found = {d.id: d for d in planned(session, of, look=True).drift}
+    assert {id: d.deleted for id, d in found.items()} == {"ShopDlq": True, "ShopEvents": False}
+    assert found["ShopEvents"].properties == ("/VisibilityTimeout",)
 
 
 def test_a_plan_for_the_stack_of_another_project_is_refused(session: Session, name: str, tmp_path: Path) -> None:

@@ -60,6 +60,14 @@ def rough(
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def setup(self) -> None:
+            super().setup()
+            self.there = connect()  # as long as the client's own
+
+        def finish(self) -> None:
+            self.there.close()
+            super().finish()
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             operation = self.headers.get("x-amz-target", "").rpartition(".")[2]
@@ -86,13 +94,10 @@ def rough(
             self._answer(status, content)
 
         def _forward(self, body: bytes) -> tuple[int, bytes]:
-            there = connect()
             headers = {name: value for name, value in self.headers.items() if name.lower() != "content-length"}
-            there.request("POST", self.path, body, headers)
-            answer = there.getresponse()
-            content = answer.read()
-            there.close()
-            return answer.status, content
+            self.there.request("POST", self.path, body, headers)
+            answer = self.there.getresponse()
+            return answer.status, answer.read()
 
         def _answer(self, status: int, content: bytes) -> None:
             self.send_response(status)

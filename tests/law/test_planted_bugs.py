@@ -135,9 +135,9 @@ def what_is_kept_is_retracted(home: Home) -> Home:
     return replace(home, pipeline=replace(home.pipeline, source=replace(source, on_delete="retract")))
 
 
-def broken_retires(home: Home) -> Verdict:
+def broken_retires(home: Home, most: float) -> Verdict:
     """Judges that a version which cannot load takes away what stood before it."""
-    verdict = judge(home)
+    verdict = judge(home, most)
     verdict.retire += verdict.stale
     verdict.stale.clear()
     return verdict
