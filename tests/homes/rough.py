@@ -14,6 +14,12 @@ from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from emulator import REGION
+
 THROTTLED = json.dumps(
     {
         "__type": "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException",
@@ -83,7 +89,8 @@ def rough(
         def _partly(self, body: bytes) -> None:
             request = json.loads(body)
             done, undone = told.halved(request)
-            status, content = self._forward(json.dumps({**request, "RequestItems": done}).encode())
+            part = json.dumps({**request, "RequestItems": done}).encode()
+            status, content = self._forward(part, self._signed(part))
             if status == 200:
                 answer = json.loads(content)
                 left = answer.setdefault("UnprocessedItems", {})
@@ -93,9 +100,16 @@ def rough(
                 content = json.dumps(answer).encode()
             self._answer(status, content)
 
-        def _forward(self, body: bytes) -> tuple[int, bytes]:
-            headers = {name: value for name, value in self.headers.items() if name.lower() != "content-length"}
-            self.there.request("POST", self.path, body, headers)
+        def _signed(self, body: bytes) -> dict[str, str]:
+            """Headers for another body than the client signed: in the name of the account's root."""
+            told = {name: self.headers[name] for name in ("host", "content-type", "x-amz-target")}
+            asked = AWSRequest("POST", endpoint, data=body, headers=told)
+            SigV4Auth(Credentials("test", "test"), "dynamodb", REGION).add_auth(asked)
+            return dict(asked.headers)
+
+        def _forward(self, body: bytes, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
+            own = {name: value for name, value in self.headers.items() if name.lower() != "content-length"}
+            self.there.request("POST", self.path, body, headers or own)
             answer = self.there.getresponse()
             return answer.status, answer.read()
 
