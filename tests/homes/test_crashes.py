@@ -76,7 +76,9 @@ def test_a_publisher_that_is_killed_is_taken_up_by_the_next(story: Story, fault:
     survives(story, "publish", fault)
 
 
-@pytest.mark.parametrize("role, fault", [("ingest", "ingest.staged"), ("publish", "publish.recorded")])
+@pytest.mark.parametrize(
+    "role, fault", [("ingest", "ingest.staged"), pytest.param("publish", "publish.recorded", marks=pytest.mark.soak)]
+)
 def test_a_function_whose_time_is_up_is_finished_by_the_next(story: Story, role: Role, fault: str) -> None:
     survives(story, role, f"{fault}=hang", timeout=8)
 

@@ -86,7 +86,7 @@ class World:
         self.root, self.random, self._plant = root, Random(seed), plant
         self._steps = {**STEPS, **often}
         self.policies = Policies.drawn(self.random)
-        self.portion = self.random.choice((0, 1, 2000))  # of what waits, in bytes, in one revision; 0: all
+        self.portion = self.random.choice((0, 0, 0, 0, 1, 2000))  # bytes that a revision takes of what waits; 0: all
         self.definition = Definition(sinks=self.policies.first_sinks(self.random))
         fresh = self.random.random() < 0.3  # in some worlds files are so new that their fingerprint may deceive
         self.clock = ManualClock(datetime.now(UTC) + (timedelta(0) if fresh else LONG))
