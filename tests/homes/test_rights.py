@@ -35,15 +35,13 @@ MORE = (
     ("strict", "ingest", "Base", "s3:PutObject"),
     ("strict", "ingest", "Bell", "sqs:SendMessage"),
     ("strict", "publish", "Ledger", "dynamodb:ConditionCheckItem"),
-    ("strict", "publish", "Bodies", "s3:PutObject"),
     ("strict", "publish", "Keyed", "dynamodb:BatchWriteItem"),
     ("strict", "publish", "Keyed", "dynamodb:UpdateItem"),
     ("strict", "publish", "Landing", "s3:ListBucketVersions"),
     ("moved", "publish", "Archive", "s3:PutObject"),
     ("moved", "publish", "Objects", "s3:DeleteObject"),
-    ("moved", "publish", "Alerts", "sns:Publish"),
 )
-"""Pipeline, role, statement and action: of each service, and of each kind of thing."""
+"""Pipeline, role, statement and action, of what each story here asks for."""
 
 
 @pytest.fixture(scope="module")
