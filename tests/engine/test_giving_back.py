@@ -99,6 +99,25 @@ def test_an_object_that_the_disk_has_no_room_for_keeps_no_other_back(place: Plac
     assert left.event.key == f"in/{name}"
 
 
+def test_an_outage_ends_the_looking_also_where_the_disk_was_full_before_it(place: Place) -> None:
+    class Away(Full):
+        asked = 0
+
+        def fetch(self, key: str, into: Path) -> Any:
+            if key.endswith("0.csv"):
+                return super().fetch(key, into)
+            if key > "in/3.csv":
+                self.asked += 1
+                raise InfrastructureError("HR803", "S3", "it cannot be reached", "it is tried again")
+            return self._store.fetch(key, into)
+
+    away = Away(place.home.store, "0.csv")
+    with pytest.raises(InfrastructureError):
+        ingest(replace(place.home, store=away), HereChild(), place.home.queue.lease("p", 100, timedelta(hours=1)))
+    assert list(states(place).values()).count("staged") == 3
+    assert away.asked == 2, "once in the round that had something to go on with, once in the next"
+
+
 def test_a_small_object_goes_to_the_disk_where_memory_has_no_room(place: Place) -> None:
     class NoMemory(Full):
         def fetch(self, key: str, into: Path) -> Any:

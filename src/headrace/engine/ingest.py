@@ -25,6 +25,7 @@ from headrace.engine.faults import point
 from headrace.engine.home import Home
 from headrace.engine.job import Job
 from headrace.engine.look import NO_ROOM, Seen, look_at, windows
+from headrace.engine.time_left import SecondsLeft, forever
 from headrace.engine.together import Found, job_of, jobs, leases_of
 from headrace.model.errors import InfrastructureError, LeaseLost
 from headrace.model.loads import Again, Lease, Load, LoadState
@@ -64,9 +65,7 @@ class Batch:
     rest: list[Lease] = field(default_factory=list)  # not looked at yet
 
 
-def ingest(
-    home: Home, child: Child, leases: Sequence[Lease], seconds_left: Callable[[], float] = lambda: math.inf
-) -> int:
+def ingest(home: Home, child: Child, leases: Sequence[Lease], seconds_left: SecondsLeft = forever) -> int:
     """Take leased events to staged loads, dead loads or hints; returns how many loads were staged.
 
     A job is begun only while there is time for it; the events of those that are not come again at once. The first is
@@ -185,9 +184,9 @@ def _look(
 
     So does what no object is to blame for, as long as there is something to go on with; else it is raised.
     """
-    copied, fault = 0, None
+    copied, fault, away = 0, None, False
     for keys in windows(home, list(wanted)):
-        if copied >= home.settings.batch_bytes or (fault and fault.code != NO_ROOM):
+        if away or copied >= home.settings.batch_bytes:
             batch.rest += [lease for key in keys for lease in wanted[key]]
             continue
         for key, what in look_at(home, live, {key: _again(wanted[key]) for key in keys}).items():
@@ -197,7 +196,7 @@ def _look(
             elif what is None:
                 batch.gone[key] = wanted[key]
             elif nobodys_fault(what):
-                fault = fault or what
+                fault, away = fault or what, away or what.code != NO_ROOM
                 batch.rest += wanted[key]
             else:
                 unlooked(home, key, wanted[key], what)
@@ -205,7 +204,7 @@ def _look(
         raise fault
 
 
-def stage(home: Home, child: Child, found: list[Found], seconds_left: Callable[[], float] = lambda: math.inf) -> int:
+def stage(home: Home, child: Child, found: list[Found], seconds_left: SecondsLeft = forever) -> int:
     """Stage one job in the child, start to end."""
     job = job_of(home, found)
     timeout = min(home.settings.child_timeout, max(seconds_left() - HANDOVER, 1.0))
@@ -223,7 +222,7 @@ def conclude(
     job: Job,
     answer: Callable[[], dict[str, Any]],
     started: float,
-    seconds_left: Callable[[], float] = lambda: math.inf,
+    seconds_left: SecondsLeft = forever,
     timeout: float = math.inf,
 ) -> int:
     """Hand the child's answer to the ledger; on failure split the job until the poison stands alone.
@@ -258,7 +257,7 @@ def conclude(
         raise
 
 
-def _halved(home: Home, child: Child, found: list[Found], seconds_left: Callable[[], float]) -> int:
+def _halved(home: Home, child: Child, found: list[Found], seconds_left: SecondsLeft) -> int:
     """Stage each half by itself; one that raises takes nothing from the other."""
     half = len(found) // 2
     try:
@@ -269,7 +268,7 @@ def _halved(home: Home, child: Child, found: list[Found], seconds_left: Callable
     return staged + _part(home, child, found[half:], seconds_left)
 
 
-def _part(home: Home, child: Child, found: list[Found], seconds_left: Callable[[], float]) -> int:
+def _part(home: Home, child: Child, found: list[Found], seconds_left: SecondsLeft) -> int:
     if seconds_left() >= _seconds_wanted(home, found):
         return stage(home, child, found, seconds_left)
     give_back(home, found, delay_of(home, leases_of(found)))
