@@ -186,14 +186,14 @@ def test_no_secret_is_in_an_error_or_a_log(
     assert CANARY not in caplog.text
 
 
-def test_after_a_pause_it_begins_with_new_connections(table: str) -> None:
+def test_after_a_pause_it_begins_with_new_connections(table: str, shaky: Unreliable) -> None:
+    shaky.share = 0.0
     now = [time.time()]
-    sender = Wire(Session(REGION), table, clock=lambda: now[0])
-    sender.send(puts(1))
-    first = sender._pool
-    sender.send(puts(1))
-    assert sender._pool is first
-    now[0] += 60
-    assert sender.send(puts(1)) == 1
-    assert sender._pool is not first
+    sender = Wire(Session(REGION), table, clock=lambda: now[0], flights=1)
+    made = []
+    for pause in (0.0, 1.0, 60.0):
+        now[0] += pause
+        assert sender.send(puts(30)) == 30
+        made.append(shaky.connections["BatchWriteItem"])
+    assert made == [1, 1, 2]
     sender.close()

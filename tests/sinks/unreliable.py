@@ -21,7 +21,7 @@ TROUBLES = ("throttled", "refused", "lost", "partial")
 
 
 class Unreliable(ThreadingHTTPServer):
-    """`share` of the batches meet one of `troubles`; `seen` counts which."""
+    """`share` of the batches meet one of `troubles`; `seen` counts which, `connections` by what each was first for."""
 
     daemon_threads = True
 
@@ -29,6 +29,7 @@ class Unreliable(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.behind, self.share, self.troubles = urlsplit(behind).netloc, share, troubles
         self.seen: Counter[str] = Counter()
+        self.connections: Counter[str] = Counter()
         self.items = 0
         self._chance, self._lock = random.Random(seed), threading.Lock()
 
@@ -54,9 +55,14 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: Unreliable
 
+    known = False
+
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        trouble = self.server.trouble(self.headers["X-Amz-Target"].rsplit(".", 1)[-1])
+        target = self.headers["X-Amz-Target"].rsplit(".", 1)[-1]
+        self.server.connections[target] += not self.known
+        self.known = True
+        trouble = self.server.trouble(target)
         match trouble:
             case "throttled":
                 self._answer(400, {"__type": "com.amazonaws#ThrottlingException", "message": "slow down"})

@@ -1,4 +1,4 @@
-"""Writing items to DynamoDB at little cost: request bodies made elsewhere, sent over a pool of connections kept open.
+"""Writing items to DynamoDB at little cost: request bodies made elsewhere, sent over connections kept open.
 
 boto3 spends most of its time on turning each value into an object and back. Here a request is the text that DynamoDB
 gets, signed with Signature Version 4 under a key that is derived once a day. Used by `aws.keyed` alone.
@@ -7,22 +7,16 @@ gets, signed with Signature Version 4 under a key that is derived once a day. Us
 from __future__ import annotations
 
 import json
-import os
 import random
-import threading
 import time
-from collections import deque
+from bisect import insort
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-import urllib3
 from botocore import exceptions as foreign
-from botocore.httpsession import get_cert_path
-from botocore.utils import get_environ_proxies
 
+from headrace.aws.lanes import Answer, Landed, Lanes
 from headrace.aws.session import THROTTLED, Session
 from headrace.aws.signature import Signer
 from headrace.model.errors import InfrastructureError
@@ -42,9 +36,6 @@ FIRST_WAIT, LONGEST_WAIT = 0.05, 5.0
 PATIENCE = 60.0
 """Seconds that a request is repeated for before HR852 is raised."""
 
-CONNECT, READ = 5.0, 10.0
-"""Seconds to wait for a connection and for an answer."""
-
 IDLE = 20.0
 """Seconds after which a connection is not trusted to be open still: a function may have been frozen meanwhile, and a
 request that is lost on the way has to be waited for."""
@@ -59,7 +50,7 @@ Check = Callable[[float], None]
 
 
 class Wire:
-    """Sends item requests to one table. Thread-safe towards its own threads; one caller at a time.
+    """Sends item requests to one table. One caller at a time.
 
     `allowed` is asked before each attempt with the time that the request is then signed with; it raises if nothing
     may be written any more. AWS takes no request five minutes after that time.
@@ -79,12 +70,11 @@ class Wire:
         self._session, self._table, self._allowed, self._clock = session, table, allowed, clock
         self._flights, self._patience, self._doubt = flights, patience, doubt
         self._head = f'{{"RequestItems":{{{json.dumps(table)}:['.encode()
+        self._lanes: Lanes[_Batch] = Lanes(self._endpoint, flights)
         self._signer: Signer | None = None
-        self._pool: Any = None
-        self._threads: ThreadPoolExecutor | None = None
+        self._waiting: list[_Batch] = []  # to be sent again, in order of time
         self._used = 0.0  # when, by the clock, the connections were last used
         self._unanswered = 0.0  # when, by the monotonic clock, an attempt last ended without an answer
-        self._lock = threading.Lock()
 
     def send(self, requests: Iterable[str]) -> int:
         """Write all of them, each the JSON of a PutRequest or DeleteRequest with a key of its own; returns how many.
@@ -92,27 +82,23 @@ class Wire:
         All are taken when it returns. When it raises, some may be, but none is under way any more. Raises
         InfrastructureError: HR801–HR805, or HR852 when some were not taken within the time.
         """
-        flying: deque[Future[None]] = deque()
+        self._prepare()
+        fresh = map(self._batch, _chunks(requests))
         sent = 0
-        self._refresh()
         try:
-            for chunk in _chunks(requests):
-                sent += len(chunk)
-                flying.append(self._executor().submit(self._deliver, self._body(",".join(chunk))))
-                if len(flying) >= 2 * self._flights:
-                    flying[0].result()
-                    flying.popleft()
-            while flying:
-                flying[0].result()
-                flying.popleft()
+            while True:
+                while batch := self._next(fresh):
+                    sent += 0 if batch.attempt else batch.requests
+                    self._depart(batch)
+                if not self._lanes.under_way and not self._waiting:
+                    return sent
+                for batch, answer, trouble in self._landed():
+                    self._arrived(batch, answer, trouble)
         finally:
-            for future in flying:
-                future.cancel()
-            for future in flying:
-                with suppress(Exception):  # the first error is on its way; what is already flying must land
-                    future.exception()
+            self._waiting.clear()
+            while self._lanes.under_way:
+                self._landed()  # what becomes of it does not matter to whoever gets the error
             self._used = self._clock()
-        return sent
 
     def settle(self) -> None:
         """Wait until every attempt that got no answer was carried out or never will be."""
@@ -122,66 +108,68 @@ class Wire:
         self._unanswered = 0.0
 
     def close(self) -> None:
-        if self._threads is not None:
-            self._threads.shutdown()
-        if self._pool is not None:
-            self._pool.close()
-        self._threads = self._pool = None
+        if self._lanes.under_way:  # whoever waited for it was interrupted
+            self._unanswered = time.monotonic()
+        self._lanes.close()
+
+    def _batch(self, chunk: list[str]) -> _Batch:
+        return _Batch(self._body(",".join(chunk)), len(chunk))
 
     def _body(self, items: str) -> bytes:
         return b'%b%b]},"ReturnConsumedCapacity":"TOTAL"}' % (self._head, items.encode())
 
-    def _refresh(self) -> None:
+    def _prepare(self) -> None:
         """Begin with new connections after a pause."""
-        if self._pool is not None and abs(self._clock() - self._used) > IDLE:
-            self._pool.close()
-            self._pool = None
-        if self._pool is None:
-            self._open()
+        if abs(self._clock() - self._used) > IDLE or self._lanes.under_way:
+            self.close()
 
-    def _executor(self) -> ThreadPoolExecutor:
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(self._flights, "wire")
-        return self._threads
+    def _endpoint(self) -> str:
+        return str(self._session.client("dynamodb").meta.endpoint_url)
 
-    def _open(self) -> None:
-        endpoint = str(self._session.client("dynamodb").meta.endpoint_url)
-        self._signer = Signer(self._session.credentials(), self._session.region, urlsplit(endpoint).netloc)
-        self._pool = _pool(endpoint, self._flights)
+    def _next(self, fresh: Iterator[_Batch]) -> _Batch | None:
+        """What may be sent now. A batch that waits for its next attempt holds its place: so throttling slows all."""
+        if self._waiting and self._waiting[0].due <= time.monotonic():
+            return self._waiting.pop(0)
+        return next(fresh, None) if self._lanes.under_way + len(self._waiting) < self._flights else None
 
-    def _deliver(self, body: bytes) -> None:
-        """Send until everything in it is taken."""
-        deadline = time.monotonic() + self._patience
-        attempt = 0
-        while True:
-            left, trouble = self._attempt(body, attempt)
-            if left is None:
-                return
-            body = left
-            wait = random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2**attempt))
-            if time.monotonic() + wait > deadline:
-                raise trouble
-            attempt += 1
-            time.sleep(wait)
-
-    def _attempt(self, body: bytes, attempt: int) -> tuple[bytes | None, Exception]:
-        """What is left to be sent, None for nothing; and what to raise if there is no time left for that."""
+    def _depart(self, batch: _Batch) -> None:
+        if self._signer is None:
+            host = urlsplit(self._endpoint()).netloc
+            self._signer = Signer(self._session.credentials(), self._session.region, host)
         now = self._clock()
         self._allowed(now)
-        assert self._signer is not None
-        headers = self._signer.headers(body, now)
-        self._session.count("dynamodb", "BatchWriteItem", calls=int(attempt == 0), retries=int(attempt > 0))
+        again = batch.attempt > 0
+        self._session.count("dynamodb", "BatchWriteItem", calls=int(not again), retries=int(again))
         try:
-            answer = self._pool.urlopen("POST", "/", body=body, headers=headers, retries=False, redirect=False)
-        except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError) as exc:
-            return body, self._error(_unreachable(exc))
-        except urllib3.exceptions.HTTPError as exc:
-            with self._lock:
-                self._unanswered = time.monotonic()
-            return body, self._error(_unreachable(exc))
-        if answer.status == 200:
-            return self._left(answer.data), self._late()
-        return self._refused(body, answer.status, answer.data)
+            self._lanes.post(self._signer.headers(batch.body, now), batch.body, batch)
+        except OSError as exc:
+            self._repeat(batch, self._error(_unreachable(exc)))
+
+    def _landed(self) -> list[Landed[_Batch]]:
+        """Wait for what is under way, at most until a batch is due again."""
+        soonest = self._waiting[0].due - time.monotonic() if self._waiting else LONGEST_WAIT
+        landed = self._lanes.landed(soonest)
+        if any(each.answer is None for each in landed):
+            self._unanswered = time.monotonic()
+        return landed
+
+    def _arrived(self, batch: _Batch, answer: Answer | None, trouble: Exception | None) -> None:
+        """One attempt is over. Raises what another would not change."""
+        if answer is None:
+            self._repeat(batch, self._error(_unreachable(trouble)))
+        elif answer.status != 200:
+            self._repeat(batch, self._refused(answer))
+        elif left := self._left(answer.data):
+            batch.body = left
+            self._repeat(batch, self._late())
+
+    def _repeat(self, batch: _Batch, trouble: InfrastructureError) -> None:
+        """Let it wait for its next attempt. Raises the trouble if there is no time left for one."""
+        batch.due = time.monotonic() + random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2**batch.attempt))
+        if batch.due > batch.begun + self._patience:
+            raise trouble
+        batch.attempt += 1
+        insort(self._waiting, batch, key=lambda each: each.due)
 
     def _left(self, data: bytes) -> bytes | None:
         answer = json.loads(data)
@@ -193,18 +181,20 @@ class Wire:
         again = answer["UnprocessedItems"][self._table]
         return self._body(",".join(json.dumps(each, ensure_ascii=False) for each in again))
 
-    def _refused(self, body: bytes, status: int, data: bytes) -> tuple[bytes, Exception]:
-        """Raises what another attempt would not change."""
-        code, said = _reason(data)
-        error = foreign.ClientError(
-            {"Error": {"Code": code, "Message": said}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[typeddict-item,unused-ignore]
-            "BatchWriteItem",
+    def _refused(self, answer: Answer) -> InfrastructureError:
+        """Why it was; raised if another attempt would not change it."""
+        code, said = _reason(answer.data)
+        if code in THROTTLED or answer.status == 429:
+            return self._late()
+        error = self._error(
+            foreign.ClientError(
+                {"Error": {"Code": code, "Message": said}, "ResponseMetadata": {"HTTPStatusCode": answer.status}},  # type: ignore[typeddict-item,unused-ignore]
+                "BatchWriteItem",
+            )
         )
-        if code in THROTTLED or status == 429:
-            return body, self._late()
-        if status < 500 and code not in EXPIRED:  # expired ones are renewed for the next attempt
-            raise self._error(error)
-        return body, self._error(error)
+        if answer.status < 500 and code not in EXPIRED:  # expired ones are renewed for the next attempt
+            raise error
+        return error
 
     def _error(self, exc: Exception) -> InfrastructureError:
         return self._session.error(exc, f"table {self._table!r}", "it is tried again; `headrace status` tells how far")
@@ -212,6 +202,17 @@ class Wire:
     def _late(self) -> InfrastructureError:
         found = f"did not take all items within {self._patience:.0f} s: it is throttled"
         return InfrastructureError("HR852", f"table {self._table!r}", found, "it is tried again")
+
+
+@dataclass(slots=True)
+class _Batch:
+    """One request, and how far it is."""
+
+    body: bytes
+    requests: int
+    begun: float = field(default_factory=time.monotonic)
+    attempt: int = 0
+    due: float = 0.0
 
 
 def _chunks(requests: Iterable[str]) -> Iterator[list[str]]:
@@ -228,19 +229,7 @@ def _chunks(requests: Iterable[str]) -> Iterator[list[str]]:
         yield chunk
 
 
-def _pool(endpoint: str, flights: int) -> Any:
-    """As botocore would go there: through the environment's proxy, trusting the same certificates."""
-    timeout = urllib3.Timeout(connect=CONNECT, read=READ)
-    given: dict[str, Any] = {"maxsize": flights, "block": True, "timeout": timeout}
-    if endpoint.startswith("https:"):
-        given |= {"cert_reqs": "CERT_REQUIRED", "ca_certs": os.environ.get("AWS_CA_BUNDLE") or get_cert_path(True)}
-    proxy = get_environ_proxies(endpoint).get(urlsplit(endpoint).scheme)
-    if proxy:
-        return urllib3.ProxyManager(proxy, **given).connection_from_url(endpoint)
-    return urllib3.connection_from_url(endpoint, **given)
-
-
-def _unreachable(exc: Exception) -> Exception:
+def _unreachable(exc: Exception | None) -> Exception:
     found: Exception = foreign.HTTPClientError(error=f"{type(exc).__name__}: {exc}")
     return found
 
