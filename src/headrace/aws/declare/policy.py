@@ -167,11 +167,6 @@ def calls_of(parts: Iterable[str]) -> tuple[Call, ...]:
     return tuple(call for part in parts for call in PARTS[part].calls)
 
 
-def actions_of(operation: Operation, parts: Iterable[str] = tuple(PARTS)) -> tuple[str, ...]:
-    """Every action that a call of this operation needs in one of the parts; empty for one that none of them makes."""
-    return tuple(sorted({a for call in calls_of(parts) if call.operation == operation for a in call.actions}))
-
-
 def statements(parts: Iterable[str], arns: Callable[[str], tuple[str, ...]]) -> tuple[Statement, ...]:
     """The policy of a role that runs these parts. `arns`: what a key of WHY stands for."""
     wanted: dict[str, set[str]] = {}
@@ -180,17 +175,3 @@ def statements(parts: Iterable[str], arns: Callable[[str], tuple[str, ...]]) -> 
     return tuple(
         Statement(on.capitalize(), tuple(sorted(actions)), arns(on), WHY[on]) for on, actions in sorted(wanted.items())
     )
-
-
-def unused_actions(parts: Iterable[str], operations: Iterable[Operation]) -> list[tuple[str, str]]:
-    """(on, action) of what a role with these parts may do, and what none of the recorded operations needs."""
-    parts, seen = tuple(parts), set(operations)
-    calls = calls_of(parts)
-    needed = {(call.on, action) for call in calls if call.operation in seen for action in call.actions}
-    return sorted({(call.on, action) for call in calls for action in call.actions} - needed)
-
-
-def undeclared(parts: Iterable[str], operations: Iterable[Operation]) -> list[Operation]:
-    """The recorded operations that no part of the role says it makes."""
-    known = {call.operation for call in calls_of(parts)}
-    return sorted(set(operations) - known)
