@@ -55,6 +55,8 @@ TWINS: dict[str, tuple[str, str]] = {
     "store": ("FolderStore", "S3Store"),
     "queue": ("SqliteQueue", "SqsQueue"),
     "ledger": ("SqliteLedger", "DynamoLedger"),
+    "ledger_corrections": ("SqliteCorrections", "DynamoCorrections"),
+    "ledger_hints": ("SqliteHints", "DynamoHints"),
     "ledger_history": ("SqliteHistory", "DynamoHistory"),
     "keyed": ("KeyedWriter", "DynamoWriter"),
     "base": ("FolderBase", "S3Base"),

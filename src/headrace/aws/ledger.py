@@ -15,7 +15,6 @@ What workers do is not fenced and need not be: done late, it is done to loads th
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import secrets
@@ -25,7 +24,7 @@ from dataclasses import replace
 from typing import Any
 
 from headrace.aws.ledger_apply import advance
-from headrace.aws.ledger_hints import Hints
+from headrace.aws.ledger_hints import DynamoHints
 from headrace.aws.ledger_history import staged_files
 from headrace.aws.ledger_keys import Change, KeyLoads
 from headrace.aws.ledger_pin import Pinning
@@ -37,11 +36,7 @@ from headrace.aws.ledger_rows import (
     alert_list,
     counts_list,
     file_dict,
-    file_of,
-    padded,
     seq_of,
-    shape_of,
-    shape_text,
 )
 from headrace.aws.ledger_step import check_accounts, settling
 from headrace.aws.session import Session
@@ -58,12 +53,10 @@ from headrace.model.loads import (
     Lease,
     Load,
     LoadState,
-    Revision,
     Settlement,
-    Shape,
     Staged,
 )
-from headrace.model.times import instant_of, text_of
+from headrace.model.times import text_of
 from headrace.model.waiting import Waiting, first_of
 from headrace.ports import Clock, Queue
 
@@ -73,13 +66,12 @@ NOTHING = Settlement()
 EARLIER = (LoadState.SEEN, LoadState.STAGED, *STANDS)
 
 
-class DynamoLedger(Hints):
+class DynamoLedger(DynamoHints):
     """ports.Ledger for one pipeline."""
 
     def __init__(self, session: Session, table: str, bucket: str, queue: Queue, pipeline: str, clock: Clock) -> None:
         super().__init__(session, table, bucket, pipeline, clock)
         self._queue = queue
-        self._shapes: dict[str, Shape] = {}
 
     # -- arriving ------------------------------------------------------------------------------------------------
 
@@ -292,7 +284,7 @@ class DynamoLedger(Hints):
             "counts": {id: counts_list(counts) for id, counts in d.counts.items()},
         }
         step |= self._files_step(d, changed)
-        self._decide(head, step, about, self._keep_shape(head, d.shape))
+        self._decide(head, step, about, self._shapes.keep(d.shape, head.shape))
 
     def settle(self, settlement: Settlement) -> None:
         """Record what a look settled without changing any row: no revision is needed."""
@@ -346,14 +338,6 @@ class DynamoLedger(Hints):
         totals = head.totals.plus(Totals.of(after.values())).plus(Totals.of(before), -1)
         self.log.commit(head, step, totals, shape)
 
-    def _keep_shape(self, head: Head, shape: Shape) -> str:
-        """Store a shape under a name that only it has."""
-        text = shape_text(shape)
-        name = hashlib.sha256(text.encode()).hexdigest()[:24]
-        if name != head.shape:
-            self.table.put({"pk": f"{self.pipeline}/shape", "sk": name, "shape": zlib.compress(text.encode())})
-        return name
-
     def mark(self, sink: str, number: int) -> None:
         """Remember what a sink said of itself. It holds this pipeline's rows now, whosever they were before."""
         self.table.put({"pk": "*/sink", "sk": sink, "pipeline": self.pipeline, "number": number})
@@ -378,41 +362,3 @@ class DynamoLedger(Hints):
             except Refused:
                 pass  # another publisher said so already, or more
         self._outbox.release(self._loads)
-
-    # -- what sinks and engines read ------------------------------------------------------------------------------
-
-    def head(self) -> int:
-        return self.log.head().number
-
-    def shape(self, number: int | None = None) -> Shape | None:
-        """The tables' shape after that revision; None before the first."""
-        head = self.log.head()
-        name = head.shape
-        if number is not None and number != head.number:
-            item = self.table.get((f"{self.pipeline}/revision", padded(number)))
-            name = str(item["shape"]) if item else ""
-        return self._shape(name) if name else None
-
-    def _shape(self, name: str) -> Shape:
-        if name not in self._shapes:
-            item = self.table.get((f"{self.pipeline}/shape", name))
-            assert item is not None, f"a revision names shape {name}"
-            self._shapes[name] = shape_of(zlib.decompress(item["shape"]).decode())
-        return self._shapes[name]
-
-    def revision(self, number: int) -> Revision:
-        self.log.head()
-        step, shape = self._step(number), self.shape(number)
-        assert shape is not None, f"revision {number} has a shape"
-        added, removed = [file_of(x) for x in step["added"]], [file_of(x) for x, _ in step["removed"]]
-        return Revision(
-            pipeline=self.pipeline,
-            number=number,
-            at=instant_of(step["at"]),
-            reason=step["reason"],
-            added=tuple(file for file in added if file.kind == "data"),
-            removed=tuple(file for file in removed if file.kind == "data"),
-            columns=shape.columns,
-            standing=tuple(sorted(step["standing"], key=seq_of)),
-            retired=tuple(sorted(step["retired"], key=seq_of)),
-        )

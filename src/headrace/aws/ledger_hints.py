@@ -17,7 +17,7 @@ from headrace.model.loads import Hint
 from headrace.model.times import text_of
 
 
-class Hints(DynamoHistory):
+class DynamoHints(DynamoHistory):
     """The hinted half of a ledger."""
 
     def hints(self) -> dict[str, Hint]:

@@ -1,12 +1,11 @@
 """Reading the ledger: for people (history, status, explain), for queries (which files stand) and for housekeeping.
 
-Nothing here changes what stands; the only writes are corrections, messages sent, and files forgotten. Whoever reads
+Nothing here changes what stands; the only writes are messages sent and files forgotten. Whoever reads
 first sees to it that the newest step is applied: nobody is told half a revision.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,17 +15,19 @@ from itertools import islice
 from typing import Any
 
 from headrace.aws.bodies import Bodies
+from headrace.aws.ledger_corrections import DynamoCorrections
 from headrace.aws.ledger_keys import KeyLoads, Keys
 from headrace.aws.ledger_log import Log
 from headrace.aws.ledger_outbox import Outbox
 from headrace.aws.ledger_rows import OPEN, STANDS, Head, file_of, overlaps, padded, seq_of
+from headrace.aws.ledger_shapes import Shapes
 from headrace.aws.session import Session
 from headrace.aws.table import Item, Table
 from headrace.model.accounts import Census
 from headrace.model.contract import Contract
 from headrace.model.errors import InfrastructureError, UsageError
-from headrace.model.loads import Correction, Counts, DataFile, Load, LoadState, Outline
-from headrace.model.times import instant_of, text_of
+from headrace.model.loads import Counts, DataFile, Load, LoadState, Outline, Revision, Shape
+from headrace.model.times import instant_of
 from headrace.ports import Clock
 
 KINDS = ("data", "losers", "rejected")
@@ -34,17 +35,17 @@ PAGE = 200
 """Loads that a walk back through history looks at together."""
 
 
-class DynamoHistory:
+class DynamoHistory(DynamoCorrections):
     """ports.History: the reading half of a ledger."""
 
     def __init__(self, session: Session, table: str, bucket: str, pipeline: str, clock: Clock) -> None:
-        self.pipeline = pipeline
+        super().__init__(Table(session, table), pipeline)
         self.clock = clock
-        self.table = Table(session, table)
         self._bodies = Bodies(session, bucket, f"ledger/{pipeline}")
         self._keys = Keys(self.table, self._bodies, pipeline)
         self._outbox = Outbox(self.table, pipeline)
         self.log = Log(self.table, self._bodies, self._keys, self._outbox, pipeline, clock)
+        self._shapes = Shapes(self.table, pipeline)
         self._standing: tuple[int, dict[str, tuple[DataFile, int]]] = (0, {})  # at which revision, by path
 
     # -- loads ---------------------------------------------------------------------------------------------------
@@ -87,7 +88,7 @@ class DynamoHistory:
     def in_state(self, *states: str) -> list[Load]:
         """Loads in any of the live states, oldest first."""
         head = self.log.head()
-        return sorted((x for x in self._in_state(head, set(states))), key=_seq)
+        return sorted(self._in_state(head, set(states)), key=_seq)
 
     def _in_state(self, head: Head, states: set[str]) -> Iterator[Load]:
         some: Iterable[KeyLoads] = ()
@@ -271,8 +272,8 @@ class DynamoHistory:
         """Numbers, instants, reasons and how many loads each decided and retired; newest last."""
         self.log.head()
         found = self.table.query(f"{self.pipeline}/revision", newest=True, limit=limit)
-        told = [{"number": x["number"], "at": x["at"], "reason": x["reason"]} | _counted(x) for x in found]
-        return told[::-1]
+        names = {"number": "number", "at": "at", "reason": "reason", "decided": "standing", "retired": "retired"}
+        return [{name: x[stored] for name, stored in names.items()} for x in found][::-1]
 
     def _step(self, number: int) -> Mapping[str, Any]:
         """What was recorded as this revision. Raises InfrastructureError HR527 if there is none."""
@@ -280,6 +281,35 @@ class DynamoHistory:
         if item is None:
             raise InfrastructureError("HR527", self.pipeline, f"revision {number} is not in the ledger")
         return self.log.entry(str(item["entry"]))
+
+    def head(self) -> int:
+        return self.log.head().number
+
+    def shape(self, number: int | None = None) -> Shape | None:
+        """The tables' shape after that revision; None before the first."""
+        head = self.log.head()
+        name = head.shape
+        if number is not None and number != head.number:
+            item = self.table.get((f"{self.pipeline}/revision", padded(number)))
+            name = str(item["shape"]) if item else ""
+        return self._shapes.read(name) if name else None
+
+    def revision(self, number: int) -> Revision:
+        self.log.head()
+        step, shape = self._step(number), self.shape(number)
+        assert shape is not None, f"revision {number} has a shape"
+        added, removed = [file_of(x) for x in step["added"]], [file_of(x) for x, _ in step["removed"]]
+        return Revision(
+            pipeline=self.pipeline,
+            number=number,
+            at=instant_of(step["at"]),
+            reason=step["reason"],
+            added=tuple(file for file in added if file.kind == "data"),
+            removed=tuple(file for file in removed if file.kind == "data"),
+            columns=shape.columns,
+            standing=tuple(sorted(step["standing"], key=seq_of)),
+            retired=tuple(sorted(step["retired"], key=seq_of)),
+        )
 
     def standing_number(self) -> int:
         """The newest revision that every known sink has."""
@@ -289,47 +319,6 @@ class DynamoHistory:
         """Keys whose retraction waits for a person."""
         found = self.table.query(f"{self.pipeline}/hint")
         return [str(x["sk"]) for x in found if "held" in x and not x.get("confirmed")]
-
-    # -- corrections ---------------------------------------------------------------------------------------------
-
-    def correct(
-        self, key: str, version: str, member: str, rows: Mapping[int, Mapping[str, str | None]], now: datetime
-    ) -> None:
-        """Store corrected records of one version: for each record its whole row, header → text."""
-        at = {"key": key, "version": version, "member": member, "at": text_of(now)}
-        self.table.batch_write(
-            {"pk": pk, "sk": sk, **at, "record": record, "cells": zlib.compress(json.dumps(dict(cells)).encode())}
-            for record, cells in rows.items()
-            for pk, sk in [self._place(key, version, member, record)]
-        )
-
-    def corrections(self, key: str, version: str) -> list[tuple[str, int, dict[str, str | None]]]:
-        """(member, record, header → text) of every correction that is bound to this version."""
-        return [(c.member, c.record, dict(c.cells)) for c in self._corrections(f"{_digest(key)}/{version}/")]
-
-    def stored_corrections(self, key: str | None = None) -> list[Correction]:
-        """Every correction of the pipeline, or of one key, whichever version it is bound to."""
-        return self._corrections("" if key is None else f"{_digest(key)}/")
-
-    def _corrections(self, begins: str) -> list[Correction]:
-        found = [_correction(item) for item in self.table.query(f"{self.pipeline}/correction", begins=begins)]
-        return sorted(found, key=lambda c: (c.key, c.version, c.member, c.record))
-
-    def drop_corrections(self, corrections: Iterable[Correction]) -> None:
-        """Forget corrections: the object's own record counts again once it is read again."""
-        self.table.batch_write(deletes=[self._place(c.key, c.version, c.member, c.record) for c in corrections])
-
-    def corrected(self) -> set[tuple[str, str]]:
-        """Key and version of everything that people corrected."""
-        return {(str(x["key"]), str(x["version"])) for x in self.table.query(f"{self.pipeline}/correction")}
-
-    def corrections_digest(self, key: str, version: str) -> str:
-        """A name for the set of corrections of a version; empty when there are none."""
-        found = self.corrections(key, version)
-        return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16] if found else ""
-
-    def _place(self, key: str, version: str, member: str, record: int) -> tuple[str, str]:
-        return f"{self.pipeline}/correction", f"{_digest(key)}/{version}/{_digest(member)}/{padded(record)}"
 
     # -- messages and housekeeping -------------------------------------------------------------------------------
 
@@ -405,18 +394,5 @@ def _seen_since(load: Load, instant: datetime | None) -> bool:
     return instant is None or (load.seen_at is not None and load.seen_at >= instant)
 
 
-def _counted(revision: Item) -> dict[str, Any]:
-    return {"decided": revision["standing"], "retired": revision["retired"]}
-
-
-def _correction(item: Item) -> Correction:
-    cells = json.loads(zlib.decompress(item["cells"]))
-    return Correction(item["key"], item["version"], item["member"], item["record"], cells, instant_of(item["at"]))
-
-
 def _seq(load: Load) -> int:
     return seq_of(load.id)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:24]

@@ -16,11 +16,11 @@ from importlib.resources import files as package_files
 
 from headrace.local.database import Database
 from headrace.local.ledger_hints import SqliteHints
-from headrace.local.ledger_rows import COUNTS, counts_values, file_of, files_query, load_of, shape_of, shape_text
+from headrace.local.ledger_rows import COUNTS, counts_values, load_of, shape_text
 from headrace.local.queue import SqliteQueue
 from headrace.model.accounts import check_files, check_load, check_staged
 from headrace.model.contract import Contract
-from headrace.model.errors import InfrastructureError, LeaseLost, RevisionRefused
+from headrace.model.errors import LeaseLost, RevisionRefused
 from headrace.model.identity import identify
 from headrace.model.loads import (
     Alert,
@@ -32,12 +32,10 @@ from headrace.model.loads import (
     Lease,
     Load,
     LoadState,
-    Revision,
     Settlement,
-    Shape,
     Staged,
 )
-from headrace.model.times import instant_of, text_of
+from headrace.model.times import text_of
 from headrace.model.waiting import Waiting, first_of
 from headrace.ports import Clock
 
@@ -358,57 +356,6 @@ class SqliteLedger(SqliteHints):
             " do update set load = excluded.load, revision = excluded.revision where state = 'waiting'",
             [(a.name, self.pipeline, a.load or None, revision, a.subject, a.body, now) for a in alerts],
         )
-
-    def _head(self, db: sqlite3.Connection) -> int:
-        (n,) = db.execute(
-            "select coalesce(max(number), 0) from revisions where pipeline = ?", (self.pipeline,)
-        ).fetchone()
-        return int(n)
-
-    # -- what sinks and engines read ------------------------------------------------------------------------------
-
-    def head(self) -> int:
-        return self._head(self._db.connection())
-
-    def shape(self, number: int | None = None) -> Shape | None:
-        """The tables' shape after that revision; None before the first."""
-        row = (
-            self._db.connection()
-            .execute(
-                "select shape from revisions where pipeline = ? and number = ?",
-                (self.pipeline, self.head() if number is None else number),
-            )
-            .fetchone()
-        )
-        return shape_of(row[0]) if row else None
-
-    def revision(self, number: int) -> Revision:
-        db = self._db.connection()
-        row = db.execute(
-            "select * from revisions where pipeline = ? and number = ?", (self.pipeline, number)
-        ).fetchone()
-        if row is None:
-            raise InfrastructureError("HR527", self.pipeline, f"revision {number} is not in the ledger")
-        asked = (self.pipeline, number)
-        return Revision(
-            pipeline=self.pipeline,
-            number=number,
-            at=instant_of(row["at"]),
-            reason=row["reason"],
-            added=tuple(map(file_of, db.execute(files_query("pipeline = ? and kind = 'data' and added = ?"), asked))),
-            removed=tuple(
-                map(file_of, db.execute(files_query("pipeline = ? and kind = 'data' and removed = ?"), asked))
-            ),
-            columns=shape_of(row["shape"]).columns,
-            standing=self._ids_of("decided", number),
-            retired=self._ids_of("retired", number),
-        )
-
-    def _ids_of(self, column: str, number: int) -> tuple[str, ...]:
-        rows = self._db.connection().execute(
-            f"select id from loads where pipeline = ? and {column} = ? order by seq", (self.pipeline, number)
-        )
-        return tuple(id for (id,) in rows)
 
 
 def _update_files(db: sqlite3.Connection, setting: str, value: object, paths: Iterable[str]) -> None:

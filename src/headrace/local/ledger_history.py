@@ -1,22 +1,22 @@
 """Reading the ledger: for people (history, status, explain), for queries (which files stand) and for housekeeping.
 
-Nothing here changes what stands; the only writes are corrections, messages sent, and files forgotten.
+Nothing here changes what stands; the only writes are messages sent and files forgotten.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from headrace.local.database import Database
-from headrace.local.ledger_rows import file_of, files_query, load_of
+from headrace.local.ledger_corrections import SqliteCorrections
+from headrace.local.ledger_rows import file_of, files_query, load_of, shape_of
 from headrace.model.accounts import Census
 from headrace.model.contract import Contract
 from headrace.model.errors import InfrastructureError, UsageError
-from headrace.model.loads import Correction, Counts, DataFile, Load, LoadState, Outline
+from headrace.model.loads import Counts, DataFile, Load, LoadState, Outline, Revision, Shape
 from headrace.model.times import instant_of, text_of
 
 _PIPELINES = """
@@ -28,12 +28,8 @@ _PIPELINES = """
 """Every pipeline that ever recorded a revision, one step in the index for each. The last row is null."""
 
 
-class SqliteHistory:
+class SqliteHistory(SqliteCorrections):
     """The reading half of a ledger."""
-
-    def __init__(self, database: Database, pipeline: str) -> None:
-        self._db = database
-        self.pipeline = pipeline
 
     # -- loads ---------------------------------------------------------------------------------------------------
 
@@ -252,6 +248,55 @@ class SqliteHistory:
         )
         return [dict(row) for row in rows][::-1]
 
+    def head(self) -> int:
+        return self._head(self._db.connection())
+
+    def _head(self, db: sqlite3.Connection) -> int:
+        (n,) = db.execute(
+            "select coalesce(max(number), 0) from revisions where pipeline = ?", (self.pipeline,)
+        ).fetchone()
+        return int(n)
+
+    def shape(self, number: int | None = None) -> Shape | None:
+        """The tables' shape after that revision; None before the first."""
+        row = (
+            self._db.connection()
+            .execute(
+                "select shape from revisions where pipeline = ? and number = ?",
+                (self.pipeline, self.head() if number is None else number),
+            )
+            .fetchone()
+        )
+        return shape_of(row[0]) if row else None
+
+    def revision(self, number: int) -> Revision:
+        db = self._db.connection()
+        row = db.execute(
+            "select * from revisions where pipeline = ? and number = ?", (self.pipeline, number)
+        ).fetchone()
+        if row is None:
+            raise InfrastructureError("HR527", self.pipeline, f"revision {number} is not in the ledger")
+        asked = (self.pipeline, number)
+        return Revision(
+            pipeline=self.pipeline,
+            number=number,
+            at=instant_of(row["at"]),
+            reason=row["reason"],
+            added=tuple(map(file_of, db.execute(files_query("pipeline = ? and kind = 'data' and added = ?"), asked))),
+            removed=tuple(
+                map(file_of, db.execute(files_query("pipeline = ? and kind = 'data' and removed = ?"), asked))
+            ),
+            columns=shape_of(row["shape"]).columns,
+            standing=self._ids_of("decided", number),
+            retired=self._ids_of("retired", number),
+        )
+
+    def _ids_of(self, column: str, number: int) -> tuple[str, ...]:
+        rows = self._db.connection().execute(
+            f"select id from loads where pipeline = ? and {column} = ? order by seq", (self.pipeline, number)
+        )
+        return tuple(id for (id,) in rows)
+
     def standing_number(self) -> int:
         """The newest revision that every known sink has."""
         return min(self.sinks().values(), default=0)
@@ -263,66 +308,6 @@ class SqliteHistory:
             (self.pipeline,),
         )
         return [key for (key,) in rows]
-
-    # -- corrections ---------------------------------------------------------------------------------------------
-
-    def correct(
-        self, key: str, version: str, member: str, rows: Mapping[int, Mapping[str, str | None]], now: datetime
-    ) -> None:
-        """Store corrected records of one version: for each record its whole row, header → text."""
-        with self._db.transaction() as db:
-            db.executemany(
-                "insert or replace into corrections values (?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (self.pipeline, key, version, member, record, json.dumps(dict(cells)), text_of(now))
-                    for record, cells in rows.items()
-                ],
-            )
-
-    def corrections(self, key: str, version: str) -> list[tuple[str, int, dict[str, str | None]]]:
-        """(member, record, header → text) of every correction that is bound to this version."""
-        rows = self._db.connection().execute(
-            "select member, record, cells from corrections where pipeline = ? and key = ? and version = ?"
-            " order by member, record",
-            (self.pipeline, key, version),
-        )
-        return [(member, record, json.loads(cells)) for member, record, cells in rows]
-
-    def stored_corrections(self, key: str | None = None) -> list[Correction]:
-        """Every correction of the pipeline, or of one key, whichever version it is bound to."""
-        rows = self._db.connection().execute(
-            "select key, version, member, record, cells, at from corrections where pipeline = ?"
-            " and (? is null or key = ?) order by key, version, member, record",
-            (self.pipeline, key, key),
-        )
-        return [
-            Correction(key, version, member, record, json.loads(cells), instant_of(at))
-            for key, version, member, record, cells, at in rows
-        ]
-
-    def drop_corrections(self, corrections: Iterable[Correction]) -> None:
-        """Forget corrections: the object's own record counts again once it is read again."""
-        with self._db.transaction() as db:
-            db.executemany(
-                "delete from corrections where pipeline = ? and key = ? and version = ? and member = ? and record = ?",
-                [(self.pipeline, c.key, c.version, c.member, c.record) for c in corrections],
-            )
-
-    def corrected(self) -> set[tuple[str, str]]:
-        """Key and version of everything that people corrected."""
-        rows = self._db.connection().execute(
-            "select distinct key, version from corrections where pipeline = ?", (self.pipeline,)
-        )
-        return {(key, version) for key, version in rows}
-
-    def corrections_digest(self, key: str, version: str) -> str:
-        """A name for the set of corrections of a version; empty when there are none."""
-        found = self.corrections(key, version) if self._any_corrections() else []
-        return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16] if found else ""
-
-    def _any_corrections(self) -> bool:
-        query = "select exists (select 1 from corrections where pipeline = ?)"
-        return bool(self._db.connection().execute(query, (self.pipeline,)).fetchone()[0])
 
     # -- messages and housekeeping -------------------------------------------------------------------------------
 
