@@ -7,20 +7,22 @@ import pty
 import sys
 from pathlib import Path
 
+import pytest
 from cli_project import Command, csv
 
 from headrace import open_project
-from headrace.cli.progress import Watch
+from headrace.cli.output import Output
+from headrace.cli.progress import Watch, filling
 
 
-def test_a_bar_is_drawn_on_a_terminal_and_the_answer_after_it(project: Path) -> None:
-    csv(project / "a.csv", "s1,2025-05-01T00:00:00,1")
+def on_a_terminal(project: Path, *words: str) -> bytes:
+    """Everything that a command shows there."""
     pid, terminal = pty.fork()
     if pid == 0:  # pragma: no cover - another process
         os.chdir(project)
         os.environ["TERM"] = "xterm"
         code = "import sys; from headrace.cli import main; sys.exit(main())"
-        os.execv(sys.executable, [sys.executable, "-c", code, "run", "readings", "a.csv"])
+        os.execv(sys.executable, [sys.executable, "-c", code, *words])
     seen = b""
     try:
         while data := os.read(terminal, 65536):
@@ -28,8 +30,30 @@ def test_a_bar_is_drawn_on_a_terminal_and_the_answer_after_it(project: Path) -> 
     except OSError:
         pass  # Linux says so when the other end closes
     assert os.waitpid(pid, 0)[1] == 0, seen.decode(errors="replace")
+    return seen
+
+
+def test_a_bar_is_drawn_on_a_terminal_and_the_answer_after_it(project: Path) -> None:
+    csv(project / "a.csv", "s1,2025-05-01T00:00:00,1")
+    seen = on_a_terminal(project, "run", "readings", "a.csv")
     assert b"loading" in seen and b"rows/s" in seen
     assert seen.rstrip().splitlines()[-1].startswith(b"next: headrace sql")
+    seen = on_a_terminal(project, "rebuild", "by_sensor", "--yes")
+    assert b"filling" in seen
+    assert seen.rstrip().endswith(b"by_sensor holds what stands in readings")
+
+
+def test_filling_is_told_in_rows_of_what_the_base_has(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with open_project(project) as opened, filling(Output(), 1000) as told:
+        assert told is not None
+        told(opened.home("readings"), 250)
+        told(opened.home("readings"), 250)
+    assert "500/1000" in capsys.readouterr().err
 
 
 def test_nothing_is_drawn_where_nobody_looks(command: Command, project: Path) -> None:

@@ -129,7 +129,10 @@ def rebuild(arguments: argparse.Namespace, output: Output) -> int:
             return 0
         if not confirmed(arguments, output, f"Replace everything in {sink} from the base of {owners[sink]}?"):
             return 0
-        pipeline = project.rebuild(sink)
+        from headrace.cli.progress import filling
+
+        with filling(output, sum(file.rows for file in project.home(owners[sink]).ledger.files("data"))) as on_progress:
+            pipeline = project.rebuild(sink, on_progress)
         if output.as_json:
             output.emit({"sink": sink, "pipeline": pipeline})
         output.say(f"{sink} holds what stands in {pipeline}")

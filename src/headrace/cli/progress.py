@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from headrace.cli.output import Output
@@ -18,6 +19,30 @@ if TYPE_CHECKING:
 @contextmanager
 def progress(output: Output, project: Project, names: Sequence[str]) -> Iterator[Callable[[Home, int], None] | None]:
     """What to pass as `on_progress` while these pipelines work: None unless words go to a terminal."""
+    with _bar(output, "loading") as update:
+        if update is None:
+            yield None
+            return
+
+        def show(done: int, total: int, rate: float) -> None:
+            update(completed=done, total=total, rate=f"{rate:,.0f} rows/s")
+
+        yield Watch([project.home(n) for n in names], show)
+
+
+@contextmanager
+def filling(output: Output, rows: int) -> Iterator[Callable[[Home, int], None] | None]:
+    """The same while a sink is filled with so many rows."""
+    with _bar(output, "filling") as update:
+        if update is None:
+            yield None
+            return
+        yield lambda home, more: update(advance=more, total=rows)
+
+
+@contextmanager
+def _bar(output: Output, doing: str) -> Iterator[Callable[..., None] | None]:
+    """How to change the bar, which moves to and fro until it is told a total."""
     if not output.on_terminal:
         yield None
         return
@@ -32,7 +57,7 @@ def progress(output: Output, project: Project, names: Sequence[str]) -> Iterator
     )
 
     columns = (
-        TextColumn("loading"),
+        TextColumn(doing),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
@@ -40,12 +65,7 @@ def progress(output: Output, project: Project, names: Sequence[str]) -> Iterator
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None, rate="")
-
-        def show(done: int, total: int, rate: float) -> None:
-            bar.update(task, completed=done, total=total, rate=f"{rate:,.0f} rows/s")
-
-        yield Watch([project.home(n) for n in names], show)
+        yield partial(bar.update, bar.add_task("", total=None, rate=""))
 
 
 class Watch:
@@ -72,6 +92,5 @@ class Watch:
 
 def _rows(home: Home) -> int:
     """Rows read by the loads that stand, or are staged and will in a moment."""
-
     ledger = home.ledger
     return ledger.totals().read + sum(load.counts.read for load in ledger.in_state("staged"))
