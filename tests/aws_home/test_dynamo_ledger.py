@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.aws import ledger as ledger_module
 from headrace.aws.ledger import MOST_STAGED, DynamoLedger
 from headrace.aws.session import Session
 from headrace.aws.table import THREADS, delete, fitting, put
@@ -226,6 +227,19 @@ def test_a_job_that_no_transaction_holds_is_refused_with_what_to_set(ledger: Dyn
         stage(ledger, loads)
     assert len(stage(ledger, loads[1:])) == MOST_STAGED
     assert ledger.in_state("seen") == loads[:1]
+
+
+def test_so_is_one_whose_keys_hold_too_many_bytes(ledger: DynamoLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions that wait are written with each that comes: an object may be replaced often before anybody decides."""
+    stage(ledger, pin(ledger, 20))
+    loads = pin(ledger, 20, version="w")
+    monkeypatch.setattr(ledger_module, "MOST_BYTES", 15_000)
+    with pytest.raises(InfrastructureError, match="HR872"):
+        stage(ledger, loads)
+    assert ledger.in_state("seen") == loads
+    for some in (loads[:10], loads[10:]):
+        stage(ledger, some)
+    assert ledger.in_state("seen") == []
 
 
 # -- requests ----------------------------------------------------------------------------------------------------

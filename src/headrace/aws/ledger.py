@@ -40,7 +40,7 @@ from headrace.aws.ledger_rows import (
 )
 from headrace.aws.ledger_step import check_accounts, settling
 from headrace.aws.session import Session
-from headrace.aws.table import MOST_WRITES, TRIES, Refused, Write, delete, pause, put
+from headrace.aws.table import MOST_BYTES, MOST_WRITES, TRIES, Refused, Write, delete, pause, put, size_of
 from headrace.engine.faults import point
 from headrace.model.accounts import check_files, check_staged
 from headrace.model.contract import Contract
@@ -160,8 +160,7 @@ class DynamoLedger(DynamoHints):
     def stage(self, staged: Sequence[Staged], files: Sequence[DataFile], leases: Sequence[Lease]) -> None:
         check_staged(staged, files)
         if len(staged) > MOST_STAGED:
-            found = f"a job of {len(staged)} loads is too big to be staged at once"
-            raise InfrastructureError("HR872", self.pipeline, found, f"set `batch_files` to at most {MOST_STAGED}")
+            raise self._too_big(staged)
         keys = self._keys.locate(s.load for s in staged)
         for attempt in range(TRIES):
             if (missed := self._stage(staged, files, keys)) is not None:
@@ -186,8 +185,11 @@ class DynamoLedger(DynamoHints):
             raise LeaseLost("HR525", torn.path, "another worker staged part of this batch", "nothing to do")
         point("ledger.before-stage")
         if seen:
+            writes = self._staging([s for s in staged if s.load in seen], files, before, keys)
+            if len(seen) > 1 and size_of(writes) > MOST_BYTES:
+                raise self._too_big(staged)
             try:
-                self.table.transact(self._staging([s for s in staged if s.load in seen], files, before, keys))
+                self.table.transact(writes)
             except Refused:
                 return None
         gone = self._keys.find(id for id, x in kept.items() if x is None)
@@ -221,6 +223,11 @@ class DynamoLedger(DynamoHints):
         attempt |= {"bytes": sum(f.size for f in ours)}
         attempt |= self._bodies.keep(f"attempt-{token}", body)
         return [put(attempt), *(write for change in changes for write in self._keys.writes(change))]
+
+    def _too_big(self, staged: Sequence[Staged]) -> InfrastructureError:
+        """The worker halves a job that this is raised for."""
+        found = f"a job of {len(staged)} loads is too big to be staged at once"
+        return InfrastructureError("HR872", self.pipeline, found, f"set `batch_files` to at most {MOST_STAGED}")
 
     def bury(self, load: str, cause: str, leases: Sequence[Lease]) -> None:
         key = self._move(load, LoadState.SEEN, lambda kept: kept.moved(LoadState.DEAD, cause=cause))

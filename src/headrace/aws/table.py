@@ -243,18 +243,23 @@ def fitting(units: Iterable[T], writes: Callable[[T], Iterable[Write]], most: in
     found: list[T] = []
     count = size = 0
     for unit in units:
-        weights = [_weight(write) for write in writes(unit)]
-        if found and (count + len(weights) > most or size + sum(weights) > MOST_BYTES):
+        coming = list(writes(unit))
+        weight = size_of(coming)
+        if found and (count + len(coming) > most or size + weight > MOST_BYTES):
             yield found
             found, count, size = [], 0, 0
         found.append(unit)
-        count, size = count + len(weights), size + sum(weights)
+        count, size = count + len(coming), size + weight
     if found:
         yield found
 
 
-def _weight(write: Write) -> int:
+def size_of(writes: Iterable[Write]) -> int:
     """Bytes, about: what the words of a request take is little beside its values."""
+    return sum(map(_weight, writes))
+
+
+def _weight(write: Write) -> int:
     (terms,) = write.values()
     values = (terms.get(name, {}).values() for name in ("Item", "Key", "ExpressionAttributeValues"))
     return 200 + sum(map(_size, itertools.chain(*values)))

@@ -478,8 +478,9 @@ CODES: dict[str, str] = {
         "the work comes back and is tried again. Lower `concurrency` if this is common."
     ),
     "HR872": (
-        "More objects were read together than the ledger on AWS can take at once. Set `batch_files` of the target to "
-        "the number that the message names, or less."
+        "More objects were read together than the ledger on AWS can take at once, or their keys have too many versions "
+        "that wait. Nothing is lost: the job is halved. Set `batch_files` of the target to the number that the message "
+        "names, or less."
     ),
     "HR873": (
         "An object of the lake bucket that belongs to the ledger is gone. The bucket is versioned: restore the object, "
