@@ -63,14 +63,14 @@ def server(*talks: Talk, trust: ssl.SSLContext | None = None) -> Iterator[str]:
 
 def asked(connection: Any) -> bytes:
     """One whole request."""
-    held = b""
+    held = bytearray()
     while b"\r\n\r\n" not in held:
         held += _more(connection)
-    head, _, body = held.partition(b"\r\n\r\n")
-    length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
-    while len(body) < length:
-        body += _more(connection)
-    return head + b"\r\n\r\n" + body
+    head = held.index(b"\r\n\r\n")
+    length = int(held[:head].lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+    while len(held) < head + 4 + length:
+        held += _more(connection)
+    return bytes(held)
 
 
 def _more(connection: Any) -> bytes:
@@ -94,6 +94,12 @@ def answering(*pieces: bytes, pause: float = 0.02, forever: bool = True) -> Talk
                 return
 
     return talk
+
+
+def echo(connection: Any) -> None:
+    while True:
+        body = asked(connection).partition(b"\r\n\r\n")[2]
+        connection.sendall(OK + b"Content-Length: %d\r\n\r\n" % len(body) + body)
 
 
 def posted(endpoint: str, *bodies: bytes, count: int = 1) -> list[Landed[int]]:
@@ -122,6 +128,8 @@ def one(lanes: Lanes[int], body: bytes = b"{}", cargo: int = 0) -> list[Landed[i
         ((OK + b"\r\nhel", b"lo"), False),  # the end of the connection is the end of the answer
         ((b"HTTP/1.0 200 OK\r\n\r\nhello",), False),
         ((b"HTTP/1.1 100 Continue\r\n\r\n", PLAIN), True),
+        ((b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 20", b"0 OK\r\nContent-Length: 5\r\n\r\nhello"), True),
+        ((OK + b"Transfer-Encoding: chunked\r\n\r\n0", b"05\r\nhel", b"lo\r\n0\r\n\r\n"), True),
         ((b"HTTP/1.1 100 Continue\r\n\r\n" + PLAIN,), True),
         ((OK + b"Connection: close\r\nContent-Length: 5\r\n\r\nhello",), False),
         ((OK + b"Connection: close\r\nContent-Length: 5\r\n\r\nhello",), True),
@@ -140,6 +148,7 @@ def test_an_answer_is_read_in_every_form(pieces: tuple[bytes, ...], forever: boo
         b"HTTP/1.1 200 OK\r\nContent-Le",
         OK + b"Content-Length: 6\r\n\r\nhello",
         OK + b"Content-Length: many\r\n\r\nhello",
+        OK + b"Content-Length: -5\r\n\r\nhello",
         OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
         b"SSH-2.0-OpenSSH\r\n\r\n",
     ],
@@ -164,45 +173,94 @@ def test_a_request_is_one_post_with_its_headers() -> None:
 
 
 def test_large_requests_and_answers_go_through() -> None:
-    size = 30_000_000
-
-    def talk(connection: Any) -> None:
-        body = asked(connection).partition(b"\r\n\r\n")[2]
-        connection.sendall(OK + b"Content-Length: %d\r\n\r\n" % len(body) + body)
-
-    with server(talk) as endpoint:
+    size = 8_000_000
+    with server(echo) as endpoint:
         (found,) = posted(endpoint, b"x" * size)
     assert found == Landed(0, Answer(200, b"x" * size))
 
 
-def test_a_connection_that_ended_meanwhile_is_not_used_again() -> None:
-    with server(answering(PLAIN, forever=False)) as endpoint:
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n", PLAIN])
+@pytest.mark.parametrize("looked", [False, True])
+def test_a_connection_that_ended_or_spoke_meanwhile_is_not_used_again(said: bytes, looked: bool) -> None:
+    """What was said before a request is never taken for its answer."""
+    ended = threading.Event()
+
+    def talk(connection: Any) -> None:
+        asked(connection)
+        connection.sendall(PLAIN)
+        time.sleep(0.05)  # the answer is read by itself
+        connection.sendall(said)
+        connection.shutdown(socket.SHUT_WR)
+        ended.set()
+        connection.recv(1)
+
+    with server(talk) as endpoint:
         lanes: Lanes[int] = Lanes(lambda: endpoint, 1)
-        for _ in range(3):
-            assert one(lanes)[0].answer == Answer(200, b"hello")
-            assert not lanes.landed(0.05)
+        for cargo in range(3):
+            assert one(lanes, cargo=cargo) == [Landed(cargo, Answer(200, b"hello"))]
+            assert ended.wait(10)
+            ended.clear()
+            if looked:
+                assert lanes.landed(5.0) == []
         lanes.close()
 
 
 def test_an_answer_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "READ", 0.2)
-    with server(lambda connection: time.sleep(0.5)) as endpoint:
+    over = threading.Event()
+    with server(lambda connection: over.wait(10)) as endpoint:
         (found,) = posted(endpoint, b"{}")
+        over.set()
     assert isinstance(found.trouble, TimeoutError)
 
 
 def test_an_answer_that_was_there_is_read_however_late(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "READ", 0.1)
-    with server(answering(PLAIN)) as endpoint:
+    answered = threading.Event()
+
+    def talk(connection: Any) -> None:
+        asked(connection)
+        connection.sendall(PLAIN)
+        answered.set()
+        connection.recv(1)
+
+    with server(talk) as endpoint:
         lanes: Lanes[int] = Lanes(lambda: endpoint, 1)
         lanes.post({}, b"{}", 7)
-        time.sleep(0.3)
+        assert answered.wait(10)
+        time.sleep(0.2)
         assert lanes.landed(1.0) == [Landed(7, Answer(200, b"hello"))]
         lanes.close()
 
 
+def test_an_answer_before_the_request_is_whole_ends_the_connection() -> None:
+    def talk(connection: Any) -> None:
+        connection.recv(100)
+        connection.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+        over.wait(10)
+
+    over = threading.Event()
+    with server(talk, answering(PLAIN)) as endpoint:
+        lanes: Lanes[int] = Lanes(lambda: endpoint, 1)
+        assert one(lanes, b"x" * 20_000_000) == [Landed(0, Answer(413, b""))]
+        over.set()
+        assert one(lanes, b"{}", 1) == [Landed(1, Answer(200, b"hello"))]
+        lanes.close()
+
+
+def test_a_connection_that_breaks_within_a_request_is_told() -> None:
+    def talk(connection: Any) -> None:
+        connection.recv(100)
+
+    with server(talk) as endpoint:
+        (found,) = posted(endpoint, b"x" * 20_000_000)
+    assert found.answer is None
+    assert isinstance(found.trouble, OSError)
+
+
 def test_requests_are_under_way_together_and_closing_ends_them() -> None:
-    with server(lambda connection: time.sleep(0.3)) as endpoint:
+    over = threading.Event()
+    with server(lambda connection: over.wait(10)) as endpoint:
         lanes: Lanes[int] = Lanes(lambda: endpoint, 3)
         for cargo in range(3):
             lanes.post({}, b"{}", cargo)
@@ -210,6 +268,7 @@ def test_requests_are_under_way_together_and_closing_ends_them() -> None:
         assert lanes.landed(0.0) == []
         lanes.close()
         assert lanes.under_way == 0
+        over.set()
 
 
 def test_nothing_was_sent_where_nobody_listens() -> None:
@@ -244,12 +303,7 @@ def secure(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext
 
 @pytest.mark.parametrize("size", [2, 16_384, 100_000, 3_000_000])
 def test_it_speaks_tls(secure: ssl.SSLContext, size: int) -> None:
-    def talk(connection: Any) -> None:
-        while True:
-            body = asked(connection).partition(b"\r\n\r\n")[2]
-            connection.sendall(OK + b"Content-Length: %d\r\n\r\n" % len(body) + body)
-
-    with server(talk, trust=secure) as endpoint:
+    with server(echo, trust=secure) as endpoint:
         found = posted(endpoint, b"x" * size, b"y" * size)
     assert found == [Landed(0, Answer(200, b"x" * size)), Landed(1, Answer(200, b"y" * size))]
 
@@ -260,7 +314,17 @@ def test_a_server_that_is_not_trusted_gets_nothing(secure: ssl.SSLContext, monke
         posted(endpoint, b"{}")
 
 
-def test_a_proxy_is_asked_for_a_tunnel(secure: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def through(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the environment name this proxy for everything."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_proxy_is_asked_for_a_tunnel(secure: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
     seen: list[bytes] = []
 
     def tunnel(connection: Any) -> None:
@@ -273,13 +337,11 @@ def test_a_proxy_is_asked_for_a_tunnel(secure: ssl.SSLContext, monkeypatch: pyte
             answering(PLAIN)(spoken)
 
     with server(tunnel) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", proxy.replace("//", "//user:p%40ss@"))
-        monkeypatch.delenv("NO_PROXY", raising=False)
-        monkeypatch.delenv("no_proxy", raising=False)
+        through(proxy.replace("//", "//user:p%40ss@") if whole else proxy.removeprefix("http://"), monkeypatch)
         (found,) = posted("https://127.0.0.1:4443", b"{}")
     assert found.answer == Answer(200, b"hello")
     assert seen[0].startswith(b"CONNECT 127.0.0.1:4443 HTTP/1.")
-    assert b"Proxy-Authorization: Basic dXNlcjpwQHNz\r\n" in seen[0]
+    assert (b"Proxy-Authorization: Basic dXNlcjpwQHNz\r\n" in seen[0]) == whole
 
 
 def test_a_proxy_that_refuses_is_told_of(secure: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,11 +350,29 @@ def test_a_proxy_that_refuses_is_told_of(secure: ssl.SSLContext, monkeypatch: py
         connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
 
     with server(refuse) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", proxy)
-        monkeypatch.delenv("NO_PROXY", raising=False)
-        monkeypatch.delenv("no_proxy", raising=False)
+        through(proxy, monkeypatch)
         with pytest.raises(OSError, match="407"):
             posted("https://127.0.0.1:4443", b"{}")
+
+
+def test_a_proxy_behind_tls_is_refused_before_anything_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    through("https://user:pass@127.0.0.1:1", monkeypatch)
+    with pytest.raises(ConnectionError, match="over TLS"):
+        posted("https://127.0.0.1:4443", b"{}")
+
+
+def test_a_proxy_without_a_port_is_asked_at_that_of_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    through("http://127.0.0.1", monkeypatch)
+    wanted: list[tuple[str, int]] = []
+
+    def connect(address: tuple[str, int], *_: Any) -> socket.socket:
+        wanted.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    with pytest.raises(ConnectionRefusedError):
+        posted("https://127.0.0.1:4443", b"{}")
+    assert wanted == [("127.0.0.1", 80)]
 
 
 def test_without_tls_a_proxy_gets_the_whole_address(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,8 +383,6 @@ def test_without_tls_a_proxy_gets_the_whole_address(monkeypatch: pytest.MonkeyPa
         connection.sendall(PLAIN)
 
     with server(talk) as proxy:
-        monkeypatch.setenv("HTTP_PROXY", proxy.replace("//", "//user:pass@"))
-        monkeypatch.delenv("NO_PROXY", raising=False)
-        monkeypatch.delenv("no_proxy", raising=False)
+        through(proxy.replace("//", "//user:pass@"), monkeypatch)
         posted("http://127.0.0.1:4443", b"{}")
     assert seen[0].startswith(b"POST http://127.0.0.1:4443/ HTTP/1.1\r\nProxy-Authorization: Basic dXNlcjpwYXNz\r\n")

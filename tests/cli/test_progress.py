@@ -46,14 +46,18 @@ def test_a_bar_is_drawn_on_a_terminal_and_the_answer_after_it(project: Path) -> 
 def test_filling_is_told_in_rows_of_what_the_base_has(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    csv(project / "in" / "a.csv", *(f"a,2025-05-01T00:00:{n:02},1" for n in range(20)))
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    with open_project(project) as opened, filling(Output(), 1000) as told:
-        assert told is not None
-        told(opened.home("readings"), 250)
-        told(opened.home("readings"), 250)
-    assert "500/1000" in capsys.readouterr().err
+    with open_project(project) as opened:
+        opened.run("readings", [project / "in"])
+        home = opened.home("readings")
+        with filling(Output(), home) as told:
+            assert told is not None
+            told(home, 5)
+            told(home, 5)
+    assert "10/20" in capsys.readouterr().err
 
 
 def test_nothing_is_drawn_where_nobody_looks(command: Command, project: Path) -> None:

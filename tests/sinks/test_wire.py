@@ -6,14 +6,17 @@ import json
 import logging
 import time
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.exceptions import CredentialRetrievalError
 
 from headrace.aws.keyed_layout import Layout
+from headrace.aws.lanes import _Route
 from headrace.aws.session import Session
 from headrace.aws.signature import TARGET, Signer
 from headrace.aws.wire import Wire
@@ -145,6 +148,71 @@ def test_after_a_request_without_an_answer_one_waits_until_it_cannot_arrive(
         sender.settle()
         assert time.monotonic() - begun < 0.1
         sender.close()
+
+
+def test_where_connections_fail_those_that_are_there_carry_everything(
+    table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that does not come is waited for, each time; what has come meanwhile is read first."""
+    connected, made = _Route.connected, count()
+
+    def slowly(route: _Route) -> Any:
+        if next(made) < 2:
+            return connected(route)
+        time.sleep(0.05)
+        raise TimeoutError("nobody answers")
+
+    monkeypatch.setattr(_Route, "connected", slowly)
+    sender = wire(table, patience=5.0)
+    assert sender.send(puts(1000)) == 1000
+    assert held(table) == 1000
+    assert next(made) < 25, "one more is tried for each answer at most, and none while one is free"
+    sender.close()
+
+
+@pytest.mark.parametrize("trouble", [ValueError, KeyboardInterrupt])
+def test_when_it_is_interrupted_nothing_is_under_way_that_settling_does_not_wait_for(
+    table: str, trouble: type[BaseException]
+) -> None:
+    def broken() -> Iterator[str]:
+        yield from puts(51)  # two requests, and what is not one yet
+        raise trouble
+
+    sender = Wire(Session(REGION), table, doubt=0.4)
+    with pytest.raises(trouble):
+        sender.send(broken())
+    begun = time.monotonic()
+    sender.settle()
+    waited = time.monotonic() - begun
+    assert waited > 0.3 if trouble is KeyboardInterrupt else held(table) == 50
+    assert sender.send(puts(60)) == 60
+    assert held(table) == 60
+    sender.close()
+
+
+def test_what_is_no_answer_of_dynamodb_is_none(
+    table: str, aws_environment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with unreliable(aws_environment, 1.0, ("strange",)) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+        sender = Wire(Session(REGION), table, patience=0.1, doubt=0.3)
+        with pytest.raises(InfrastructureError, match="HR803"):
+            sender.send(puts(1))
+        begun = time.monotonic()
+        sender.settle()
+        assert time.monotonic() - begun > 0.15
+        sender.close()
+
+
+def test_credentials_that_cannot_be_renewed_are_told(table: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone:
+        def get_frozen_credentials(self) -> Any:
+            raise CredentialRetrievalError(provider="a role", error_msg="it is gone")
+
+    session = Session(REGION)
+    monkeypatch.setattr(session, "credentials", Gone)
+    with pytest.raises(InfrastructureError, match="HR801"):
+        Wire(session, table).send(puts(1))
 
 
 def test_a_request_that_is_wrong_is_not_sent_again(table: str) -> None:

@@ -79,6 +79,8 @@ class _Handler(BaseHTTPRequestHandler):
                 if told["RequestItems"][table]:
                     self._forward(json.dumps(told).encode())
                 self._answer(200, {"UnprocessedItems": {table: left}})
+            case "strange":
+                self._write(200, b"<html>welcome</html>")
             case _:
                 status, data = self._forward(body)
                 self._write(status, data)

@@ -1,36 +1,40 @@
 """Connections to one endpoint that are kept open, each with at most one request under way; one thread drives them all.
 
-A request leaves as one piece and its answer is read as it comes: three system calls for both. An HTTP client with a
+A request leaves as one piece and its answer is read as it comes: four system calls for both. An HTTP client with a
 thread per request makes a dozen, and hands the interpreter over at each. Connecting, tunnels through a proxy and TLS
 are the standard library's, as is every answer that is not of the plain form. Used by `aws.wire` alone.
 """
 
 from __future__ import annotations
 
-import base64
 import http.client
 import io
 import os
 import selectors
+import socket
 import ssl
+import struct
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cached_property
-from typing import Any, Generic, NamedTuple, TypeVar
-from urllib.parse import unquote, urlsplit
+from typing import Generic, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
-from botocore.httpsession import get_cert_path
+from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.utils import get_environ_proxies
 
 CONNECT, READ = 5.0, 10.0
-"""Seconds to wait for a connection, and for an answer."""
+"""Seconds to wait for a connection, and for the next byte to go or come."""
 
 PIECE = 1 << 16
 """Bytes read at once: more than a TLS record holds, so that none of it is left unseen in the TLS layer."""
 
-PLAIN = (b"http/1.1 2", b"http/1.1 4", b"http/1.1 5")
 NOT_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+"""What a socket that does not block raises instead of waiting."""
+
+DISCARD = struct.pack("ii", 1, 0)
+"""SO_LINGER for zero seconds: what is not sent when the socket is closed never will be (socket(7))."""
 
 Cargo = TypeVar("Cargo")
 
@@ -55,7 +59,7 @@ class Lanes(Generic[Cargo]):
         self._endpoint, self._count = endpoint, count
         self._idle: list[_Lane] = []
         self._flying: dict[_Lane, Cargo] = {}
-        self._selector = selectors.DefaultSelector()
+        self._open: selectors.BaseSelector | None = None
 
     @cached_property
     def _route(self) -> _Route:
@@ -63,12 +67,16 @@ class Lanes(Generic[Cargo]):
 
     @property
     def under_way(self) -> int:
+        """How many requests have not landed."""
         return len(self._flying)
 
     def post(self, headers: Mapping[str, str], body: bytes, cargo: Cargo) -> None:
-        """Send a POST to /, while fewer than `count` are under way. Raises OSError if nothing could be sent."""
+        """Send a POST to /, while fewer than `count` are under way.
+
+        Raises OSError if no connection could be made: nothing was sent then.
+        """
         assert len(self._flying) < self._count
-        lane = self._idle.pop() if self._idle else self._opened()
+        lane = self._rested() or self._connected()
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         head = f"{self._route.opening}{lines}Content-Length: {len(body)}\r\n\r\n"
         self._flying[lane] = cargo
@@ -83,7 +91,7 @@ class Lanes(Generic[Cargo]):
         for key, events in self._selector.select(max(0.0, until - now)):
             lane: _Lane = key.data
             if lane not in self._flying:
-                self._drop(lane)  # only an end comes to where nothing was asked
+                self._drop(lane)  # nothing was asked there: an end, or nothing that could be an answer
                 continue
             if events & selectors.EVENT_WRITE:
                 self._push(lane)
@@ -93,14 +101,33 @@ class Lanes(Generic[Cargo]):
         return found
 
     def close(self) -> None:
-        """Close all connections. The next request makes new ones."""
-        for lane in [*self._flying, *self._idle]:
-            self._drop(lane)
+        """Close all connections; what is under way is lost. The next request makes new ones."""
+        opened, self._open = self._open, None
+        self._flying, self._idle = {}, []
+        if opened is not None:
+            for key in list(opened.get_map().values()):
+                key.data.discard()
+            opened.close()
 
-    def _opened(self) -> _Lane:
+    @property
+    def _selector(self) -> selectors.BaseSelector:
+        if self._open is None:
+            self._open = selectors.DefaultSelector()
+        return self._open
+
+    def _connected(self) -> _Lane:
         lane = _Lane(self._route.connected())
         self._selector.register(lane.socket, selectors.EVENT_READ, lane)
         return lane
+
+    def _rested(self) -> _Lane | None:
+        """A connection that is open still, and has nothing to say of its own."""
+        while self._idle:
+            lane = self._idle[-1]
+            if lane.quiet():
+                return self._idle.pop()
+            self._drop(lane)
+        return None
 
     def _push(self, lane: _Lane) -> None:
         """Send what the connection takes, and look for room while something is left."""
@@ -117,43 +144,43 @@ class Lanes(Generic[Cargo]):
             ended = lane.pull()
             reply = _reply(lane.held, ended)
         except (OSError, http.client.HTTPException, ValueError) as exc:
-            found.append(Landed(self._drop(lane), None, exc))
+            found.append(Landed(self._flying[lane], None, exc))
+            self._drop(lane)
             return
-        if reply is None:
-            if ended:
-                found.append(Landed(self._drop(lane), None, ConnectionError("closed before an answer came")))
-            return
-        answer, again = reply
-        if again and not ended and not lane.left:
-            cargo = self._flying.pop(lane)
-            self._idle.append(lane)
-        else:
-            cargo = self._drop(lane)
-        found.append(Landed(cargo, answer))
+        if reply is not None:
+            answer, again = reply
+            found.append(Landed(self._flying[lane], answer))
+            if again and not ended and not lane.left:
+                self._idle.append(lane)
+                del self._flying[lane]
+            else:
+                self._drop(lane)
+        elif ended:
+            found.append(Landed(self._flying[lane], None, ConnectionError("closed before an answer came")))
+            self._drop(lane)
 
     def _give_up(self, found: list[Landed[Cargo]]) -> None:
         """End what has waited too long. Only after reading: whoever calls may have been away for longer."""
         late = time.monotonic() - READ
         for lane in [lane for lane in self._flying if lane.since <= late]:
-            found.append(Landed(self._drop(lane), None, TimeoutError(f"no answer within {READ:.0f} s")))
+            found.append(Landed(self._flying[lane], None, TimeoutError(f"nothing went or came for {READ:.0f} s")))
+            self._drop(lane)
 
-    def _drop(self, lane: _Lane) -> Any:
-        """Close it. Returns what it carried."""
+    def _drop(self, lane: _Lane) -> None:
         self._selector.unregister(lane.socket)
-        lane.socket.close()
-        if lane in self._flying:
-            return self._flying.pop(lane)
-        self._idle.remove(lane)
-        return None
+        lane.discard()
+        self._flying.pop(lane, None)
+        if lane in self._idle:
+            self._idle.remove(lane)
 
 
 class _Lane:
     """One connection: what is left to be sent, and what has come of the answer."""
 
-    def __init__(self, connected: Any) -> None:
+    def __init__(self, connected: socket.socket) -> None:
         self.socket = connected
         self.events: int = selectors.EVENT_READ
-        self.since = 0.0  # when, by the monotonic clock, it last got on
+        self.since = 0.0  # when, by the monotonic clock, a byte last went or came
         self.left: bytes | memoryview = b""
         self.held = bytearray()
 
@@ -177,6 +204,22 @@ class _Lane:
         self.since = time.monotonic()
         return not piece
 
+    def quiet(self) -> bool:
+        """Whether it is open, and nothing has come. In TLS this takes in what is no answer, such as session tickets."""
+        try:
+            self.socket.recv(1)
+        except NOT_YET:
+            return True
+        except OSError:
+            pass
+        return False
+
+    def discard(self) -> None:
+        """Close it. What the system still holds of a request is not sent any more: it would come too late."""
+        with suppress(OSError):
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, DISCARD)
+        self.socket.close()
+
 
 class _Route:
     """How to get to an endpoint, as botocore would: through the environment's proxy, trusting the same certificates."""
@@ -185,40 +228,43 @@ class _Route:
         url = urlsplit(endpoint)
         self._secure = url.scheme == "https"
         self._host, self._port = url.hostname or "", url.port or (443 if self._secure else 80)
-        self._proxy = urlsplit(get_environ_proxies(endpoint).get(url.scheme) or "")
         self._trusted: ssl.SSLContext | None = None
+        configured = ProxyConfiguration(get_environ_proxies(endpoint))
+        proxy = configured.proxy_url_for(endpoint)
+        self._proxy = urlsplit(proxy) if proxy else None
+        self._told: dict[str, str] = configured.proxy_headers_for(proxy) if proxy else {}  # who asks the proxy
         self.opening = "POST / HTTP/1.1\r\n"
-        if self._proxy.hostname and not self._secure:
-            told = "".join(f"{name}: {value}\r\n" for name, value in self._credentials().items())
+        if proxy and not self._secure:
+            told = "".join(f"{name}: {value}\r\n" for name, value in self._told.items())
             self.opening = f"POST http://{url.netloc}/ HTTP/1.1\r\n{told}"
 
-    def connected(self) -> Any:
+    def connected(self) -> socket.socket:
         """A socket that does not block. Raises OSError."""
-        host, port = self._proxy.hostname or self._host, self._proxy.port or self._port
-        connection = self._connection(host, port)
-        if self._secure and self._proxy.hostname:
-            connection.set_tunnel(self._host, self._port, self._credentials())
+        connection = self._connection()
         try:
             connection.connect()
         except http.client.HTTPException as exc:
+            connection.close()
             raise ConnectionError(f"{type(exc).__name__}: {exc}") from exc
-        connection.sock.setblocking(False)
-        return connection.sock
+        found: socket.socket = connection.sock
+        found.setblocking(False)
+        return found
 
-    def _connection(self, host: str, port: int) -> http.client.HTTPConnection:
+    def _connection(self) -> http.client.HTTPConnection:
+        host, port = self._host, self._port
+        if self._proxy is not None:
+            if self._proxy.scheme == "https":
+                raise ConnectionError("a proxy that is itself spoken to over TLS cannot be used: name it as http://")
+            host, port = self._proxy.hostname or "", self._proxy.port or 80
         if not self._secure:
             return http.client.HTTPConnection(host, port, timeout=CONNECT)
         if self._trusted is None:
             bundle = os.environ.get("AWS_CA_BUNDLE") or get_cert_path(True)
             self._trusted = ssl.create_default_context(cafile=bundle)
-        return http.client.HTTPSConnection(host, port, timeout=CONNECT, context=self._trusted)
-
-    def _credentials(self) -> dict[str, str]:
-        """What the proxy is told of who asks."""
-        if not self._proxy.username:
-            return {}
-        said = f"{unquote(self._proxy.username)}:{unquote(self._proxy.password or '')}"
-        return {"Proxy-Authorization": f"Basic {base64.b64encode(said.encode()).decode()}"}
+        connection = http.client.HTTPSConnection(host, port, timeout=CONNECT, context=self._trusted)
+        if self._proxy is not None:
+            connection.set_tunnel(self._host, self._port, self._told)
+        return connection
 
 
 def _reply(held: bytearray, ended: bool) -> tuple[Answer, bool] | None:
@@ -230,26 +276,32 @@ def _reply(held: bytearray, ended: bool) -> tuple[Answer, bool] | None:
     if end < 0:
         return None
     head = held[:end].lower()
-    _, found, rest = head.partition(b"\r\ncontent-length:")
-    if not found or b"\r\ntransfer-encoding:" in head or not head.startswith(PLAIN):
+    if head.startswith(b"http/1.1 1"):  # "go on": the answer follows
+        return _reply(held[end + 4 :], ended)
+    _, plain, rest = head.partition(b"\r\ncontent-length:")
+    if not plain or b"\r\ntransfer-encoding:" in head or not head.startswith(b"http/1.1 "):
         return _parsed(held, ended)
-    length = int(rest.partition(b"\r\n")[0])
-    if len(held) < end + 4 + length:
+    length, status = rest.partition(b"\r\n")[0].strip(), head[9:12]
+    if not length.isdigit() or not status.isdigit():
+        raise ValueError(f"no answer of HTTP: {bytes(held[:60])!r}")
+    after = end + 4 + int(length)
+    if len(held) < after:
         return None
-    again = b"\r\nconnection: close" not in head and len(held) == end + 4 + length
-    return Answer(int(head[9:12]), bytes(held[end + 4 : end + 4 + length])), again
+    again = len(held) == after and b"\r\nconnection: close" not in head
+    return Answer(int(status), bytes(held[end + 4 : after])), again
 
 
 def _parsed(held: bytearray, ended: bool) -> tuple[Answer, bool] | None:
     """The same for every other form; the connection is then closed, as its end may be what ends the answer."""
     reply = http.client.HTTPResponse(_Held(held))  # type: ignore[arg-type]
-    try:
-        reply.begin()
-        data = reply.read()
-    except (http.client.IncompleteRead, http.client.RemoteDisconnected):
+    reply.begin()
+    bounded = held.endswith(b"\r\n\r\n") if reply.chunked else reply.length is not None
+    if not bounded and not ended:
         return None
-    whole = ended or reply.length is not None or reply.chunked
-    return (Answer(reply.status, data), False) if whole else None
+    try:
+        return Answer(reply.status, reply.read()), False
+    except http.client.IncompleteRead:
+        return None
 
 
 class _Held:

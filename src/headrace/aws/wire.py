@@ -90,27 +90,39 @@ class Wire:
             while True:
                 while batch := self._next(fresh):
                     sent += 0 if batch.attempt else batch.requests
-                    self._depart(batch)
+                    if not self._depart(batch):
+                        break  # what has come meanwhile frees a connection, which is better than trying for another
                 if not self._lanes.under_way and not self._waiting:
                     return sent
                 for batch, answer, trouble in self._landed():
                     self._arrived(batch, answer, trouble)
-        finally:
+        except Exception:
             self._waiting.clear()
             while self._lanes.under_way:
                 self._landed()  # what becomes of it does not matter to whoever gets the error
+            raise
+        except BaseException:  # whoever interrupts does not wait
+            self._forsake()
+            raise
+        finally:
             self._used = self._clock()
 
     def settle(self) -> None:
         """Wait until every attempt that got no answer was carried out or never will be."""
+        if self._lanes.under_way:
+            self._forsake()
         left = self._unanswered + self._doubt - time.monotonic() if self._unanswered else 0.0
         if left > 0:
             time.sleep(left)
         self._unanswered = 0.0
 
     def close(self) -> None:
-        if self._lanes.under_way:  # whoever waited for it was interrupted
-            self._unanswered = time.monotonic()
+        self._lanes.close()
+
+    def _forsake(self) -> None:
+        """Let go of what is under way, and remember that some of it may be carried out."""
+        self._unanswered = time.monotonic()
+        self._waiting.clear()
         self._lanes.close()
 
     def _batch(self, chunk: list[str]) -> _Batch:
@@ -121,8 +133,10 @@ class Wire:
 
     def _prepare(self) -> None:
         """Begin with new connections after a pause."""
-        if abs(self._clock() - self._used) > IDLE or self._lanes.under_way:
-            self.close()
+        if self._lanes.under_way:
+            self._forsake()
+        elif abs(self._clock() - self._used) > IDLE:
+            self._lanes.close()
 
     def _endpoint(self) -> str:
         return str(self._session.client("dynamodb").meta.endpoint_url)
@@ -133,18 +147,28 @@ class Wire:
             return self._waiting.pop(0)
         return next(fresh, None) if self._lanes.under_way + len(self._waiting) < self._flights else None
 
-    def _depart(self, batch: _Batch) -> None:
-        if self._signer is None:
-            host = urlsplit(self._endpoint()).netloc
-            self._signer = Signer(self._session.credentials(), self._session.region, host)
+    def _depart(self, batch: _Batch) -> bool:
+        """Whether it is under way; else it waits for its next attempt."""
         now = self._clock()
         self._allowed(now)
         again = batch.attempt > 0
         self._session.count("dynamodb", "BatchWriteItem", calls=int(not again), retries=int(again))
+        headers = self._signed(batch.body, now)
         try:
-            self._lanes.post(self._signer.headers(batch.body, now), batch.body, batch)
+            self._lanes.post(headers, batch.body, batch)
         except OSError as exc:
             self._repeat(batch, self._error(_unreachable(exc)))
+            return False
+        return True
+
+    def _signed(self, body: bytes, now: float) -> dict[str, str]:
+        try:
+            if self._signer is None:
+                host = urlsplit(self._endpoint()).netloc
+                self._signer = Signer(self._session.credentials(), self._session.region, host)
+            return self._signer.headers(body, now)
+        except foreign.BotoCoreError as exc:  # credentials could not be renewed
+            raise self._error(exc) from exc
 
     def _landed(self) -> list[Landed[_Batch]]:
         """Wait for what is under way, at most until a batch is due again."""
@@ -158,9 +182,17 @@ class Wire:
         """One attempt is over. Raises what another would not change."""
         if answer is None:
             self._repeat(batch, self._error(_unreachable(trouble)))
-        elif answer.status != 200:
+            return
+        if answer.status != 200:
             self._repeat(batch, self._refused(answer))
-        elif left := self._left(answer.data):
+            return
+        try:
+            left = self._left(answer.data)
+        except (ValueError, LookupError, TypeError, AttributeError) as exc:  # whoever answered, it was not DynamoDB
+            self._unanswered = time.monotonic()
+            self._repeat(batch, self._error(_unreachable(exc)))
+            return
+        if left is not None:
             batch.body = left
             self._repeat(batch, self._late())
 

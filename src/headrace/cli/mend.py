@@ -131,7 +131,7 @@ def rebuild(arguments: argparse.Namespace, output: Output) -> int:
             return 0
         from headrace.cli.progress import filling
 
-        with filling(output, sum(file.rows for file in project.home(owners[sink]).ledger.files("data"))) as on_progress:
+        with filling(output, project.home(owners[sink])) as on_progress:
             pipeline = project.rebuild(sink, on_progress)
         if output.as_json:
             output.emit({"sink": sink, "pipeline": pipeline})

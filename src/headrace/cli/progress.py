@@ -31,12 +31,13 @@ def progress(output: Output, project: Project, names: Sequence[str]) -> Iterator
 
 
 @contextmanager
-def filling(output: Output, rows: int) -> Iterator[Callable[[Home, int], None] | None]:
-    """The same while a sink is filled with so many rows."""
+def filling(output: Output, home: Home) -> Iterator[Callable[[Home, int], None] | None]:
+    """The same while a sink of this pipeline is filled with all that stands."""
     with _bar(output, "filling") as update:
         if update is None:
             yield None
             return
+        rows = sum(file.rows for file in home.ledger.files("data"))
         yield lambda home, more: update(advance=more, total=rows)
 
 
