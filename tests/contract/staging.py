@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from headrace import Pipeline, Record, files, lake
 from headrace.contract.compile import compile_contract
@@ -42,36 +44,38 @@ def connect() -> duckdb.DuckDBPyConnection:
     return connection
 
 
+SHARED = cache(connect)
+
+
 def stage(
     contract: Contract, headers: Sequence[str], cells: Sequence[Sequence[str | None]], *, plain: bool = False
 ) -> Staged:
     """Stage rows of text under these headers, by the query for few rows and by the one for many."""
-    few, many = (_stage(contract, headers, cells, plain, brief) for brief in (True, False))
+    named = {"_n": pa.array(range(len(cells)), pa.int32())}
+    named |= {h: pa.array([row[i] for row in cells], pa.string()) for i, h in enumerate(headers)}
+    SHARED().from_arrow(pa.table(named)).create("text")
+    try:
+        few, many = (_stage(contract, headers, len(cells), plain, brief) for brief in (True, False))
+    finally:
+        SHARED().execute("DROP TABLE text")
     assert repr(few) == repr(many)  # as text: a NaN is not equal to itself
     return many
 
 
-def _stage(
-    contract: Contract, headers: Sequence[str], cells: Sequence[Sequence[str | None]], plain: bool, brief: bool
-) -> Staged:
-    with connect() as connection:
-        columns = ", ".join(f"{quoted(h)} VARCHAR" for h in headers)
-        connection.execute(f"CREATE TABLE text (_n INTEGER, {columns})")
-        if cells:
-            marks = ", ".join("?" for _ in range(len(headers) + 1))
-            connection.executemany(f"INSERT INTO text VALUES ({marks})", [[i, *row] for i, row in enumerate(cells)])
-        query = stage_query(contract, headers, "text", ["_n"], plain=plain, brief=brief)
-        connection.execute(f"CREATE TEMP TABLE staged AS {query.select}")
-        names = [name for name, _ in query.columns]
-        shown = ", ".join(f"{quoted(n)}{_readable(kind)}" for n, kind in query.columns)
-        accepted = connection.execute(f"SELECT _n, {shown} FROM staged WHERE _bad = 0 AND NOT _filtered").fetchall()
-        rejected = connection.execute(f"SELECT _n, {query.rejected} FROM staged WHERE _bad <> 0 ORDER BY _n").fetchall()
-        filtered = connection.execute("SELECT count(*) FROM staged WHERE _filtered").fetchall()[0][0]
-    rows: list[dict[str, Any] | None] = [None] * len(cells)
+def _stage(contract: Contract, headers: Sequence[str], count: int, plain: bool, brief: bool) -> Staged:
+    connection = SHARED()
+    query = stage_query(contract, headers, "text", ["_n"], plain=plain, brief=brief)
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE staged AS {query.select}")
+    names = [name for name, _ in query.columns]
+    shown = ", ".join(f"{quoted(n)}{_readable(kind)}" for n, kind in query.columns)
+    accepted = connection.execute(f"SELECT _n, {shown} FROM staged WHERE _bad = 0 AND NOT _filtered").fetchall()
+    rejected = connection.execute(f"SELECT _n, {query.rejected} FROM staged WHERE _bad <> 0 ORDER BY _n").fetchall()
+    filtered = connection.execute("SELECT count(*) FROM staged WHERE _filtered").fetchall()[0][0]
+    rows: list[dict[str, Any] | None] = [None] * count
     for row in accepted:
         rows[row[0]] = dict(zip(names, row[1:], strict=True))
     keys = ("n", "rule", "column", "value", "reason")
-    assert len(accepted) + len(rejected) + filtered == len(cells)
+    assert len(accepted) + len(rejected) + filtered == count
     return Staged(rows, [dict(zip(keys, row, strict=True)) for row in rejected], filtered)
 
 

@@ -1,7 +1,7 @@
 """A process of its own that applies revisions, to be killed: `python -m sinks.writing LEDGER`, with tests/ on the path.
 
 `LEDGER` is a pickle of (kind, root, revisions, rebuild): it says `ready` once everything is imported, applies the
-revisions, then rebuilds if `rebuild` holds the arguments for that.
+revisions and says of each that it is done, then rebuilds if `rebuild` holds the arguments for that.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def main(ledger: str) -> None:
     print("ready", flush=True)
     for revision in revisions:
         writer.apply(revision)
+        print(revision.number, flush=True)
     if rebuild:
         writer.rebuild(*rebuild)
     print("done", flush=True)
