@@ -31,12 +31,12 @@ from headrace.model.loads import DataFile, Decision, Lease, Staged
 
 from .coming import START, put
 
-FILES, FEW, ROWS, KEYS = 200, 40, 6, 150
+FILES, FEW, ROWS, KEYS = 80, 40, 6, 150
 SETTINGS = Settings(
     memory_limit="400MB",
     threads=1,
     workers=2,
-    batch_files=25,
+    batch_files=10,
     max_receives=1000,
     backoff=0.01,
     backoff_limit=0.05,

@@ -1,6 +1,6 @@
 """Killed at every named place, and at any time: started again, it ends as if it had never been killed.
 
-The processes are real, with confined children and two workers over 200 files that share keys. They are forked from a
+The processes are real, with confined children and two workers over 80 files that share keys. They are forked from a
 server that has only imported things, so that a trial costs its work and not its imports.
 """
 
@@ -68,20 +68,22 @@ TESTS = Path(__file__).resolve().parent.parent
 @pytest.fixture(scope="module")
 def server() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["law.driver", "pyiceberg.catalog.sql", "headrace.sinks.snapshot"])
+    context.set_forkserver_preload(
+        ["law.driver", "pyiceberg.catalog.sql", "headrace.sinks.snapshot", "headrace.local.keyed"]
+    )
     return context
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Iterator[Path]:
-    """A root where 200 files lie."""
+    """A root where 80 files lie."""
     begin(tmp_path / "root")
     yield tmp_path / "root"
     shutil.rmtree(tmp_path / "root", ignore_errors=True)
 
 
 def begin(root: Path) -> None:
-    """Nothing but 200 files, whatever was there before."""
+    """Nothing but 80 files, whatever was there before."""
     shutil.rmtree(root, ignore_errors=True)
     target = LocalTarget(root, driver.SETTINGS)
     driver.arrive(target, driver.FILES)

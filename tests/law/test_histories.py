@@ -22,9 +22,9 @@ from .clean import check_against_clean_run
 from .oracle import f
 from .world import Plant, World, right
 
-HERE, CHILDREN = 300, 50
+HERE, CHILDREN = 150, 25
 SOAK_HERE, SOAK_CHILDREN = int(os.environ.get("HEADRACE_HISTORIES", "5000")), 1000
-CHUNK, CHUNK_CHILDREN = 50, 25
+CHUNK, CHUNK_CHILDREN = 25, 25
 """Histories per test: some 20 seconds of them, so that two processes end at the same time."""
 LATER = 100_000
 """Seeds of the histories with real children begin here: they are others than those in process."""

@@ -20,6 +20,7 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 from headrace.engine import confine
@@ -61,7 +62,7 @@ def main(text: str) -> None:
         "writes": options.writable is not None and confine.forbid_writing_outside(options.writable),
     }
     for module in options.preload:
-        importlib.import_module(module)
+        _imported(module)
     granted["leaving"] = confine.forbid_leaving()
     granted["memory"] = confine.LINUX
     send(options.answers, pack({"ready": granted, "rss": resident()}))
@@ -95,7 +96,16 @@ def answer(kind: str, payload: dict[str, Any]) -> dict[str, Any]:
 def handler(kind: str) -> Handler:
     """The function that answers requests of this kind."""
     module, _, name = (kind if ":" in kind else HANDLERS[kind]).partition(":")
-    found: Handler = getattr(importlib.import_module(module), name)
+    found: Handler = getattr(_imported(module), name)
+    return found
+
+
+def _imported(module: str) -> ModuleType:
+    found = importlib.import_module(module)
+    if "pyarrow" in sys.modules:
+        from headrace.engine import pandas_shim
+
+        pandas_shim.look_in_vain()
     return found
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import duckdb
 import pyarrow as pa
 
+from headrace.engine import pandas_shim
 from headrace.engine.base import quoted
 from headrace.model.contract import Contract, StepSpec
 from headrace.model.errors import BadObject
@@ -53,6 +54,7 @@ def _run(db: duckdb.DuckDBPyConnection, i: int, step: StepSpec, project: str) ->
     module, _, function = step.text.partition(":")
     if project not in sys.path:
         sys.path.insert(0, project)
+    pandas_shim.find()
     table = getattr(importlib.import_module(module), function)(db.sql("select * from input").to_arrow_table())
     if not isinstance(table, pa.Table):
         raise BadObject("HR430", f"step {step.text}", f"it returned {type(table).__name__}", "return a pyarrow.Table")

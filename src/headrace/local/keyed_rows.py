@@ -11,7 +11,6 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from headrace.local.keyed_layout import ORIGIN, Layout
 from headrace.sinks.keyed import quoted
@@ -22,6 +21,11 @@ Origin = tuple[str, str, str | None, str | None]
 """(_load_id, _source_file, _source_version, _arrived_at as text): what many rows share."""
 
 Stored = tuple[Any, ...]
+
+SOURCES = """
+CREATE OR REPLACE TEMP TABLE sources AS
+SELECT unnest($1::VARCHAR[]) AS _load_id, unnest($2::VARCHAR[]) AS _source_file, unnest($3::BIGINT[]) AS _source
+"""
 
 
 class RowReader:
@@ -47,13 +51,8 @@ class RowReader:
 
         `numbers` are those under which the table knows the rows' origins.
         """
-        known = {
-            "_load_id": pa.array([o[0] for o in numbers], pa.string()),
-            "_source_file": pa.array([o[1] for o in numbers], pa.string()),
-            "_source": pa.array(numbers.values(), pa.int64()),
-        }
         database = self._duckdb()
-        database.register("sources", pa.table(known))
+        database.execute(SOURCES, [[o[0] for o in numbers], [o[1] for o in numbers], list(numbers.values())])
         names = ", ".join(quoted(n) for n in only)
         query = f"SELECT {names} FROM ({layout.select(rows)})" if only else layout.select(rows)
         for batch in database.sql(query).to_arrow_reader(BATCH_ROWS):
@@ -87,6 +86,10 @@ class RowReader:
 def _values(column: pa.Array) -> list[Any]:
     """Python values for SQLite, which keeps NaN as null: it becomes the text 'NaN', which no number is equal to."""
     values: list[Any] = column.to_pylist()
-    if pa.types.is_floating(column.type) and pc.any(pc.is_nan(column)).as_py():
+    if pa.types.is_floating(column.type):
+        import pyarrow.compute as pc  # 0.15 s: not every table has such a column
+
+        if not pc.any(pc.is_nan(column)).as_py():
+            return values
         return ["NaN" if v is not None and v != v else v for v in values]
     return values
