@@ -22,9 +22,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
+import botocore.loaders
 import botocore.session
 from botocore import exceptions as foreign
 from botocore.config import Config
@@ -122,6 +123,12 @@ SECRETS = re.compile(
 ACTION = re.compile(r"not authorized to perform: ?(\S+?)(?: on resource: ?(\S+?))?(?:[,.]?\s|[,.]?$)")
 
 
+@cache
+def _models(path: str | None) -> botocore.loaders.Loader:
+    """Descriptions of the services. Parsing one takes 0.1 s: once in a process is enough."""
+    return botocore.loaders.create_loader(path)
+
+
 class Session:
     """Who speaks to AWS, and from which region. Thread-safe, as are its clients.
 
@@ -162,7 +169,9 @@ class Session:
 
     def _botocore(self) -> Any:
         if self._inner is None:
-            self._inner = botocore.session.Session(profile=self.profile)
+            inner = botocore.session.Session(profile=self.profile)
+            inner.register_component("data_loader", _models(inner.get_config_variable("data_path")))
+            self._inner = inner
         return self._inner
 
     def credentials(self) -> Any:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from headrace.engine import confine
+from headrace.engine import confine, pandas_shim
 from headrace.model.errors import BadObject, DefinitionError, HeadraceError
 
 Handler = Callable[[dict[str, Any]], dict[str, Any]]
@@ -102,10 +102,7 @@ def handler(kind: str) -> Handler:
 
 def _imported(module: str) -> ModuleType:
     found = importlib.import_module(module)
-    if "pyarrow" in sys.modules:
-        from headrace.engine import pandas_shim
-
-        pandas_shim.look_in_vain()
+    pandas_shim.look_in_vain()
     return found
 
 

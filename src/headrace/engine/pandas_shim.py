@@ -7,10 +7,9 @@ Called by the confined child, never in a user's process.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from importlib.machinery import ModuleSpec
-
-import pyarrow as pa
 
 
 class _Nothing:
@@ -24,12 +23,13 @@ class _Nothing:
 
 
 def look_in_vain() -> None:
-    """Let PyArrow look for pandas now and find none, unless it was imported already."""
-    if "pandas" in sys.modules:
+    """Let PyArrow look for pandas now and find none: if it is there, and pandas was not imported already."""
+    arrow = sys.modules.get("pyarrow")
+    if arrow is None or "pandas" in sys.modules:
         return
     sys.meta_path.insert(0, _Nothing)
     try:
-        pa.array([])
+        arrow.array([])
     finally:
         sys.meta_path.remove(_Nothing)
 
@@ -37,7 +37,7 @@ def look_in_vain() -> None:
 def find() -> None:
     """Let PyArrow have pandas after all, where it is installed."""
     try:
-        import pandas  # type: ignore[import-untyped, unused-ignore]
+        pandas = importlib.import_module("pandas")
     except ImportError:
         return
-    pa.Table.from_pandas(pandas.DataFrame())
+    sys.modules["pyarrow"].Table.from_pandas(pandas.DataFrame())
