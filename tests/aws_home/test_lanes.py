@@ -102,8 +102,8 @@ def echo(connection: Any) -> None:
         connection.sendall(OK + b"Content-Length: %d\r\n\r\n" % len(body) + body)
 
 
-def posted(endpoint: str, *bodies: bytes, count: int = 1) -> list[Landed[int]]:
-    lanes: Lanes[int] = Lanes(lambda: endpoint, count)
+def posted(endpoint: str, *bodies: bytes, trusted: Path | None = None) -> list[Landed[int]]:
+    lanes: Lanes[int] = Lanes(lambda: endpoint, 1, (lambda: str(trusted)) if trusted else module.OWN)
     try:
         return [each for n, body in enumerate(bodies) for each in one(lanes, body, n)]
     finally:
@@ -293,23 +293,21 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def secure(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
-    """A server's side of TLS, trusted here."""
-    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+def secure(certificate: Path) -> ssl.SSLContext:
+    """A server's side of TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, certificate.with_name("key"))
     return context
 
 
 @pytest.mark.parametrize("size", [2, 16_384, 100_000, 3_000_000])
-def test_it_speaks_tls(secure: ssl.SSLContext, size: int) -> None:
+def test_it_speaks_tls(secure: ssl.SSLContext, certificate: Path, size: int) -> None:
     with server(echo, trust=secure) as endpoint:
-        found = posted(endpoint, b"x" * size, b"y" * size)
+        found = posted(endpoint, b"x" * size, b"y" * size, trusted=certificate)
     assert found == [Landed(0, Answer(200, b"x" * size)), Landed(1, Answer(200, b"y" * size))]
 
 
-def test_a_server_that_is_not_trusted_gets_nothing(secure: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AWS_CA_BUNDLE")
+def test_a_server_that_is_not_trusted_gets_nothing(secure: ssl.SSLContext) -> None:
     with server(answering(PLAIN), trust=secure) as endpoint, pytest.raises(ssl.SSLCertVerificationError):
         posted(endpoint, b"{}")
 
@@ -324,7 +322,9 @@ def through(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_a_proxy_is_asked_for_a_tunnel(secure: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
+def test_a_proxy_is_asked_for_a_tunnel(
+    secure: ssl.SSLContext, certificate: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
     seen: list[bytes] = []
 
     def tunnel(connection: Any) -> None:
@@ -338,13 +338,13 @@ def test_a_proxy_is_asked_for_a_tunnel(secure: ssl.SSLContext, monkeypatch: pyte
 
     with server(tunnel) as proxy:
         through(proxy.replace("//", "//user:p%40ss@") if whole else proxy.removeprefix("http://"), monkeypatch)
-        (found,) = posted("https://127.0.0.1:4443", b"{}")
+        (found,) = posted("https://127.0.0.1:4443", b"{}", trusted=certificate)
     assert found.answer == Answer(200, b"hello")
     assert seen[0].startswith(b"CONNECT 127.0.0.1:4443 HTTP/1.")
     assert (b"Proxy-Authorization: Basic dXNlcjpwQHNz\r\n" in seen[0]) == whole
 
 
-def test_a_proxy_that_refuses_is_told_of(secure: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_refuses_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(connection: Any) -> None:
         connection.recv(1000)
         connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
@@ -373,6 +373,12 @@ def test_a_proxy_without_a_port_is_asked_at_that_of_http(monkeypatch: pytest.Mon
     with pytest.raises(ConnectionRefusedError):
         posted("https://127.0.0.1:4443", b"{}")
     assert wanted == [("127.0.0.1", 80)]
+
+
+def test_a_proxy_whose_address_cannot_be_read_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    through("http://127.0.0.1:many", monkeypatch)
+    with pytest.raises(ConnectionError, match="cannot be read"):
+        posted("https://127.0.0.1:4443", b"{}")
 
 
 def test_without_tls_a_proxy_gets_the_whole_address(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -203,3 +203,18 @@ def test_threads_share_one_client(aws_environment: str) -> None:
         assert len(set(pool.map(lambda _: session.account(), range(40)))) == 1
     assert len(clients) == 1
     assert session.meter == {("sts", "GetCallerIdentity"): 40}
+
+
+@pytest.mark.parametrize("way", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "profile", ""])
+def test_what_sends_its_own_requests_trusts_what_botocore_trusts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, way: str
+) -> None:
+    for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    config = tmp_path / "config"
+    config.write_text("[default]\n" + ("ca_bundle = /some/bundle\n" if way == "profile" else ""))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    if way.isupper():
+        monkeypatch.setenv(way, "/some/bundle")
+    found = Session("eu-west-2").certificates()
+    assert found == "/some/bundle" if way else Path(found).exists()

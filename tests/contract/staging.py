@@ -44,7 +44,8 @@ def connect() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-SHARED = cache(connect)
+shared = cache(connect)
+"""One connection for all tests of a process."""
 
 
 def stage(
@@ -53,17 +54,17 @@ def stage(
     """Stage rows of text under these headers, by the query for few rows and by the one for many."""
     named = {"_n": pa.array(range(len(cells)), pa.int32())}
     named |= {h: pa.array([row[i] for row in cells], pa.string()) for i, h in enumerate(headers)}
-    SHARED().from_arrow(pa.table(named)).create("text")
+    shared().from_arrow(pa.table(named)).create("text")
     try:
         few, many = (_stage(contract, headers, len(cells), plain, brief) for brief in (True, False))
     finally:
-        SHARED().execute("DROP TABLE text")
+        shared().execute("DROP TABLE text")
     assert repr(few) == repr(many)  # as text: a NaN is not equal to itself
     return many
 
 
 def _stage(contract: Contract, headers: Sequence[str], count: int, plain: bool, brief: bool) -> Staged:
-    connection = SHARED()
+    connection = shared()
     query = stage_query(contract, headers, "text", ["_n"], plain=plain, brief=brief)
     connection.execute(f"CREATE OR REPLACE TEMP TABLE staged AS {query.select}")
     names = [name for name, _ in query.columns]

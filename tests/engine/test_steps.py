@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from datetime import timedelta
@@ -10,12 +11,14 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
+import pytest
 
 from headrace import Pipeline, Record, files, keyed, lake, sql
 from headrace.engine import ingest
 from headrace.engine.publish import publish
 from headrace.engine.reconcile import scan
-from headrace.engine.sandbox import InProcess
+from headrace.engine.sandbox import InProcess, Sandbox
+from headrace.engine.settings import Settings
 from headrace.local.target import LocalTarget
 from headrace.model.loads import Counts
 from headrace.model.pipeline import Keyed, Lake
@@ -36,12 +39,22 @@ def invented(table: pa.Table) -> pa.Table:
     return pa.concat_tables([table, table])
 
 
+def missing(table: pa.Table) -> pa.Table:
+    """As many as PyArrow takes for missing of a Series of floats and of one of anything."""
+    import pandas as pd
+
+    found = [pa.array(pd.Series([1.0, math.nan])), pa.array(pd.Series([1, pd.NA, pd.NaT], dtype=object))]
+    values = [10 * found[0].null_count + found[1].null_count] * len(table)
+    return table.set_column(table.schema.get_field_index("v"), "v", pa.array(values, pa.int64()))
+
+
 def run(
     tmp_path: Path,
     *steps: object,
     text: str = "k,v\n1,1\n2,2\n3,x\n5,5\n",
     record: type[Record] = Row,
     sinks: Sequence[Lake | Keyed] = (lake("t"),),
+    child: ingest.Child | None = None,
 ) -> tuple[Counts, str, list[tuple[int, int]]]:
     pipeline = Pipeline("p", source=files("in/"), record=record, steps=steps, sinks=sinks)  # type: ignore[arg-type]
     target = LocalTarget(tmp_path / "root", project=Path(__file__).parent)
@@ -49,7 +62,7 @@ def run(
     (target.landing / "in").mkdir()
     (target.landing / "in" / "a.csv").write_text(text)
     scan(home)
-    ingest.ingest(home, InProcess(), home.queue.lease("p", 10, timedelta(minutes=1)))
+    ingest.ingest(home, child or InProcess(), home.queue.lease("p", 10, timedelta(minutes=1)))
     publish(home)
     (load,) = home.ledger.history()
     paths = [str(target.root / f.path) for f in home.ledger.files("data")]
@@ -74,6 +87,14 @@ def test_a_function_is_handed_its_table_without_an_extra_copy(tmp_path: Path) ->
     with warnings.catch_warnings(action="error", category=UserWarning):  # DuckDB says where it would make one
         counts, cause, rows = run(tmp_path, doubled)
     assert (counts.accepted, cause, rows) == (2, "", [(1, 2), (5, 10)])
+
+
+def test_a_function_has_pandas_as_if_nobody_had_kept_it_away(tmp_path: Path) -> None:
+    """The child keeps PyArrow from importing it until a step runs."""
+    pytest.importorskip("pandas")
+    with Sandbox(Settings()) as child:
+        _, cause, rows = run(tmp_path, missing, child=child)
+    assert (cause, rows) == ("", [(1, 12), (2, 12), (5, 12)])
 
 
 def test_a_step_that_invents_rows_costs_the_object(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from .world import Plant, World, right
 HERE, CHILDREN = 150, 25
 SOAK_HERE, SOAK_CHILDREN = int(os.environ.get("HEADRACE_HISTORIES", "5000")), 1000
 CHUNK, CHUNK_CHILDREN = 25, 25
-"""Histories per test: some 20 seconds of them, so that two processes end at the same time."""
+"""Histories per test: few seconds of them, so that all processes end at the same time."""
 LATER = 100_000
 """Seeds of the histories with real children begin here: they are others than those in process."""
 CLEAN = 10

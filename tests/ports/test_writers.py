@@ -316,23 +316,27 @@ def test_killed_at_a_named_place_it_is_at_one_revision_or_the_other(
 
 
 def test_killed_at_any_moment_it_is_at_one_revision_or_the_other(kind: str, base: Base, tmp_path: Path) -> None:
-    revisions = _history(base, 20)
+    revisions = _history(base, 30)
     chance = random.Random(kind)
-    reached, pace = 0, 0.05  # seconds that a revision takes on this machine, as far as was seen
-    while reached < 4:
+    reached, kills, pace = 0, 0, 0.05  # seconds that a revision takes on this machine, as far as was seen
+    while kills < 3 or not reached:
         child = _child(kind, tmp_path, revisions)
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
-        begun = time.monotonic()
         if chance.random() < 0.6:
-            while int(child.stdout.readline()) <= reached:
-                begun = time.monotonic()  # it was applied before
-            pace = time.monotonic() - begun
+            done, begun = reached, time.monotonic()
+            while done <= reached:
+                begun = time.monotonic()
+                line = child.stdout.readline()
+                assert line, "it died by itself"
+                done = int(line)
+            pace = min(time.monotonic() - begun, 0.5)
         time.sleep(chance.uniform(0, 1.5 * pace))
+        kills += child.poll() is None
         child.kill()
         child.wait()
         number = _expect_whole(kind, tmp_path, revisions, apply=False)
-        assert number >= reached
+        assert reached <= number < len(revisions), "it is to be killed before it is done"
         reached = number
     _expect_whole(kind, tmp_path, revisions)
 

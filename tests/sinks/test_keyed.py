@@ -203,8 +203,11 @@ def _many(base: Base) -> Any:
     return base.load("many", f"SELECT i + 100 AS id, i AS value, 1.5 AS m FROM range({keyed.FEW_ROWS + 1}) t(i)")
 
 
-def test_two_rows_with_one_key_stop_the_revision_and_are_told(writer: KeyedWriter, base: Base) -> None:
-    twice = base.load("L1", "('a', TIMESTAMP '2025-01-01', 1), ('a', TIMESTAMP '2025-01-01', 2)")
+@pytest.mark.parametrize("others", [0, 2 * keyed.FEW_ROWS])
+def test_two_rows_with_one_key_stop_the_revision_and_are_told(writer: KeyedWriter, base: Base, others: int) -> None:
+    rows = "('a', TIMESTAMP '2025-01-01', 1), ('a', TIMESTAMP '2025-01-01', 2)"
+    more = f"SELECT 'o' || i, TIMESTAMP '2025-01-01', i FROM range({others}) t(i)"
+    twice = base.load("L1", f"SELECT * FROM (VALUES {rows}) v(asset, seen, value) UNION ALL {more}")
     with pytest.raises(InfrastructureError, match=r"HR517 keyed 't': 2 rows have the key \('a', '2025-01-01T"):
         writer.apply(base.revision(twice))
     assert writer.number() == 0

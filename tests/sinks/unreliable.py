@@ -81,6 +81,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(200, {"UnprocessedItems": {table: left}})
             case "strange":
                 self._write(200, b"<html>welcome</html>")
+            case "empty":
+                self._write(200, b"{}")
+            case "gateway":
+                self._write(502, b"<html>bad gateway</html>")
             case _:
                 status, data = self._forward(body)
                 self._write(status, data)

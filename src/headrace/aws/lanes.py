@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import http.client
 import io
-import os
 import selectors
 import socket
 import ssl
@@ -17,7 +16,7 @@ import struct
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Generic, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
@@ -36,6 +35,9 @@ NOT_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 DISCARD = struct.pack("ii", 1, 0)
 """SO_LINGER for zero seconds: what is not sent when the socket is closed never will be (socket(7))."""
 
+OWN = partial(get_cert_path, True)
+"""The certificates that botocore brings along."""
+
 Cargo = TypeVar("Cargo")
 
 
@@ -53,17 +55,20 @@ class Landed(NamedTuple, Generic[Cargo]):
 
 
 class Lanes(Generic[Cargo]):
-    """Up to `count` connections, made as they are needed, to what `endpoint` says: an address like https://host:port."""
+    """Up to `count` connections, made as they are needed, to what `endpoint` says: an address like https://host:port.
 
-    def __init__(self, endpoint: Callable[[], str], count: int) -> None:
-        self._endpoint, self._count = endpoint, count
+    `certificates` says which file has those that are trusted.
+    """
+
+    def __init__(self, endpoint: Callable[[], str], count: int, certificates: Callable[[], str] = OWN) -> None:
+        self._endpoint, self._count, self._certificates = endpoint, count, certificates
         self._idle: list[_Lane] = []
         self._flying: dict[_Lane, Cargo] = {}
         self._open: selectors.BaseSelector | None = None
 
     @cached_property
     def _route(self) -> _Route:
-        return _Route(self._endpoint())
+        return _Route(self._endpoint(), self._certificates)
 
     @property
     def under_way(self) -> int:
@@ -222,12 +227,13 @@ class _Lane:
 
 
 class _Route:
-    """How to get to an endpoint, as botocore would: through the environment's proxy, trusting the same certificates."""
+    """How to get to an endpoint, as botocore would: through the environment's proxy."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, certificates: Callable[[], str]) -> None:
         url = urlsplit(endpoint)
         self._secure = url.scheme == "https"
         self._host, self._port = url.hostname or "", url.port or (443 if self._secure else 80)
+        self._certificates = certificates
         self._trusted: ssl.SSLContext | None = None
         configured = ProxyConfiguration(get_environ_proxies(endpoint))
         proxy = configured.proxy_url_for(endpoint)
@@ -240,7 +246,10 @@ class _Route:
 
     def connected(self) -> socket.socket:
         """A socket that does not block. Raises OSError."""
-        connection = self._connection()
+        try:
+            connection = self._connection()
+        except ValueError as exc:  # a port that is none
+            raise ConnectionError(f"the proxy's address cannot be read: {exc}") from exc
         try:
             connection.connect()
         except http.client.HTTPException as exc:
@@ -259,8 +268,7 @@ class _Route:
         if not self._secure:
             return http.client.HTTPConnection(host, port, timeout=CONNECT)
         if self._trusted is None:
-            bundle = os.environ.get("AWS_CA_BUNDLE") or get_cert_path(True)
-            self._trusted = ssl.create_default_context(cafile=bundle)
+            self._trusted = ssl.create_default_context(cafile=self._certificates())
         connection = http.client.HTTPSConnection(host, port, timeout=CONNECT, context=self._trusted)
         if self._proxy is not None:
             connection.set_tunnel(self._host, self._port, self._told)

@@ -160,7 +160,7 @@ class DynamoLedger(DynamoHints):
     def stage(self, staged: Sequence[Staged], files: Sequence[DataFile], leases: Sequence[Lease]) -> None:
         check_staged(staged, files)
         if len(staged) > MOST_STAGED:
-            raise self._too_big(staged)
+            raise self._too_big(staged, MOST_STAGED)
         keys = self._keys.locate(s.load for s in staged)
         for attempt in range(TRIES):
             if (missed := self._stage(staged, files, keys)) is not None:
@@ -187,7 +187,7 @@ class DynamoLedger(DynamoHints):
         if seen:
             writes = self._staging([s for s in staged if s.load in seen], files, before, keys)
             if len(seen) > 1 and size_of(writes) > MOST_BYTES:
-                raise self._too_big(staged)
+                raise self._too_big(staged, len(staged) // 2)
             try:
                 self.table.transact(writes)
             except Refused:
@@ -224,10 +224,10 @@ class DynamoLedger(DynamoHints):
         attempt |= self._bodies.keep(f"attempt-{token}", body)
         return [put(attempt), *(write for change in changes for write in self._keys.writes(change))]
 
-    def _too_big(self, staged: Sequence[Staged]) -> InfrastructureError:
+    def _too_big(self, staged: Sequence[Staged], most: int) -> InfrastructureError:
         """The worker halves a job that this is raised for."""
         found = f"a job of {len(staged)} loads is too big to be staged at once"
-        return InfrastructureError("HR872", self.pipeline, found, f"set `batch_files` to at most {MOST_STAGED}")
+        return InfrastructureError("HR872", self.pipeline, found, f"it is halved; set `batch_files` to at most {most}")
 
     def bury(self, load: str, cause: str, leases: Sequence[Lease]) -> None:
         key = self._move(load, LoadState.SEEN, lambda kept: kept.moved(LoadState.DEAD, cause=cause))

@@ -29,6 +29,7 @@ import botocore.loaders
 import botocore.session
 from botocore import exceptions as foreign
 from botocore.config import Config
+from botocore.httpsession import get_cert_path
 
 from headrace.engine import log
 from headrace.model.errors import InfrastructureError
@@ -185,6 +186,12 @@ class Session:
     def pause(self, attempt: int) -> None:
         """Wait before the `attempt`-th further try of what a service took in part: long enough, and not all at once."""
         time.sleep(random.uniform(0, min(0.1 * 2**attempt, 5)))
+
+    def certificates(self) -> str:
+        """The file with those that botocore's clients trust: the environment's, the profile's, or its own."""
+        with self.wrapped(self.profile or "AWS", ""):
+            named = self._botocore().get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE", True)
+            return str(get_cert_path(named))
 
     def account(self) -> str:
         """The number of the account that the credentials belong to: also the cheapest way to try them."""

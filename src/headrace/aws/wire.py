@@ -44,7 +44,6 @@ request that is lost on the way has to be waited for."""
 DOUBT = 15.0
 """Seconds after which a request without an answer was carried out, or never will be."""
 
-DONE = b'{"UnprocessedItems":{}'
 EXPIRED = ("ExpiredTokenException", "ExpiredToken")
 
 Check = Callable[[float], None]
@@ -71,7 +70,7 @@ class Wire:
         self._session, self._table, self._allowed, self._clock = session, table, allowed, clock
         self._flights, self._patience, self._doubt = flights, patience, doubt
         self._head = f'{{"RequestItems":{{{json.dumps(table)}:['.encode()
-        self._lanes: Lanes[_Batch] = Lanes(self._endpoint, flights)
+        self._lanes: Lanes[_Batch] = Lanes(self._endpoint, flights, session.certificates)
         self._signer: Signer | None = None
         self._waiting: list[_Batch] = []  # to be sent again, in order of time
         self._used = 0.0  # when, by the clock, the connections were last used
@@ -117,6 +116,7 @@ class Wire:
         self._unanswered = 0.0
 
     def close(self) -> None:
+        """After `settle`, if anything was interrupted."""
         self._lanes.close()
 
     def _forsake(self) -> None:
@@ -174,7 +174,7 @@ class Wire:
         """Wait for what is under way, at most until a batch is due again."""
         soonest = self._waiting[0].due - time.monotonic() if self._waiting else LONGEST_WAIT
         landed = self._lanes.landed(soonest)
-        if any(each.answer is None for each in landed):
+        if any(each.answer is None or not _of_dynamodb(each.answer) for each in landed):
             self._unanswered = time.monotonic()
         return landed
 
@@ -188,8 +188,7 @@ class Wire:
             return
         try:
             left = self._left(answer.data)
-        except (ValueError, LookupError, TypeError, AttributeError) as exc:  # whoever answered, it was not DynamoDB
-            self._unanswered = time.monotonic()
+        except (ValueError, LookupError, TypeError, AttributeError) as exc:
             self._repeat(batch, self._error(_unreachable(exc)))
             return
         if left is not None:
@@ -205,14 +204,15 @@ class Wire:
         insort(self._waiting, batch, key=lambda each: each.due)
 
     def _left(self, data: bytes) -> bytes | None:
+        """What was not taken, as the next request. Raises what comes of an answer that is not DynamoDB's."""
         answer = json.loads(data)
+        left = answer["UnprocessedItems"]
         units = sum(each["CapacityUnits"] for each in answer.get("ConsumedCapacity", ()))
         if units:
             self._session.count("dynamodb:units", "BatchWriteItem", calls=round(units))
-        if data.startswith(DONE) or not answer.get("UnprocessedItems"):
+        if not left:
             return None
-        again = answer["UnprocessedItems"][self._table]
-        return self._body(",".join(json.dumps(each, ensure_ascii=False) for each in again))
+        return self._body(",".join(json.dumps(each, ensure_ascii=False) for each in left[self._table]))
 
     def _refused(self, answer: Answer) -> InfrastructureError:
         """Why it was; raised if another attempt would not change it."""
@@ -265,6 +265,11 @@ def _chunks(requests: Iterable[str]) -> Iterator[list[str]]:
 def _unreachable(exc: Exception | None) -> Exception:
     found: Exception = foreign.HTTPClientError(error=f"{type(exc).__name__}: {exc}")
     return found
+
+
+def _of_dynamodb(answer: Answer) -> bool:
+    """Whether the service itself says what became of a request. What is between may answer while it still travels."""
+    return (b'"UnprocessedItems"' if answer.status == 200 else b'"__type"') in answer.data
 
 
 def _reason(data: bytes) -> tuple[str, str]:

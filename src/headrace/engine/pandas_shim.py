@@ -1,8 +1,8 @@
 """Whether PyArrow knows pandas. It looks at its first conversion of a Python list, and imports what it finds.
 
 That takes 0.7 s and 60 MB wherever pandas happens to be installed, which a process that parses files has no use for:
-only a pipeline's own steps may. What PyArrow takes for missing (NaN) in a pandas Series depends on it, so they get it.
-Called by the confined child, never in a user's process.
+only a pipeline's own steps may. What PyArrow takes for missing in what they return (NaN, NaT, NA) depends on it, so
+they get it. Conversions of ours name their type, which keeps PyArrow from looking. Called by the confined child alone.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ def look_in_vain() -> None:
         return
     sys.meta_path.insert(0, _Nothing)
     try:
-        arrow.array([])
+        arrow.array([], arrow.null())  # with a type: to infer one, PyArrow's C++ would look for itself, and only once
     finally:
         sys.meta_path.remove(_Nothing)
 
 
 def find() -> None:
-    """Let PyArrow have pandas after all, where it is installed."""
+    """Let PyArrow have pandas after all, where one is installed that it takes."""
     try:
         pandas = importlib.import_module("pandas")
+        sys.modules["pyarrow"].Table.from_pandas(pandas.DataFrame())
     except ImportError:
         return
-    sys.modules["pyarrow"].Table.from_pandas(pandas.DataFrame())

@@ -192,8 +192,8 @@ class Staging:
         """Give the rows of one big file their record numbers: the n-th row, plus the misfits before it."""
         record, source = "t.rowid + 1", f"t{n} t"
         if skipped_before:
-            gaps = {"place": pa.array(skipped_before, pa.int64()), "n": range(1, len(skipped_before) + 1)}
-            self._db.register(f"gaps_{n}", pa.table(gaps))
+            counted = pa.array(range(1, len(skipped_before) + 1), pa.int64())
+            self._db.register(f"gaps_{n}", pa.table({"place": pa.array(skipped_before, pa.int64()), "n": counted}))
             self._db.execute(f"create temp table gaps{n} as select place, max(n) as n from gaps_{n} group by place")
             source += f" asof left join gaps{n} g on t.rowid >= g.place"
             record += " + coalesce(g.n, 0)"

@@ -22,12 +22,15 @@ def cell(value: bytes) -> str | None:
     return None if value == b"null" else value.decode()
 
 
+NULL = pa.scalar(b"null", pa.binary())
+
+
 def column(values: Sequence[bytes | None]) -> pa.Array:
     """A column of JSON values, already validated as UTF-8 JSON, as text; None where a record lacks the key."""
     raw = pa.array(values, pa.binary())
     quoted = pc.starts_with(raw, b'"')
     inner = pc.binary_slice(raw, 1, -1) if len(raw) else raw
-    bare = pc.if_else(pc.equal(raw, b"null"), pa.scalar(None, pa.binary()), raw)
+    bare = pc.if_else(pc.equal(raw, NULL), pa.scalar(None, pa.binary()), raw)
     text = pc.if_else(quoted, inner, bare)
     escaped = pc.fill_null(pc.and_(quoted, pc.match_substring(raw, b"\\")), False)
     if pc.any(escaped).as_py():

@@ -131,9 +131,9 @@ def _header(table: pa.Table, contract: Contract | None, pinned: Dialect | None) 
 
 def _without_blank(table: pa.Table) -> pa.Table:
     """Rows with at least one cell: a blank row is no record."""
-    filled = pa.scalar(False)
+    filled, empty = pa.scalar(False, pa.bool_()), pa.scalar("", pa.string())
     for column in table.columns[:-1]:
-        filled = pc.or_(filled, pc.fill_null(pc.not_equal(column, ""), False))
+        filled = pc.or_(filled, pc.fill_null(pc.not_equal(column, empty), False))
     return table if table.num_columns == 1 else table.filter(filled)
 
 

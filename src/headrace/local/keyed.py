@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
 
@@ -193,9 +193,10 @@ class KeyedWriter:
         try:
             if expected <= FEW_ROWS:
                 return self._insert_few(db, layout, rows)
-            numbers = self._numbers(db, self._rows.origins(rows))
-            batches = self._rows.batches(layout, rows, numbers) if numbers else ()
-            return sum(db.executemany(layout.insert(), batch).rowcount for batch in batches)
+            if not (numbers := self._numbers(db, self._rows.origins(rows))):
+                return 0
+            with closing(self._rows.batches(layout, rows, numbers)) as batches:  # else nothing more can be asked there
+                return sum(db.executemany(layout.insert(), batch).rowcount for batch in batches)
         except sqlite3.IntegrityError as exc:
             raise self._collision(layout, rows) from exc
 

@@ -5,7 +5,7 @@ Used by `local.keyed` alone. Knows no revision and writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ class RowReader:
 
     def batches(
         self, layout: Layout, rows: str, numbers: Mapping[Origin, int], only: Sequence[str] = ()
-    ) -> Iterator[Iterable[Stored]]:
+    ) -> Generator[Iterable[Stored], None, None]:
         """The rows in key order as they are stored, or only these stored columns, some thousands at a time.
 
         `numbers` are those under which the table knows the rows' origins.

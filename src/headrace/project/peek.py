@@ -57,7 +57,7 @@ def peek(home: Home, file: str, version: str, records: Sequence[int]) -> dict[in
             "memory_limit": home.settings.memory_limit,
             "threads": home.settings.threads,
         }
-        with Sandbox(home.settings, writable=[Path(scratch)], preload=[]) as child:
+        with Sandbox(home.settings, writable=[Path(scratch)], preload=["headrace.formats.open"]) as child:
             answer = child.call(f"{__name__}:handle", payload, home.settings.child_timeout)
     return {
         found["record"]: Peeked(found["line"], found["raw"], found["cells"], tuple(found["headers"]))

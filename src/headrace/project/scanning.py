@@ -51,7 +51,7 @@ def scan_whole(files: Sequence[Path]) -> Scan:
             shutil.copyfile(path, copy)
         payload = {"files": copies, "scratch": str(scratch)}
         settings = Settings(memory_limit=MEMORY)
-        with Sandbox(settings, writable=[scratch], preload=[]) as child:
+        with Sandbox(settings, writable=[scratch], preload=["headrace.formats.open"]) as child:
             try:
                 found = child.call(f"{__name__}:handle", payload, TIMEOUT)
             except BadObject as exc:  # nothing is being loaded: the wrong file was named
