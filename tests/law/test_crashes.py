@@ -59,7 +59,7 @@ IN_CHILD = {
 }
 """These are passed by children (and some by the publisher, too): whoever passes them that often is killed."""
 TRIALS = {**IN_WORKER, **IN_PUBLISHER, **IN_CHILD}
-TIMES, SOAK_TIMES, IN_A_ROW = 20, 300, 5
+TIMES, SOAK_TIMES, IN_A_ROW = 10, 300, 5
 """Random kills in the tests and in the soak; so many of one root before it may finish."""
 PATIENCE = 120.0
 TESTS = Path(__file__).resolve().parent.parent

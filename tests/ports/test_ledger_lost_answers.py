@@ -111,7 +111,7 @@ def test_a_write_whose_answer_is_lost_was_done_once(
     assert open_dynamo().trash() == []
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.soak)])
 def test_work_that_is_refused_for_now_is_done_in_the_end(
     seed: int, aws: Session, open_dynamo: Callable[[], DynamoLedger]
 ) -> None:

@@ -129,7 +129,7 @@ def test_of_publishers_who_record_the_same_revision_one_is_heard(open_ledger: Op
     assert_agreement(ledger)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.soak)])
 def test_workers_and_publishers_all_at_once_leave_what_each_of_them_was_told(open_ledger: Opener, seed: int) -> None:
     keys = [f"in/{i}" for i in range(12)]
 
@@ -198,7 +198,7 @@ def test_a_journey_passes_every_place_to_be_killed_at(open_dynamo: Callable[[], 
     assert_arrived(open_dynamo())
 
 
-@pytest.mark.parametrize("again", [1, 2])
+@pytest.mark.parametrize("again", [1, pytest.param(2, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("place", PLACES)
 def test_whoever_is_killed_at_any_place_leaves_what_another_finishes(
     place: str, again: int, open_dynamo: Callable[[], DynamoLedger]
