@@ -36,7 +36,7 @@ ROWS = (("1", "1"), ("2", "x"), ("3", "5"))
 
 def write(path: Path) -> None:
     """The same rows in each format."""
-    path.parent.mkdir()
+    path.parent.mkdir(exist_ok=True)
     text = "k,v\n" + "".join(f"{k},{v}\n" for k, v in ROWS)
     match path.name.partition(".")[2]:
         case "csv":
@@ -72,15 +72,17 @@ def test_whoever_asks_for_frames_gets_them(child: Sandbox) -> None:
 @pytest.mark.parametrize("name", ["a.csv", "a.json", "a.xlsx", "a.parquet", "a.csv.gz"])
 def test_no_format_is_read_with_pandas(tmp_path: Path, name: str) -> None:
     """A conversion without a type would import it."""
-    write(tmp_path / "in" / name)
+    for other in (name, f"b{name}"):  # two are described to each other
+        write(tmp_path / "in" / other)
     target = LocalTarget(tmp_path / "root")
     home = target.home(PIPELINE)
     (target.landing / "in").mkdir()
-    move(tmp_path / "in" / name, target.landing / "in" / name)
+    for path in list((tmp_path / "in").iterdir()):
+        move(path, target.landing / "in" / path.name)
     scan(home)
     with Sandbox(home.settings, preload=("headrace.engine.stage", "pandas_handlers")) as child:
         ingest(home, child, home.queue.lease("p", 10, timedelta(minutes=1)))
         assert ask(child, "imported") == {"imported": False}
-    (load,) = home.ledger.history()
-    assert (load.counts.accepted, load.counts.rejected, load.cause) == (2, 1, "")
+    loads = home.ledger.history()
+    assert [(x.counts.accepted, x.counts.rejected, x.cause) for x in loads] == [(2, 1, "")] * 2
     target.close()

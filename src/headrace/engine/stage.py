@@ -131,10 +131,10 @@ class Staging:
         table = pa.table(
             {
                 "_item": pa.array(range(len(inputs)), pa.int32()),
-                "_key": [x.key for x in inputs],
-                "_source_version": [x.version for x in inputs],
-                "_load_id": [x.load for x in inputs],
-                "_arrived": [x.arrived_at for x in inputs],
+                "_key": pa.array([x.key for x in inputs], pa.string()),
+                "_source_version": pa.array([x.version for x in inputs], pa.string()),
+                "_load_id": pa.array([x.load for x in inputs], pa.string()),
+                "_arrived": pa.array([x.arrived_at for x in inputs], pa.string()),
             }
         )
         self._db.register("inputs_", table)
