@@ -176,5 +176,5 @@ def test_a_broken_version_that_takes_away_what_stood_is_found(memory: Path, monk
 
 @pytest.mark.parametrize("often", [often for _, often in PLANTS[1:4]], ids=["zombies", "restored", "often restored"])
 def test_without_a_bug_the_same_histories_pass(memory: Path, often: Mapping[str, int]) -> None:
-    for seed in range(4):
+    for seed in range(8):
         run_history(memory, seed, HereChild(), often=often)

@@ -319,7 +319,7 @@ def test_killed_at_any_moment_it_is_at_one_revision_or_the_other(kind: str, base
     revisions = _history(base, 30)
     chance = random.Random(kind)
     reached, kills, pace = 0, 0, 0.05  # seconds that a revision takes on this machine, as far as was seen
-    while kills < 3 or not reached:
+    while kills < 5 or not reached:
         child = _child(kind, tmp_path, revisions)
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
@@ -343,11 +343,11 @@ def test_killed_at_any_moment_it_is_at_one_revision_or_the_other(kind: str, base
 
 def test_killed_while_it_is_rebuilt_it_holds_the_old_rows_or_the_new(kind: str, base: Base, tmp_path: Path) -> None:
     old = base.revision(base.load("L1", ONE))
-    n = 20_000 if kind in ATOMIC else 3_000
+    n = 60_000 if kind in ATOMIC else 6_000
     rows = f"SELECT 'r' || i AS asset, TIMESTAMP '2025-01-01' + to_seconds(i) AS seen, i AS value FROM range({n}) t(i)"
     new = base.load("L2", rows)
     chance = random.Random(kind)
-    for _ in range(3):
+    for _ in range(4):
         child = _child(kind, tmp_path, [old], rebuild=(5, new, COLUMNS))
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"

