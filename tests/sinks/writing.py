@@ -1,7 +1,8 @@
 """A process of its own that applies revisions, to be killed: `python -m sinks.writing LEDGER`, with tests/ on the path.
 
-`LEDGER` is a pickle of (kind, root, revisions, rebuild): it says `ready` once everything is imported, applies the
-revisions and says of each that it is done, then rebuilds if `rebuild` holds the arguments for that.
+`LEDGER` is a pickle of (kind, root, revisions, rebuild): it says `ready` once everything is imported and no killed
+writer is in the way, applies the revisions and says of each that it is done, then rebuilds if `rebuild` holds the
+arguments for that.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from headrace.local.folder import LocalFolder
 from headrace.local.keyed import KeyedWriter
 from headrace.sinks.lake import LakeWriter
 from sinks.base_files import COLUMNS
-from sinks.dynamo import open_dynamo
+from sinks.dynamo import open_dynamo, outlive
 from sinks.glue import open_glue
 
 KEY = ("asset", "seen")
@@ -47,6 +48,8 @@ def main(ledger: str) -> None:
     if isinstance(writer, LakeWriter):
         writer.warm()
         writer.number()
+    if isinstance(writer, DynamoWriter):
+        outlive(writer)
     print("ready", flush=True)
     for revision in revisions:
         writer.apply(revision)
