@@ -212,6 +212,21 @@ def test_what_was_taken_up_is_brought_to_what_is_declared(
     ]
 
 
+@pytest.mark.parametrize("step", ["deploy.change-set", "deploy.executing"])
+def test_a_taking_up_that_was_killed_is_finished_by_the_next_deploy(
+    session: Session, name: str, tmp_path: Path, deployed: Callable[..., Deployed], step: str
+) -> None:
+    deployed()
+    unmaking(session, name, delete_data=False).destroy(lambda text: None)
+    killed(step, "deploy", name, tmp_path)
+    with Heard(session, "DetectStackDrift") as asked:
+        deployed()
+    assert [params["LogicalResourceIds"] for _, params in asked] == [["Landing", "Readings"]]
+    with Heard(session, "DetectStackDrift") as asked:
+        assert deployed().state == "unchanged"
+    assert not asked
+
+
 def test_a_failed_deploy_over_kept_data_leaves_the_data(
     session: Session, name: str, deployed: Callable[..., Deployed]
 ) -> None:

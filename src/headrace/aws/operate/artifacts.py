@@ -1,4 +1,4 @@
-"""The bucket that a stack's code and template are read from, and what is put there under its own hash.
+"""The bucket that a stack's code and template are read from, what is put there under its own hash, and one note.
 
 It comes before the stack and goes after it, so it is no part of it: made directly, each step repeatable. Called by
 `deploy.py`; `destroy.py` removes it.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from headrace.model.errors import InfrastructureError
 
 AMERICA = "us-east-1"
 """The region whose buckets must be made without naming it."""
+
+TAKEN_UP = "taken-up.json"
+"""The note of what a deploy takes up, which is there until it is as declared."""
 
 OTHER_STACK = "give another `stack` in the target's table"
 """What helps where this bucket's name cannot be had: it follows from the stack's."""
@@ -132,6 +136,26 @@ class Artifacts:
             checksum = base64.b64encode(digest).decode()
             self._client.put_object(**self._mine, Key=key, Body=body, ChecksumSHA256=checksum)
         return key, True
+
+    def taken_up(self) -> dict[str, str]:
+        """Names by logical id of what a deploy took up and did not bring to what is declared: it was cut off."""
+        with self.session.wrapped(f"{self.bucket}/{TAKEN_UP}", "run `headrace deploy` again"):
+            try:
+                body = self._client.get_object(**self._mine, Key=TAKEN_UP)["Body"].read()
+            except ClientError as exc:
+                if status_of(exc) != 404:
+                    raise
+                return {}
+        found: dict[str, str] = json.loads(body)
+        return found
+
+    def note_taken_up(self, kept: Mapping[str, str]) -> None:
+        """Have the next deploy know. With nothing to know, the note goes."""
+        with self.session.wrapped(f"{self.bucket}/{TAKEN_UP}", "run `headrace deploy` again"):
+            if kept:
+                self._client.put_object(**self._mine, Key=TAKEN_UP, Body=json.dumps(dict(kept)).encode())
+            else:
+                self._client.delete_object(**self._mine, Key=TAKEN_UP)
 
     def url(self, key: str) -> str:
         """Where CloudFormation reads an object."""

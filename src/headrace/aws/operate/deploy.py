@@ -1,8 +1,9 @@
 """Makes a stack be what the definition says: artifacts, then one change set, however often it was begun before.
 
-    settle what is there ─▶ artifacts ─▶ change set ─▶ (nothing differs: done) ─▶ execute ─▶ wait
+    settle what is there ─▶ artifacts ─▶ change set ─▶ (nothing differs: done) ─▶ execute ─▶ wait ─▶ fit
 
 Every step looks at what is and does what lacks, so a deploy that was killed anywhere is finished by the next one.
+To fit is to bring what an earlier stack left, and this one takes up, to what is declared.
 Called by `project/cloud.py`; what is declared comes from `template.py`, what differs is judged by `judge.py`.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def deploy(session: Session, wanted: Wanted, tell: Tell, *, lose: bool = False, 
     scope = scope_of(wanted.stack, wanted.template, account, session.region, wanted.artifacts)
     facts = settle(stack, scope, stack.owned(wanted.project), tell)
     artifacts = Artifacts(session, wanted.artifacts, account, dict(wanted.tags))
-    artifacts.there()
+    unfitted = artifacts.taken_up() if artifacts.there() else {}
     found = judge(stack, scope, wanted.template, facts)
     refuse(stack.which, found.changes, lose)
     wanted, kept = replace(wanted, template=found.wanted), found.kept
@@ -106,18 +107,21 @@ def deploy(session: Session, wanted: Wanted, tell: Tell, *, lose: bool = False, 
     point("deploy.uploaded")
     if kept:
         tell(f"taking up {', '.join(kept.values())}")
+        artifacts.note_taken_up({**unfitted, **kept})
     if kept and request["ChangeSetType"] == "CREATE":
         request["DisableValidation"] = True  # which may call a bucket that is to be taken up a conflict of names
     changed = _possible(stack, facts, request, tell)
-    if changed is None:
-        tell("no changes")
-        return Deployed("unchanged", stack.deployed(), [], time.monotonic() - started)
     point("deploy.change-set")
-    after = _execute(stack, *changed, tell, retain=bool(kept))
-    if kept:
-        after = _fitted(stack, wanted, after, (parameters, url), kept, tell)
+    after = _execute(stack, *changed, tell, retain=bool(kept)) if changed else stack.deployed()
+    fitted = None
+    if unfitted or kept:
+        fitted = _fitted(stack, wanted, after, (parameters, url), unfitted.keys() | kept.keys(), tell)
+        artifacts.note_taken_up({})
+    if not changed and not fitted:
+        tell("no changes")
+        return Deployed("unchanged", after, [], time.monotonic() - started)
     state = "updated" if facts is not None and facts.stands else "created"
-    return Deployed(state, after, found.changes, time.monotonic() - started)
+    return Deployed(state, fitted or after, found.changes, time.monotonic() - started)
 
 
 def settle(stack: Stack, scope: Scope, facts: Facts | None, tell: Tell) -> Facts | None:
@@ -281,15 +285,19 @@ def _ready(stack: Stack, id: str) -> dict[str, Any]:
 
 
 def _fitted(
-    stack: Stack, wanted: Wanted, facts: Facts, sent: tuple[Mapping[str, str], str], kept: Mapping[str, str], tell: Tell
-) -> Facts:
-    """Make what was taken up as it is declared: an import changes nothing, and a bucket still tells whom it told."""
-    if not (found := drift(stack, kept, AGAIN)):
-        return facts
+    stack: Stack, wanted: Wanted, facts: Facts, sent: tuple[Mapping[str, str], str], kept: Set[str], tell: Tell
+) -> Facts | None:
+    """Make what was taken up as it is declared: an import changes nothing, and a bucket still tells whom it told.
+
+    `kept` are logical ids. None: all is as declared.
+    """
+    held = kept & stack.resources().keys()
+    if not held or not (found := drift(stack, held, AGAIN)):
+        return None
     for one in found:
         tell(f"bringing back: {one}")
     changed = _possible(stack, facts, _request(replace(wanted, repair=True), facts, *sent), tell)
-    return facts if changed is None else _execute(stack, *changed, tell)
+    return None if changed is None else _execute(stack, *changed, tell)
 
 
 def _execute(stack: Stack, change_set: str, id: str, tell: Tell, *, retain: bool = False) -> Facts:
