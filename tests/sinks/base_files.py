@@ -15,6 +15,7 @@ from headrace.model.loads import DataFile, Revision
 
 AT = datetime(2025, 1, 1, tzinfo=UTC)
 COLUMNS = (("asset", "VARCHAR"), ("seen", "TIMESTAMP"), ("value", "DOUBLE"))
+KEY = ("asset", "seen")
 LINEAGE_SQL = """
     '{load}.csv' AS _source_file, 'v-{load}' AS _source_version, row_number() OVER ()::BIGINT AS _source_row,
     '{load}' AS _load_id, TIMESTAMPTZ '2025-01-01 00:00:00+00' AS _arrived_at"""
@@ -45,6 +46,11 @@ class Base:
         extra = "".join(f', ({sql})::{t} AS "{n}"' for n, t, sql in self.partitions if n not in dict(shape))
         query = f"SELECT {typed}, {LINEAGE_SQL.format(load=load)}{extra} FROM ({source}) r"
         return self.write(query, {load: 0})
+
+    def hourly(self, asset: str, hours: int, load: str = "") -> list[DataFile]:
+        """A row an hour of one asset, from 20:00 of the last day of a month on; values count from 0."""
+        rows = f"SELECT '{asset}' AS asset, TIMESTAMP '2025-01-31 20:00:00' + to_hours(i) AS seen, i AS value"
+        return self.load(load or f"L-{asset}", f"{rows} FROM range({hours}) t(i)")
 
     def write(self, query: str, loads: Mapping[str, int]) -> list[DataFile]:
         """One COPY of any query; returns its files with their rows, loads and partitions."""

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from headrace.aws import keyed as keyed_module
+from headrace.aws import keyed_pieces
+from sinks.base_files import Base
 from sinks.homes import AwsHome, Home, LocalHome
 
 
@@ -21,3 +24,14 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
         return LocalHome(tmp_path)
     found: AwsHome = request.getfixturevalue("aws_home")
     return found
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Base:
+    return Base(tmp_path)
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (keyed_pieces, keyed_module):
+        monkeypatch.setattr(module, "PIECE_ROWS", 100)

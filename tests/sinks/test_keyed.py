@@ -52,11 +52,6 @@ VALUES = {
 
 
 @pytest.fixture
-def base(tmp_path: Path) -> Base:
-    return Base(tmp_path)
-
-
-@pytest.fixture
 def writer(base: Base) -> Iterator[KeyedWriter]:
     opened = writer_for(base, "asset", "seen")
     yield opened
@@ -71,13 +66,8 @@ def values(found: list[dict[str, Any]]) -> list[Any]:
     return [item["value"] for item in found]
 
 
-def hourly(base: Base, asset: str, hours: int) -> Any:
-    rows = f"SELECT '{asset}' AS asset, TIMESTAMP '2025-01-31 20:00:00' + to_hours(i) AS seen, i AS value"
-    return base.load(f"L-{asset}", f"{rows} FROM range({hours}) t(i)")
-
-
 def test_items_of_a_key_come_in_sort_order_between_inclusive_bounds(writer: KeyedWriter, base: Base) -> None:
-    writer.apply(base.revision([*hourly(base, "a", 9), *hourly(base, "b", 9)]))
+    writer.apply(base.revision([*base.hourly("a", 9), *base.hourly("b", 9)]))
     assert values(writer.get("t", "a")) == list(range(9))
     assert values(writer.get("t", "a", limit=2)) == [0, 1]
     assert values(writer.get("t", "a", at=datetime(2025, 1, 31, 22))) == [2]
@@ -89,7 +79,7 @@ def test_items_of_a_key_come_in_sort_order_between_inclusive_bounds(writer: Keye
 
 
 def test_an_item_tells_its_lineage(writer: KeyedWriter, base: Base) -> None:
-    writer.apply(base.revision(hourly(base, "a", 1)))
+    writer.apply(base.revision(base.hourly("a", 1)))
     assert writer.get("t", "a") == [
         {
             "asset": "a",
@@ -110,7 +100,7 @@ def test_before_the_first_revision_there_is_nothing_to_find(writer: KeyedWriter)
 
 
 def test_another_table_and_impossible_keys_are_refused(writer: KeyedWriter, base: Base) -> None:
-    writer.apply(base.revision(hourly(base, "a", 1)))
+    writer.apply(base.revision(base.hourly("a", 1)))
     with pytest.raises(UsageError, match=r"HR721 .*'other'.*try 't'"):
         writer.get("other", "a")
     with pytest.raises(UsageError, match=r"HR722 .*'seen'"):
@@ -222,13 +212,13 @@ def test_a_row_never_overwrites_one_that_still_stands(writer: KeyedWriter, base:
 
 
 def test_rows_that_are_not_those_of_the_ledger_stop_the_revision(writer: KeyedWriter, base: Base) -> None:
-    files = hourly(base, "a", 3)
+    files = base.hourly("a", 3)
     with pytest.raises(InfrastructureError, match=r"HR518 .*3 rows came .*ledger says \+4"):
         writer.apply(base.revision([replace(files[0], rows=4)]))
     base.number = 0
     writer.apply(base.revision(files))
     with pytest.raises(InfrastructureError, match=r"HR518 .*no row of load L-b is in the table"):
-        writer.apply(base.revision(removed=hourly(base, "b", 3)))
+        writer.apply(base.revision(removed=base.hourly("b", 3)))
     with sqlite3.connect(writer.path) as other:
         other.execute("DELETE FROM items WHERE value = 1")
     with pytest.raises(InfrastructureError, match=r"HR518 .*2 went"):
@@ -252,18 +242,18 @@ def test_a_flag_s_index_finds_the_rows_where_it_is_true(tmp_path: Path) -> None:
 
 
 def test_a_key_that_changed_is_refused_until_the_sink_is_rebuilt(writer: KeyedWriter, base: Base) -> None:
-    files = hourly(base, "a", 2)
+    files = base.hourly("a", 2)
     writer.apply(base.revision(files))
     other = writer_for(base, "asset", "value")
     with pytest.raises(InfrastructureError, match=r"HR514 .*its key was"):
-        other.apply(base.revision(hourly(base, "b", 2)))
+        other.apply(base.revision(base.hourly("b", 2)))
     other.rebuild(2, files, base.columns)
     assert len(other.get("t", "a", at=1.0)) == 1
     other.close()
 
 
 def test_a_newer_file_is_refused(writer: KeyedWriter, base: Base) -> None:
-    writer.apply(base.revision(hourly(base, "a", 2)))
+    writer.apply(base.revision(base.hourly("a", 2)))
     with sqlite3.connect(writer.path) as db:
         db.execute("PRAGMA user_version = 99")
     with pytest.raises(InfrastructureError, match=r"HR516 .*layout 99"):
@@ -274,7 +264,7 @@ def test_a_large_first_revision_is_built_beside_and_then_put_in_place(
     writer: KeyedWriter, base: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keyed, "BULK_ROWS", 5)
-    files = [*hourly(base, "a", 9), *hourly(base, "b", 9)]
+    files = [*base.hourly("a", 9), *base.hourly("b", 9)]
     revision = base.revision(files)
 
     def fail(name: str) -> None:
@@ -290,21 +280,21 @@ def test_a_large_first_revision_is_built_beside_and_then_put_in_place(
     writer.apply(revision)
     assert (writer.number(), len(writer.get("t", "b"))) == (1, 9)
     assert [p.name for p in writer.path.parent.iterdir() if "build" in p.name] == []
-    writer.apply(base.revision(hourly(base, "c", 2), removed=files[:1], retired=("L-a",)))
+    writer.apply(base.revision(base.hourly("c", 2), removed=files[:1], retired=("L-a",)))
     assert [len(writer.get("t", k)) for k in "abc"] == [0, 9, 2]
 
 
 def test_readers_elsewhere_keep_reading_while_the_table_is_rebuilt(writer: KeyedWriter, base: Base) -> None:
-    writer.apply(base.revision(hourly(base, "a", 5)))
+    writer.apply(base.revision(base.hourly("a", 5)))
     reader = writer_for(base, "asset", "seen")
     assert len(reader.get("t", "a")) == 5
     other = _reader(writer)
     assert _ask(other) == "5"
-    writer.rebuild(2, hourly(base, "a", 9), (*base.columns, ("extra", "VARCHAR")))
+    writer.rebuild(2, base.hourly("a", 9), (*base.columns, ("extra", "VARCHAR")))
     assert len(reader.get("t", "a")) == 9
     assert reader.get("t", "a")[0]["extra"] is None
     assert _ask(other) == "9"
-    writer.apply(replace(base.revision(hourly(base, "b", 1)), number=3))
+    writer.apply(replace(base.revision(base.hourly("b", 1)), number=3))
     assert _ask(other) == "9"
     assert len(reader.get("t", "b")) == 1
     assert other.stdin is not None
@@ -346,7 +336,7 @@ def test_a_built_file_is_synced_before_it_takes_its_name_and_the_folder_after(
         story.append("rename")
         rename(source, target)
 
-    files = hourly(base, "a", 9)
+    files = base.hourly("a", 9)
     monkeypatch.setattr(keyed, "BULK_ROWS", 5)
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(os, "replace", renamed)

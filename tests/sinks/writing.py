@@ -18,11 +18,10 @@ from headrace.local.catalog import SqliteCatalog
 from headrace.local.folder import LocalFolder
 from headrace.local.keyed import KeyedWriter
 from headrace.sinks.lake import LakeWriter
-from sinks.base_files import COLUMNS
+from sinks.base_files import COLUMNS, KEY
 from sinks.dynamo import open_dynamo, outlive
 from sinks.glue import open_glue
 
-KEY = ("asset", "seen")
 PARTITIONS = (("year", "INTEGER", "year(seen)"),)
 
 AnyWriter = KeyedWriter | LakeWriter | DynamoWriter
