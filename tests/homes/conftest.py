@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -29,13 +28,8 @@ def _environment(judging: Judging, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 @pytest.fixture(scope="session")
 def stack(judging: Judging, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The trial project, deployed as a user deploys it."""
-    folder = tmp_path_factory.mktemp("trial")
-    shutil.copytree(PROJECT, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-    deployed = Stack(judging, folder, tmp_path_factory.mktemp("trial-home"))
-    deployed.deploy()
-    deployed.settle()
-    yield deployed
-    deployed.close()
+    with Stack.of_copy(judging, PROJECT, tmp_path_factory.mktemp("trial")).standing() as deployed:
+        yield deployed
 
 
 @pytest.fixture

@@ -8,11 +8,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from functools import cached_property
@@ -60,6 +61,22 @@ class Stack:
         told = f"headrace {' '.join(words)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert exit is None or done.returncode == exit, told
         return done
+
+    @classmethod
+    def of_copy(cls, aws: MiniStack, project: Path, home: Path) -> Stack:
+        """Of a copy of a project, not deployed yet."""
+        shutil.copytree(project, home / "project", ignore=shutil.ignore_patterns(".headrace", "__pycache__", "input"))
+        return cls(aws, home / "project", home)
+
+    @contextmanager
+    def standing(self) -> Iterator[Stack]:
+        """Deployed as a user deploys it, and ready."""
+        try:
+            self.deploy()
+            self.settle()
+            yield self
+        finally:
+            self.close()
 
     def deploy(self) -> None:
         self.command("deploy", "--yes")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -18,12 +17,12 @@ QUICK = "ingest_timeout = 120\npublish_timeout = 120\nextras = false\nbackoff = 
 """What is shorter in a trial, so that it need not wait."""
 
 
-def example(aws: MiniStack, folder: Path, home: Path) -> Stack:
+def example(aws: MiniStack, home: Path) -> Stack:
     """A copy of the example, not deployed yet."""
-    shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns(".headrace", "__pycache__", "input"))
-    with (folder / "headrace.toml").open("a") as places:
+    stack = Stack.of_copy(aws, EXAMPLE, home)
+    with (stack.folder / "headrace.toml").open("a") as places:
         places.write(QUICK)
-    return Stack(aws, folder, home)
+    return stack
 
 
 def real_files(most: int) -> dict[str, Path]:

@@ -22,7 +22,7 @@ ROWS = 413_649
 
 @pytest.fixture
 def stack(judging_alone: Judging, tmp_path: Path) -> Iterator[Stack]:
-    made = example(judging_alone, tmp_path / "example", tmp_path)
+    made = example(judging_alone, tmp_path)
     yield made
     made.close()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -28,12 +27,8 @@ ROWS, TWICE = 541_909, 5_268
 
 @pytest.fixture
 def stack(judging_alone: Judging, tmp_path: Path) -> Iterator[Stack]:
-    shutil.copytree(PROJECT, tmp_path / "retail", ignore=shutil.ignore_patterns("__pycache__"))
-    made = Stack(judging_alone, tmp_path / "retail", tmp_path)
-    made.deploy()
-    made.settle()
-    yield made
-    made.close()
+    with Stack.of_copy(judging_alone, PROJECT, tmp_path).standing() as made:
+        yield made
 
 
 def days() -> list[Path]:

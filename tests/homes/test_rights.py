@@ -7,7 +7,6 @@ rights. That no role has a right too many is held by `aws_home/test_policy.py`, 
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from itertools import count
@@ -46,13 +45,8 @@ MORE = (
 
 @pytest.fixture(scope="module")
 def rights(judging: Judging, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    folder = tmp_path_factory.mktemp("rights")
-    shutil.copytree(PROJECT, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-    made = Stack(judging, folder, tmp_path_factory.mktemp("rights-home"))
-    made.deploy()
-    made.settle()
-    yield made
-    made.close()
+    with Stack.of_copy(judging, PROJECT, tmp_path_factory.mktemp("rights")).standing() as made:
+        yield made
 
 
 @pytest.mark.parametrize(

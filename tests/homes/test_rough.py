@@ -27,11 +27,8 @@ FAULTS = (
 
 @pytest.fixture
 def stack(judging_alone: Judging, tmp_path: Path) -> Iterator[Stack]:
-    made = example(judging_alone, tmp_path / "example", tmp_path)
-    made.deploy()
-    made.settle()
-    yield made
-    made.close()
+    with example(judging_alone, tmp_path).standing() as made:
+        yield made
 
 
 def test_nothing_is_lost_and_nothing_is_there_twice_in_rough_weather(stack: Stack, tmp_path: Path) -> None:
