@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv as csv_lines
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,30 @@ def test_corrections_are_listed_and_dropped(command: Command, export: Path) -> N
     assert said.code == 0 and "read 3 = loaded 1 + rejected 2" in said.out and "1 correction dropped" in said.err
     assert loaded(command) == [1.0]
     assert command("quarantine", "corrections", "readings", "--json").json == []
+
+
+@pytest.mark.parametrize("key", ["raw/readings/odd!name.csv", "raw/readings/odd!name.zip"])
+def test_names_may_hold_the_sign_that_parts_a_member_from_its_object(command: Command, project: Path, key: str) -> None:
+    rows = "Sensor,Time,Value\ns1,2025-05-01T00:00:00,1\ns1,2025-05-01T00:10:00,1x\n"
+    file, place = key, project / Path(key).name
+    if place.suffix == ".zip":
+        file = f"{key}!in!side.csv"
+        with zipfile.ZipFile(place, "w") as archive:
+            archive.writestr("in!side.csv", rows)
+    else:
+        place.write_text(rows)
+    command("run", "readings", place.name)
+    for asked in (key, file, place.name):
+        (shown,) = command("quarantine", "show", "readings", "--file", asked, "--json").json
+        assert shown["_source_file"] == file
+    assert command("quarantine", "redrive", "readings", "--dry-run", "--json").json == [{"object": key}]
+    facts = command("explain", f"{file}:2", "--json").json["facts"]
+    assert (facts["file"], facts["verdict"], facts["cells"]["Value"]) == (file, "rejected", "1x")
+    command("quarantine", "export", "readings", "--out", "fix.csv")
+    edit(project / "fix.csv", ",1x,", ",1.5,")
+    assert command("quarantine", "correct", "readings", "fix.csv").code == 0
+    assert loaded(command) == [1.0, 1.5]
+    assert command("explain", f"{file}:2", "--json").json["facts"]["correction"]["cells"]["Value"]["is"] == "1.5"
 
 
 def test_a_ragged_row_can_be_given_its_cells(command: Command, project: Path) -> None:

@@ -151,9 +151,11 @@ def quarantine_export(arguments: argparse.Namespace, output: Output) -> int:
 
 def quarantine_redrive(arguments: argparse.Namespace, output: Output) -> int:
     """Load again, under the present definition, every object that has rejected rows."""
+    from headrace.project.quarantine import objects
+
     with opened(arguments) as project:
         rows = project.quarantine(arguments.pipeline, file=arguments.file, rule=arguments.rule)
-        keys = sorted({row["_source_file"].partition("!")[0] for row in rows})
+        keys = objects(project.home(arguments.pipeline), rows)
         if not arguments.dry_run and keys:
             done = project.replay(arguments.pipeline, files=keys)
             if not output.as_json:

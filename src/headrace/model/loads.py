@@ -184,7 +184,12 @@ class Correction:
     @property
     def file(self) -> str:
         """The record's file as its row names it: the key, or key!member."""
-        return f"{self.key}!{self.member}" if self.member else self.key
+        return source_file(self.key, self.member)
+
+
+def source_file(key: str, member: str) -> str:
+    """What `_source_file` says of a row: the object's key, or key!member inside a zip (empty outside)."""
+    return f"{key}!{member}" if member else key
 
 
 FileKind = Literal["data", "losers", "rejected"]

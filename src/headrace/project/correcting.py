@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from headrace.engine.home import Home
 from headrace.engine.query import run_sql
 from headrace.model.errors import UsageError
-from headrace.model.loads import Correction, LoadState
+from headrace.model.loads import Correction, LoadState, source_file
 from headrace.model.where import meant
 from headrace.project.again import again
+from headrace.project.naming import split
 from headrace.project.peek import Peeked, peek
 from headrace.project.quarantine import PLACE, literal, rows
 from headrace.project.results import LoadResult
@@ -91,13 +92,13 @@ def read(home: Home, path: Path) -> tuple[list[Correction], Corrected]:
     found: list[Correction] = []
     skipped, unchanged = 0, []
     for file, lines in edited.items():
-        key, _, member = file.partition("!")
+        key, member = split(home, file)
         current = [e for e in lines if key in standing and standing[key].version == e.version]
         skipped += len(lines) - len(current)
         if not current:
             continue
         version = standing[key].version
-        before = _rejected(home, path, file, version, current)
+        before = _rejected(home, path, (key, member), version, current)
         own = list(dict.fromkeys(h for peeked in before.values() for h in peeked.headers))
         _check_columns(path, file, headers, own)
         _check_cells(path, file, current, own)
@@ -161,7 +162,7 @@ def stored(home: Home, file: str | None = None) -> list[Correction]:
         for c in home.ledger.stored_corrections()
         if c.key in standing
         and standing[c.key].version == c.version
-        and (file is None or file in (c.file, c.key) or c.key.endswith("/" + file))
+        and (file is None or any(f"/{whole}".endswith(f"/{file}") for whole in (c.file, c.key)))
     ]
 
 
@@ -197,13 +198,16 @@ def _parse(path: Path) -> tuple[list[str], dict[str, list[_Edited]]]:
     return headers, edited
 
 
-def _rejected(home: Home, path: Path, file: str, version: str, edited: Sequence[_Edited]) -> dict[int, Peeked]:
+def _rejected(
+    home: Home, path: Path, of: tuple[str, str], version: str, edited: Sequence[_Edited]
+) -> dict[int, Peeked]:
     """What was rejected of one file, by record, with the cells it was judged by: its own, or an earlier correction's.
 
-    Records are only missing where the version cannot be read again.
+    `of` is (key, member). Records are only missing where the version cannot be read again.
     """
-    key, _, member = file.partition("!")
-    earlier = {record: cells for of, record, cells in home.ledger.corrections(key, version) if of == member}
+    key, member = of
+    file = source_file(key, member)
+    earlier = {record: cells for its, record, cells in home.ledger.corrections(key, version) if its == member}
     known = {row["_source_row"] for row in rows(home, file=file)} | set(earlier)
     for e in edited:
         if e.record not in known:
@@ -213,7 +217,7 @@ def _rejected(home: Home, path: Path, file: str, version: str, edited: Sequence[
                 f"record {e.record} of {file} was not rejected",
                 "only rejected rows can be corrected: begin with `headrace quarantine export`",
             )
-    found = peek(home, file, version, [e.record for e in edited])
+    found = peek(home, key, member, version, [e.record for e in edited])
     return {record: Peeked(p.line, p.raw, dict(earlier.get(record, p.cells)), p.headers) for record, p in found.items()}
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from headrace.engine.query import run_sql
 from headrace.model.codes import explain_code, is_code
 from headrace.model.errors import UsageError
-from headrace.model.loads import Load
+from headrace.model.loads import Load, source_file
+from headrace.project.naming import readings
 from headrace.project.peek import peek
 from headrace.project.results import Explanation
 from headrace.project.tables import relation_over, relations
@@ -39,9 +40,10 @@ def explain(homes: Mapping[str, Home], what: str) -> Explanation:
         key = _known_key(home, what.removeprefix("file:"))
         if key is not None:
             return _object(home, key)
-        if (match := _FILE_ROW.fullmatch(what)) and (key := _known_key(home, match["file"].partition("!")[0])):
-            load = _best(home.ledger.history(key))
-            return _row(home, load, match["file"].partition("!")[2] or None, int(match["record"]))
+        if match := _FILE_ROW.fullmatch(what):
+            for text, member in readings(match["file"]):
+                if key := _known_key(home, text):
+                    return _row(home, _best(home.ledger.history(key)), member or None, int(match["record"]))
     raise UsageError("HR132", what or "''", "is no code, load, row or object known here", _instead(homes, what))
 
 
@@ -165,11 +167,10 @@ def _object(home: Home, key: str) -> Explanation:
 
 def _row(home: Home, load: Load, member: str | None, record: int) -> Explanation:
     """One record: what the file says, what became of it, and which row stands for its key."""
-    file = f"{load.key}!{member}" if member else load.key
-    verdict, row = _verdict(home, load, file, record)
-    if member is None and row is not None:
-        file = row["_source_file"]
-    peeked = peek(home, file, load.version, [record]).get(record)
+    verdict, row = _verdict(home, load, member, record)
+    file = row["_source_file"] if row else source_file(load.key, member or "")
+    member = file.removeprefix(load.key).removeprefix("!")
+    peeked = peek(home, load.key, member, load.version, [record]).get(record)
     raw = peeked.raw if peeked else (row or {}).get("raw")
     line = peeked.line if peeked else (row or {}).get("_source_line")
     if row is None and peeked is None:
@@ -250,13 +251,13 @@ def _row_lines(facts: Mapping[str, Any], load: Load) -> list[str]:
     return lines
 
 
-def _verdict(home: Home, load: Load, file: str, record: int) -> tuple[str, dict[str, Any] | None]:
+def _verdict(home: Home, load: Load, member: str | None, record: int) -> tuple[str, dict[str, Any] | None]:
     """loaded, duplicate, conflict or rejected with its stored row; else filtered or retired, without one."""
     table = home.pipeline.sinks[0].table
     ledger = home.ledger
     held = {f.path: f for staged in (False, True) for f in ledger.files_of([load.id], staged=staged)}
-    member = f" AND _source_file = {_text(file)}" if "!" in file else ""
-    where = f"_load_id = {_text(load.id)} AND _source_row = {record}{member}"
+    within = f" AND _source_file = {_text(source_file(load.key, member))}" if member else ""
+    where = f"_load_id = {_text(load.id)} AND _source_row = {record}{within}"
     for suffix, verdict in (("", "loaded"), ("__losers", "duplicate"), ("__rejected", "rejected")):
         relation = relations(home)[table + suffix]
         kind = {"": "data", "__losers": "losers", "__rejected": "rejected"}[suffix]

@@ -34,11 +34,10 @@ class Peeked:
     headers: tuple[str, ...] = ()
 
 
-def peek(home: Home, file: str, version: str, records: Sequence[int]) -> dict[int, Peeked]:
-    """Records of `file` (a key, or key!member); empty when the store does not hold that version any more."""
+def peek(home: Home, key: str, member: str, version: str, records: Sequence[int]) -> dict[int, Peeked]:
+    """Records of an object, or of that member of a zip; empty when the store does not hold that version any more."""
     from headrace.engine.sandbox import Sandbox
 
-    key, _, member = file.partition("!")
     load = next((x for x in reversed(home.ledger.history(key)) if x.version == version), None)
     if load is None:
         return {}

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from headrace.engine.home import Home
 from headrace.engine.query import run_sql
+from headrace.project.naming import split
 from headrace.project.peek import Peeked, peek
 from headrace.project.tables import relations
 
@@ -32,14 +33,21 @@ def summary(home: Home) -> list[dict[str, Any]]:
 def rows(
     home: Home, *, file: str | None = None, rule: str | None = None, limit: int | None = None
 ) -> list[dict[str, Any]]:
-    """Rejected rows in order of file and record. `file` is a key, or the end of one."""
+    """Rejected rows in order of file and record. `file` is a key with its member or without, or the end of one."""
     where = ["true"]
     if file:
-        where.append(f"(_source_file = {literal(file)} OR ends_with(_source_file, {literal('/' + file)}))")
+        whole = f"_source_file = {literal(file)} OR ends_with(_source_file, {literal('/' + file)})"
+        members = f"starts_with(_source_file, {literal(file + '!')}) OR contains(_source_file, {literal(f'/{file}!')})"
+        where.append(f"({whole} OR {members})")
     if rule:
         where.append(f"rule = {literal(rule)}")
     bound = f" LIMIT {int(limit)}" if limit is not None else ""
     return _query(home, f"SELECT * FROM rejected WHERE {' AND '.join(where)} ORDER BY _source_file, _source_row{bound}")
+
+
+def objects(home: Home, found: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The keys of the objects that rejected rows come from, in order."""
+    return sorted({split(home, file)[0] for file in {row["_source_file"] for row in found}})
 
 
 def export(home: Home, found: Sequence[Mapping[str, Any]], out: TextIO) -> int:
@@ -71,9 +79,9 @@ def _cells(home: Home, found: Iterable[Mapping[str, Any]]) -> dict[tuple[str, st
         by_file.setdefault((row["_source_file"], row["_source_version"]), []).append(row["_source_row"])
     cells: dict[tuple[str, str, int], Peeked] = {}
     for (file, version), records in by_file.items():
-        key, _, member = file.partition("!")
+        key, member = split(home, file)
         corrected = {n: own for of, n, own in home.ledger.corrections(key, version) if of == member}
-        for record, peeked in peek(home, file, version, records).items():
+        for record, peeked in peek(home, key, member, version, records).items():
             judged = dict(corrected.get(record, peeked.cells))
             cells[file, version, record] = replace(peeked, cells=judged)
     return cells
