@@ -13,6 +13,7 @@ from headrace.engine.base import BaseWriter, base_lost, file_list, quoted
 from headrace.engine.faults import point
 from headrace.engine.home import Home
 from headrace.engine.recover import recover
+from headrace.engine.shapes import blocked
 from headrace.engine.sql import engine_connection, mechanics
 from headrace.engine.time_left import SecondsLeft, forever
 from headrace.model.contract import LINEAGE
@@ -51,7 +52,7 @@ def _compact_some(home: Home, least: int, most: int) -> tuple[int, int]:
         shape = home.ledger.shape()
         crowds = {kind: _some(_crowded(home.ledger.files(kind), least), most) for kind in KINDS}
         removed = [file for small in crowds.values() for file in small]
-        if shape is None or not removed:
+        if shape is None or not removed or blocked(home):  # then sinks take no revision but one that replaces all
             return 0, 0
         if missing := home.files.bring(removed):
             raise base_lost(home.name, missing)  # before anything is written that nobody would want

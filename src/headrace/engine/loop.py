@@ -302,7 +302,7 @@ def keep_house(home: Home, *works: Work, seconds_left: SecondsLeft = forever) ->
             return
         try:
             work(home)
-        except InfrastructureError as exc:
+        except (DefinitionError, InfrastructureError) as exc:
             log.event("housekeeping.failed", pipeline=home.name, error=str(exc))
 
 

@@ -12,7 +12,7 @@ A crash before 3 wastes work, after 3 step 0 finishes it. What is decided togeth
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from datetime import timedelta
 
 from headrace.engine import telling
@@ -22,21 +22,21 @@ from headrace.engine.faults import point
 from headrace.engine.home import Home
 from headrace.engine.reconcile import archive
 from headrace.engine.recover import recover, release
+from headrace.engine.shapes import STOOD, blocked, reshapes
 from headrace.engine.sql import mechanics
 from headrace.engine.time_left import SecondsLeft, forever
 from headrace.engine.verdict import Verdict, judge
-from headrace.model.errors import BaseLost, DefinitionError, HeadraceError
+from headrace.model.errors import BaseLost, HeadraceError, Outgrown
 from headrace.model.loads import Decision, Event, Load, LoadState, Settlement, Shape
 
 LATER = timedelta(seconds=30)
 """Longer than a decision takes to be recorded once it is made."""
-STOOD = (LoadState.DECIDED, LoadState.STANDING)
 
 
 def publish(home: Home, seconds_left: SecondsLeft = forever) -> bool:
     """Decide everything that is staged or hinted; True if a revision was made.
 
-    Raises DefinitionError HR240 when the definition changed so much that the standing loads must be replayed first.
+    Raises Outgrown HR240 when the definition changed so much that the standing loads must be replayed first.
     """
     with home.lock(), mechanics(home.name):
         try:
@@ -74,11 +74,11 @@ def _revise(home: Home) -> Decision | None:
     return decision
 
 
-def _recovered(home: Home) -> BaseLost | None:
-    """Recover; what only a decision can mend is returned, not raised: there is nothing to fill a lost sink from."""
+def _recovered(home: Home) -> BaseLost | Outgrown | None:
+    """Recover; what only a decision can mend is returned, not raised: there is nothing to fill a sink from."""
     try:
         recover(home)
-    except BaseLost as exc:
+    except (BaseLost, Outgrown) as exc:
         return exc
     return None
 
@@ -132,14 +132,14 @@ def decide(home: Home, whole: bool = False) -> tuple[Decision | None, list[Event
 def _most(home: Home) -> float:
     """How many staged bytes a revision takes. What replaces all that stands under another shape comes whole."""
     limit = home.settings.revision_bytes
-    return math.inf if not limit or _reshapes(home, home.shape) else limit
+    return math.inf if not limit or reshapes(home, home.shape) else limit
 
 
 def _decision(home: Home, number: int, shape: Shape, verdict: Verdict, resolution: Resolution) -> Decision:
     return Decision(
         pipeline=home.name,
         number=number,
-        reason="reshape" if _reshapes(home, shape) else verdict.reason,
+        reason="reshape" if reshapes(home, shape) else verdict.reason,
         shape=shape,
         standing=_ids(verdict.stand),
         retired=_ids(verdict.retire),
@@ -177,39 +177,6 @@ def _shape(home: Home, verdict: Verdict) -> Shape | None:
     if home.queue.depth(home.name) != (0, 0):
         return None
     raise error
-
-
-def blocked(home: Home, leaving: Set[str] = frozenset()) -> DefinitionError | None:
-    """What keeps new loads from standing beside the old ones: the definition changed, and loads of the old remain."""
-    old, new = home.ledger.shape(), home.shape
-    if old is None or old.admits(new):
-        return None
-    remaining = [x for x in home.ledger.in_state(*STOOD) if x.id not in leaving]
-    if not remaining:
-        return None
-    return DefinitionError(
-        "HR240",
-        f"pipeline {home.name!r}",
-        f"{_difference(old, new)}, and {len(remaining)} loads stand under the old definition; new files stay staged",
-        f"bring them over with `headrace replay {home.name} --all`, or undo the change",
-    )
-
-
-def _difference(old: Shape, new: Shape) -> str:
-    if old.key != new.key:
-        return f"its key changed from ({', '.join(old.key)}) to ({', '.join(new.key)})"
-    if old.on_conflict != new.on_conflict:
-        return f"{'on_conflict' if new.key else 'dedupe'} changed from {old.on_conflict!r} to {new.on_conflict!r}"
-    if old.partitions != new.partitions:
-        return "the partitions of its lake changed"
-    mine = dict(old.columns)
-    name, kind = next((n, k) for n, k in new.columns if mine.get(n, k) != k)
-    return f"column {name!r} changed from {mine[name]} to {kind}"
-
-
-def _reshapes(home: Home, shape: Shape) -> bool:
-    old = home.ledger.shape()
-    return old is not None and not old.admits(shape)
 
 
 def _settlement(verdict: Verdict) -> Settlement:

@@ -10,7 +10,8 @@ from headrace.engine import log
 from headrace.engine.base import base_lost, lost
 from headrace.engine.faults import point
 from headrace.engine.home import Home
-from headrace.model.errors import HeadraceError, InfrastructureError, SinkAhead
+from headrace.engine.shapes import blocked
+from headrace.model.errors import BaseLost, HeadraceError, InfrastructureError, Outgrown, SinkAhead
 from headrace.ports import Writer
 
 
@@ -18,7 +19,8 @@ def recover(home: Home) -> None:
     """Bring every sink to the head; then its loads stand and messages about them are released.
 
     A failing sink does not keep the others back, but nothing new is decided until it has caught up: its error is
-    raised once the others are done. Raises SinkAhead when a sink knows a revision that the ledger does not.
+    raised once the others are done. Raises SinkAhead when a sink knows a revision that the ledger does not; BaseLost or
+    Outgrown, if nothing worse, where only a decision brings a sink its rows.
     """
     head = home.ledger.head()
     known = home.ledger.sinks()
@@ -31,7 +33,8 @@ def recover(home: Home) -> None:
         except SinkAhead:
             raise
         except HeadraceError as exc:
-            failure = failure or exc
+            if failure is None or isinstance(failure, BaseLost | Outgrown):
+                failure = exc
     if failure is not None:
         raise failure
     point("recover.applied")
@@ -49,19 +52,30 @@ def _catch_up(home: Home, name: str, writer: Writer, known: int | None, head: in
     owner = home.ledger.filled_by(name) if known is None and at else None
     if at > head and not (owner and head):
         raise _ahead(home, name, at, head, owner)
-    if head and (known is None or at < known):
-        # It lost what it had, or this pipeline never filled it, whatever number it says. The base has everything.
+    # It lost what it had, or this pipeline never filled it, whatever number it says. The base has everything.
+    empty = bool(head) and (known is None or at < known)
+    if (empty or at < head) and (error := blocked(home)):
+        raise error  # the sink is as the definition is, and what it lacks is not
+    if empty or (head > at + 1 and _reshaped(home, at, head)):
         fill(home, writer, head)
     for number in range(writer.number() + 1, head + 1):
         revision = home.ledger.revision(number)
-        if revision.reason == "reshape":
-            fill(home, writer, number)
+        if reshape := revision.reason == "reshape":
+            fill(home, writer, head)
         else:
             with log.timed("sink.applied", pipeline=home.name, sink=name, revision=number, reason=revision.reason):
                 writer.apply(revision)
         point(f"recover.applied-{name}")
+        if reshape:
+            break
     if known != head:
         home.ledger.mark(name, head)
+
+
+def _reshaped(home: Home, since: int, head: int) -> bool:
+    """Whether what stood then has another shape than the sink, and so what came next."""
+    old, new = home.ledger.shape(since) if since else None, home.ledger.shape(head)
+    return old is not None and new is not None and not old.admits(new)
 
 
 def _ahead(home: Home, name: str, at: int, head: int, owner: str | None) -> SinkAhead:
@@ -79,8 +93,8 @@ def _ahead(home: Home, name: str, at: int, head: int, owner: str | None) -> Sink
 
 def fill(home: Home, writer: Writer, number: int) -> None:
     """Fill a sink with everything that stands at a revision, from the base."""
-    shape = home.ledger.shape(number) or home.shape
     files = home.ledger.files("data", number)
+    shape = (home.ledger.shape(number) if files else None) or home.shape
     told = {"pipeline": home.name, "sink": writer.name, "revision": number, "files": len(files)}
     with log.timed("sink.filled", **told, rows=sum(file.rows for file in files)):
         try:

@@ -12,6 +12,7 @@ from headrace.engine.base import base_lost, lost
 from headrace.engine.home import Home
 from headrace.engine.recover import fill, recover
 from headrace.engine.retain import refuse_strangers
+from headrace.engine.shapes import blocked
 from headrace.engine.sql import mechanics
 from headrace.model.errors import UsageError
 from headrace.model.loads import Event, Load
@@ -47,7 +48,7 @@ def let_go(home: Home, keys: Iterable[str]) -> None:
 
 
 def rebuild(home: Home, sink: str) -> None:
-    """Fill one sink afresh from the base, at the newest revision."""
+    """Fill one sink afresh from the base, at the newest revision. Raises Outgrown HR240 where a replay has to."""
     if sink not in home.writers:
         raise UsageError(
             "HR131", f"pipeline {home.name!r}", f"it has no sink {sink!r}", f"its sinks are {', '.join(home.writers)}"
@@ -55,6 +56,8 @@ def rebuild(home: Home, sink: str) -> None:
     refuse_strangers(home)
     with home.lock(), mechanics(sink):
         head = home.ledger.head()
+        if error := blocked(home):
+            raise error
         if missing := lost(home.files, home.ledger.files("data")):
             raise base_lost(home.name, missing)  # the lake adopts files unread and would not notice
         fill(home, home.writers[sink], head)

@@ -34,6 +34,10 @@ class DefinitionError(HeadraceError, ValueError):
     exit_code = 2
 
 
+class Outgrown(DefinitionError):
+    """What stands has a shape that the definition has left. Loading its objects again brings the rows over."""
+
+
 def raise_all(errors: Iterable[DefinitionError]) -> None:
     """Raise the first, if there is one, with the `others` beside it."""
     found = tuple(errors)

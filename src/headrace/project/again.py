@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 def replay(project: Project, home: Home, loads: Sequence[Load], on_progress: Progress | None) -> list[LoadResult]:
     """Load these again under the present definition. Raises DefinitionError HR240 where that did not bring it over."""
-    from headrace.engine.publish import blocked
     from headrace.engine.replay import replay
+    from headrace.engine.shapes import blocked
 
     before = home.ledger.last_seq()
     replay(home, loads)
     try:
         project.work([home.name], on_progress=on_progress)
-        error = blocked(home)
+        error: DefinitionError | None = blocked(home)
     except DefinitionError as exc:
         error = exc
     told = replayed(home, loads, before)

@@ -17,8 +17,8 @@ from typing import Any
 from headrace.engine.alarms import alarms, rejected
 from headrace.engine.base import base_lost
 from headrace.engine.home import Home
-from headrace.engine.publish import blocked
 from headrace.engine.settings import Settings
+from headrace.engine.shapes import blocked
 from headrace.model.errors import HeadraceError
 from headrace.model.loads import Counts, FileKind
 from headrace.model.pipeline import Keyed

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from headrace.engine.home import Home
-from headrace.engine.publish import blocked
+from headrace.engine.shapes import blocked
 from headrace.model.errors import InfrastructureError
 from headrace.model.loads import LoadState
 
