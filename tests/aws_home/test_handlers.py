@@ -17,7 +17,6 @@ import pytest
 
 from headrace import Pipeline, Record, files, lake
 from headrace.aws import handlers, keyed_pieces
-from headrace.aws import keyed as keyed_module
 from headrace.aws.keyed_control import Control, Work
 from headrace.aws.keyed_layout import Layout
 from headrace.aws.ledger import DynamoLedger
@@ -171,8 +170,7 @@ p = Pipeline("p", source=files("in/"), record=Row, sinks=[keyed("t")])
 @pytest.fixture
 def keyed_table(places: Places, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Table:
     """The same pipeline with a keyed table, which takes a hundred rows at a time."""
-    for module in (keyed_pieces, keyed_module):
-        monkeypatch.setattr(module, "PIECE_ROWS", 100)
+    monkeypatch.setattr(keyed_pieces, "PIECE_ROWS", 100)
     make_table(Session("eu-west-2"), "t-" + places.lake, Layout.of(("k",), (("k", "BIGINT"),)))
     here = replace(places.pipeline("p"), tables={"t": "t-" + places.lake})
     monkeypatch.setenv(VARIABLE, replace(places, pipelines={"p": here}).to_json())

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from headrace.aws import keyed as keyed_module
 from headrace.aws import keyed_pieces
 from sinks.base_files import Base
 from sinks.homes import AwsHome, Home, LocalHome
@@ -33,5 +32,4 @@ def base(tmp_path: Path) -> Base:
 
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (keyed_pieces, keyed_module):
-        monkeypatch.setattr(module, "PIECE_ROWS", 100)
+    monkeypatch.setattr(keyed_pieces, "PIECE_ROWS", 100)

@@ -11,6 +11,7 @@ import pytest
 from headrace.aws.keyed import DynamoWriter
 from headrace.aws.keyed_layout import CONTROL
 from headrace.aws.keyed_lookup import DynamoLookup
+from headrace.aws.keyed_pieces import Pace, pieces
 from headrace.aws.session import Session
 from headrace.engine.faults import install
 from headrace.model.errors import InfrastructureError, OutOfTime
@@ -175,6 +176,41 @@ def test_what_one_began_another_finishes_from_its_last_mark(
     assert other.number() == 2
     assert len(rows(other)) == (650 if work == "apply" else 500)
     other.close()
+
+
+def test_a_piece_has_as_many_rows_as_lately_went_in_ten_seconds() -> None:
+    now = 0.0
+    pace = Pace(lambda: now)
+    sizes: list[int] = []
+
+    def sent(rows: int, seconds: float) -> None:
+        nonlocal now
+        pace.begin()
+        now += seconds
+        pace.end(rows)
+        sizes.append(pace.rows)
+
+    for seconds in (1, 1, 1):
+        sent(pace.rows, seconds)
+    sent(10, 9.0)  # the last rows of a revision tell nothing
+    for rate in (1000, 100, 2):
+        sent(pace.rows, pace.rows / rate)
+    assert sizes == [5_000, 50_000, 50_000, 50_000, 10_000, 1_000, 500]
+
+
+def test_pieces_follow_the_pace_and_leave_no_row_out(base: Base) -> None:
+    pace, found = Pace(), list[tuple[int, object, int]]()
+    files = [replace(base.hourly("a", 1)[0], rows=rows) for rows in (300, 300, 7_000, 0, 40, 10)]
+    for piece in pieces(files, pace, 100):
+        found.append((len(piece.files), piece.span, piece.end))
+        pace.rows = 4_000
+    assert found == [
+        (1, (100, 300), 300),
+        (1, None, 600),
+        (1, (0, 4000), 4600),
+        (1, (4000, 7000), 7600),
+        (2, None, 7650),
+    ]
 
 
 @pytest.mark.parametrize("work", ["apply", "rebuild", "lost"])

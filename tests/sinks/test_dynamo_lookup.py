@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from headrace.contract.compile import compile_contract
 from headrace.contract.query import columns_of
 from headrace.local.keyed import KeyedWriter
 from headrace.model.contract import LINEAGE
-from headrace.model.errors import InfrastructureError, UsageError
+from headrace.model.errors import InfrastructureError, OutOfTime, UsageError
 from sinks.base_files import COLUMNS, KEY, Base
 from sinks.dynamo import REGION, items, make_table, open_dynamo, physical_of
 
@@ -295,6 +295,52 @@ def test_an_index_of_a_column_that_is_new_has_every_row(base: Base) -> None:
     late = base.load("L2", "('z', TIMESTAMP '2025-01-05', 1, 'good')", wider)
     writer.apply(base.revision(late, columns=wider))
     assert (writer.number(), [item["asset"] for item in writer.find("t", "quality", "good")]) == (2, ["z"])
+
+
+def stopped(writer: DynamoWriter, work: Callable[[DynamoWriter], None]) -> None:
+    """Begin the work with time for two of its pieces."""
+    left = iter([100.0, 100.0, 1.0])
+    writer._seconds_left = lambda: next(left)
+    with pytest.raises(OutOfTime):
+        work(writer)
+
+
+def test_an_index_that_comes_while_a_table_is_filled_has_every_row(base: Base, small_pieces: None) -> None:
+    made = base.hourly("a", 350)
+    make_table(Session(REGION), physical_of(base.root), Layout.of(KEY, COLUMNS).indexed_by(["value"]))
+    open_dynamo(base.root, KEY, COLUMNS).apply(base.revision(made))
+    stopped(open_dynamo(base.root, KEY, COLUMNS), lambda writer: writer.rebuild(1, made, COLUMNS))
+    after = open_dynamo(base.root, KEY, COLUMNS, index=("value",))
+    after.rebuild(1, made, COLUMNS)
+    assert [len(after.find("t", "value", float(value))) for value in (0, 150, 299, 349)] == [1, 1, 1, 1]
+    after.close()
+
+
+def test_an_index_that_comes_while_its_column_comes_has_every_row(base: Base, small_pieces: None) -> None:
+    wider = (*COLUMNS, ("quality", "VARCHAR"))
+    made = "SELECT 'z' AS asset, TIMESTAMP '2025-01-01' + to_hours(i) AS seen, i AS value, 'good' AS quality"
+    make_table(Session(REGION), physical_of(base.root), Layout.of(KEY, wider).indexed_by(["quality"]))
+    open_dynamo(base.root, KEY, COLUMNS).apply(base.revision(base.hourly("a", 3)))
+    revision = base.revision(base.load("L2", f"{made} FROM range(350) t(i)", wider), columns=wider)
+    stopped(open_dynamo(base.root, KEY, wider), lambda writer: writer.apply(revision))
+    after = open_dynamo(base.root, KEY, wider, index=("quality",))
+    after.apply(revision)
+    assert (after.number(), len(after.find("t", "quality", "good"))) == (2, 350)
+    after.close()
+
+
+def test_items_of_another_type_are_read_as_they_are_while_a_table_is_filled(base: Base, small_pieces: None) -> None:
+    old, new = ((*COLUMNS, ("n", kind)) for kind in ("BIGINT", "VARCHAR"))
+    made = "SELECT 'a' AS asset, TIMESTAMP '2025-01-01' + to_hours(i) AS seen, i AS value, {} AS n FROM range(350) t(i)"
+    open_dynamo(base.root, KEY, old).apply(base.revision(base.load("L1", made.format("i"), old), columns=old))
+    coming = base.load("L2", made.format("'x' || i"), new)
+    stopped(open_dynamo(base.root, KEY, new), lambda writer: writer.rebuild(2, coming, new))
+    reader = open_dynamo(base.root, KEY, new)
+    found = [row["n"] for row in reader.get("t", "a")]
+    assert found == [*(f"x{n}" for n in range(300)), *range(300, 350)]
+    reader.rebuild(2, coming, new)
+    assert [row["n"] for row in reader.get("t", "a", limit=1)] == ["x0"]
+    reader.close()
 
 
 def test_the_keys_and_indexes_of_a_table_follow_from_the_definition() -> None:

@@ -27,7 +27,7 @@ from headrace.aws.keyed_control import LEASE, Control, ControlItem, Work
 from headrace.aws.keyed_items import RowReader, deletes, keys, puts
 from headrace.aws.keyed_layout import Layout
 from headrace.aws.keyed_lookup import DynamoLookup
-from headrace.aws.keyed_pieces import PIECE_ROWS, Piece, groups, pieces, related
+from headrace.aws.keyed_pieces import Pace, Piece, groups, pieces, related
 from headrace.aws.keyed_sweep import SEGMENTS, Sweeper
 from headrace.aws.keyed_taken import SAMPLE, Taken
 from headrace.aws.session import Session
@@ -45,8 +45,9 @@ RESERVE = 20.0
 class DynamoWriter:
     """`ports.Writer` and `ports.Lookup` over the table `physical`. `root` is where `base` brings the files to.
 
-    `lease` is how long a writer that died keeps others out: see `keyed_control` before making it shorter. With less
-    than `RESERVE` of `seconds_left` it stops at a mark and raises OutOfTime (HR857): whoever comes next goes on there.
+    `lease` is how long a writer that died keeps others out: see `keyed_control` before making it shorter. With less of
+    `seconds_left` than `RESERVE`, or than the last piece took twice, it stops at a mark and raises OutOfTime (HR857):
+    whoever comes next goes on there.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class DynamoWriter:
         self.key, self.index = tuple(key), tuple(index)
         self._base = base
         self._seconds_left = seconds_left
+        self._pace = Pace()
         self._rows = RowReader(root / f".{table}.spill", memory_limit, threads)
         self._control = ControlItem(session, physical, table, lease, clock)
         self._wire = wire(session, physical, self._control.allowed, clock=clock)
@@ -121,7 +123,7 @@ class DynamoWriter:
         with self._held() as control:
             layout = Layout.of(self.key, columns).indexed_by(self.index)
             self._control.suits(layout)
-            work = self._resumed(control, "rebuild", number, _digest(files))
+            work = self._resumed(control, "rebuild", number, _digest(layout, files), layout)
             rows = self._fill(layout, files, work, begun=work == control.work)
             self._commit(layout, number, work.generation, rows)
 
@@ -145,22 +147,24 @@ class DynamoWriter:
         layout = self._evolved(control, revision.columns)
         self._control.suits(layout)
         removed = self._brought(revision)
-        work = self._resumed(control, "apply", revision.number, _digest(revision.added, removed))
+        work = self._resumed(control, "apply", revision.number, _digest(layout, revision.added, removed), layout)
         coming, left = (sum(f.rows for f in files) for files in (revision.added, removed))
         if work != control.work:
             self._check(layout, revision.added, removed)
-        marked = coming + left > PIECE_ROWS
+        marked = coming + left > self._pace.rows
         if marked:
             self._control.begin(work)
         work = self._without_lost(revision, removed, work)
-        for piece in pieces(removed, work.done):
+        for piece in pieces(removed, self._pace, work.done):
+            self._pace.begin()
             same = related(piece.files, revision.added)
             going = gone(self.root, same, piece.files, layout.columns, piece.span)
             kept = rows_of(self.root, revision.added, layout.columns) if revision.added else None
             self._wire.send(self._rows.texts(deletes(layout, going, kept)))
             work = self._sent(work, piece.end, marked)
             self._pause(more=marked and work.done < left + coming)
-        for piece in pieces(revision.added, max(work.done - left, 0)):
+        for piece in pieces(revision.added, self._pace, max(work.done - left, 0)):
+            self._pace.begin()
             self._refuse_taken(layout, revision, piece, work)
             same = related(piece.files, removed)
             rows = come(self.root, piece.files, same, layout.columns, piece.span)
@@ -182,7 +186,8 @@ class DynamoWriter:
                 if not begun:
                     self._control.begin(work)
                     begun = True
-                for piece in pieces(group, work.done - before):
+                for piece in pieces(group, self._pace, work.done - before):
+                    self._pace.begin()
                     rows = rows_of(self.root, piece.files, layout.columns, piece.span)
                     self._wire.send(self._rows.texts(puts(layout, rows, work.number, work.generation)))
                     work = self._sent(work, before + piece.end, True)
@@ -195,17 +200,20 @@ class DynamoWriter:
             self._sweeper.older(work.generation, work.swept, lambda swept: self._swept(work, swept))
         return before
 
-    def _resumed(self, control: Control, kind: str, number: int, files: str) -> Work:
+    def _resumed(self, control: Control, kind: str, number: int, files: str, layout: Layout) -> Work:
         """The work as it was left, or from its beginning. A rebuild begins a generation of its own."""
         known = control.work
         if known is not None and (known.kind, known.number, known.files) == (kind, number, files):
             return known
-        newest = max(control.generation, known.generation if known else 0)
-        return Work(kind, number, files, newest + (kind == "rebuild"), clean=control.new)
+        generation = max(control.generation, known.generation if known else 0)
+        if kind == "apply":
+            return Work(kind, number, files, generation, clean=control.new)
+        return Work(kind, number, files, generation + 1, clean=control.new, columns=layout.meta[0])
 
     def _sent(self, work: Work, done: int, marked: bool) -> Work:
         """A piece is through."""
         point("keyed.sent")
+        self._pace.end(done - work.done)
         work = replace(work, done=done)
         if marked:
             self._control.mark(work)
@@ -219,7 +227,7 @@ class DynamoWriter:
 
     def _pause(self, *, more: bool) -> None:
         """Stop where it is marked, if there is more to be done than there is time for."""
-        if more and self._seconds_left() < RESERVE:
+        if more and self._seconds_left() < max(RESERVE, 2 * self._pace.seconds):
             raise OutOfTime(
                 "HR857", f"keyed {self.table!r}", "the function's time is nearly up", "it goes on by itself"
             )
@@ -300,6 +308,7 @@ class DynamoWriter:
     def _held(self) -> Iterator[Control]:
         """Be the writer. Given back when the work fails, so that another may go on; a lease ends by itself, too."""
         control = self._control.take()
+        self._pace = Pace()  # of each work: a table that could not take as much is asked to take less
         try:
             yield control
         except (duckdb.Error, OSError) as exc:
@@ -319,6 +328,7 @@ class DynamoWriter:
         return InfrastructureError(code, f"keyed {self.table!r}", found, next)
 
 
-def _digest(*files: Sequence[DataFile]) -> str:
-    """A name for what comes and goes: work is only taken up where it is the same."""
-    return hashlib.sha256(json.dumps([[f.path for f in each] for each in files]).encode()).hexdigest()[:16]
+def _digest(layout: Layout, *files: Sequence[DataFile]) -> str:
+    """A name for what comes and goes, and as what: work is only taken up where it is the same."""
+    told = [*layout.meta, *layout.index, *([f.path for f in each] for each in files)]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]

@@ -55,6 +55,7 @@ class Work:
     done: int = 0
     swept: int = 0
     clean: bool = False  # nothing was in the table when it began
+    columns: str = ""  # of a rebuild: those of its generation's items, as JSON
 
 
 @dataclass(frozen=True, slots=True)

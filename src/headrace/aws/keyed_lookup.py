@@ -100,7 +100,7 @@ class DynamoLookup:
         if any(_newer(item, known[0]) for item in items):  # written since its shape was read
             known = self._shape(0.0) or known
             items = _first(ask(known[1]), most)
-        return [known[1].read(item) for item in items]
+        return [_layout(item, *known).read(item) for item in items]
 
     def _shape(self, age: float) -> tuple[Control, Layout] | None:
         """The table's shape, as it was at most `age` seconds ago; None before the first revision. Raises HR533."""
@@ -198,6 +198,14 @@ def _first(items: Iterator[Item], most: int | None) -> list[Item]:
 
 def _newer(item: Item, control: Control) -> bool:
     return (int(item["_revision"]["N"]), int(item["_generation"]["N"])) > (control.number, control.generation)
+
+
+def _layout(item: Item, control: Control, stood: Layout) -> Layout:
+    """How to read an item: what a rebuild under way has put may have columns of other types than what stood before."""
+    work = control.work
+    if work is None or not work.columns or int(item["_generation"]["N"]) != work.generation:
+        return stood
+    return Layout.from_meta(str(control.key), work.columns)
 
 
 def _sendable(wanted: Sequence[Condition]) -> list[Condition] | None:
