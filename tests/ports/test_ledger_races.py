@@ -39,7 +39,7 @@ from headrace.engine import faults
 from headrace.local.clock import ManualClock
 from headrace.local.queue import SqliteQueue
 from headrace.model.errors import InfrastructureError, LeaseLost, RevisionRefused
-from headrace.model.loads import Decision, LoadState, Settlement
+from headrace.model.loads import Alert, Decision, LoadState, Settlement
 from headrace.ports import Ledger
 
 LEASE = 360.0
@@ -416,3 +416,29 @@ def test_a_publisher_whose_lease_was_taken_over_decides_nothing_any_more(
     with exclusive(successor, LEASE) as clean:
         assert clean  # the zombie's end took nobody's lease
         assert_agreement(successor)
+
+
+@pytest.mark.parametrize("dead", [False, True])
+def test_a_message_that_is_told_of_a_later_load_just_when_it_is_judged_waits_for_that_one(
+    open_dynamo: Callable[[], DynamoLedger], monkeypatch: pytest.MonkeyPatch, dead: bool
+) -> None:
+    slow, other = open_dynamo(), open_dynamo()
+    first, second = pin(other, "A"), pin(other, "B", key="b")
+    other.settle(Settlement(alerts=(Alert("name", first.id, "subject", "body"),)))
+    if dead:
+        other.bury(first.id, "HR451 broken", [])
+    else:
+        other.settle(Settlement(abandoned=(first.id,)))
+    transact = slow.table.transact
+
+    def late(writes: Any) -> None:
+        monkeypatch.setattr(slow.table, "transact", transact)
+        other.settle(Settlement(alerts=(Alert("name", second.id, "subject", "body"),)))
+        transact(writes)
+
+    monkeypatch.setattr(slow.table, "transact", late)
+    slow.stand(0)
+    assert [m["load"] for m in other.messages("waiting")] == [second.id]
+    other.bury(second.id, "HR451 broken", [])
+    other.stand(0)
+    assert [m["load"] for m in other.messages()] == [second.id]

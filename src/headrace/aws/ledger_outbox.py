@@ -79,7 +79,15 @@ class Outbox:
                 continue
             change = "SET #load = :load, #revision = :revision"
             try:
-                transact([self._of(message, change, load=load, revision=revision)])
+                waits = update(
+                    self._place(message["id"]),
+                    change,
+                    "#state = :waiting",
+                    waiting="waiting",
+                    load=load,
+                    revision=revision,
+                )
+                transact([waits])
             except Refused:
                 continue  # it went out, or was dropped, at this very moment
 
@@ -98,16 +106,18 @@ class Outbox:
                 left += [unit for unit in part if not any(unit is other for other in faster)]
 
     def _released(self, message: Item, state: LoadState | None) -> list[Write]:
-        """What happens to a waiting message, given the state of its load; nothing while that is not known."""
-        if not message["load"] or state in SAYABLE:
-            return [self._of(message, "SET #state = :ready", ready="ready")]
-        if state in POINTLESS:
-            gone = delete(self._place(message["id"]), "#state = :waiting", waiting="waiting")
-            return [gone, delete(self._note(str(message["alert"])))]
-        return []
+        """What happens to a waiting message, given the state of its load; nothing while that is not known.
 
-    def _of(self, message: Item, change: str, **values: Any) -> Write:
-        return update(self._place(message["id"]), change, "#state = :waiting", waiting="waiting", **values)
+        Only while it is about that load: another publisher may have learnt of a later one meanwhile.
+        """
+        place = self._place(message["id"])
+        same = "#state = :waiting AND #load = :load AND #revision = :revision"
+        known = {"waiting": "waiting", "load": message["load"], "revision": message["revision"]}
+        if not message["load"] or state in SAYABLE:
+            return [update(place, "SET #state = :ready", same, ready="ready", **known)]
+        if state in POINTLESS:
+            return [delete(place, same, **known), delete(self._note(str(message["alert"])))]
+        return []
 
     def messages(self, state: str, limit: int) -> list[dict[str, Any]]:
         names = {"alert": "name", "text": "body"}
