@@ -96,6 +96,15 @@ def test_a_zip_that_is_encrypted_or_holds_nothing_known_is_dead(reader: Reader) 
         reader.read(contract("a"), ("x.zip", bytes(marked)))
 
 
+def test_a_zip_with_two_members_of_one_name_is_dead(reader: Reader) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        for name, text in (("x.csv", b"a\n1\n"), ("y.csv", b"a\n2\n"), ("x.csv", b"a\n3\n")):
+            archive.writestr(name, text)
+    with pytest.raises(BadItem, match=r"HR404 e\.zip: several members have one name, .*: the name 'x\.csv'; pack each"):
+        reader.read(contract("a"), ("e.zip", out.getvalue()))
+
+
 def test_too_many_members_are_refused(tmp_path: Path) -> None:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:

@@ -9,7 +9,8 @@ import gzip
 import lzma
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,7 @@ def unpack(item: Item, scratch: Path, limits: Limits = LIMITS) -> list[Part]:
     """The plain files inside an item; the item's own file where nothing is packed.
 
     Raises BadObject: HR401 unknown suffix, HR402 cut off or damaged, HR403 expands beyond the limits, HR404 a zip
-    that is encrypted or holds nothing readable.
+    that is encrypted, holds nothing readable, or two members of one name.
     """
     name = item.key.rsplit("/", 1)[-1]
     lower = name.lower()
@@ -158,6 +159,7 @@ def _members(item: Item, scratch: Path, limits: Limits) -> Iterator[Part]:
             )
         if not infos:
             raise BadObject("HR404", item.key, "holds no member of a known format", f"known are {' '.join(KNOWN)}")
+        _told_apart(item.key, infos)
         for n, info in enumerate(infos):
             which = f"{item.key}!{info.filename}"
             if len(info.filename.encode()) > limits.name:
@@ -173,6 +175,16 @@ def _members(item: Item, scratch: Path, limits: Limits) -> Iterator[Part]:
             except NotImplementedError as exc:
                 raise BadObject("HR404", which, f"uses an unknown compression ({exc})", "pack it with deflate") from exc
             yield Part(item.index, info.filename, which, info.filename, into, scratch, own)
+
+
+def _told_apart(key: str, infos: Iterable[zipfile.ZipInfo]) -> None:
+    """A row says where it is from by its member's name: of two with one name, a row could be of either."""
+    times = Counter(info.filename for info in infos)
+    twice = [name for name, n in times.items() if n > 1]
+    if twice:
+        told = f"{len(twice):,} names, {twice[0]!r} the first" if len(twice) > 1 else f"the name {twice[0]!r}"
+        found = f"several members have one name, so that their rows cannot be told apart: {told}"
+        raise BadObject("HR404", key, found, "pack each under a name of its own")
 
 
 def _wanted(info: zipfile.ZipInfo) -> bool:

@@ -156,7 +156,10 @@ CODES: dict[str, str] = {
     "HR401": "The object's suffix names no format that Headrace reads.",
     "HR402": "Compressed data is cut off or damaged. Upload it again.",
     "HR403": "An archive unpacks to more than it may: a bomb, or a file that should be uploaded unpacked.",
-    "HR404": "A zip holds no member of a known format or one of too long a name, or is encrypted or packed unusually.",
+    "HR404": (
+        "A zip holds no member of a known format, one of too long a name or two of one name, or is encrypted or packed "
+        "unusually."
+    ),
     "HR405": (
         "Text is not in the encoding that it was taken for, or in none. Declare it: files(…, "
         'csv=Csv(encoding="…")). JSON is always UTF-8.'
