@@ -197,7 +197,7 @@ def test_a_rollback_may_delete_what_is_new_only_where_nothing_was_taken_up(
 def test_what_was_taken_up_is_brought_to_what_is_declared(
     session: Session, name: str, deployed: Callable[..., Deployed]
 ) -> None:
-    """That it is asked for, of those resources alone: MiniStack's change sets revert no drift."""
+    """That it is asked for: MiniStack's change sets revert no drift."""
     deployed()
     table, tables = Names(name, REGION).keyed("readings"), session.client("dynamodb")
     unmaking(session, name, delete_data=False).destroy(lambda text: None)
@@ -205,10 +205,10 @@ def test_what_was_taken_up_is_brought_to_what_is_declared(
     protect = {"DeletionProtectionEnabled": False}
     with Heard(session, "CreateChangeSet", "DetectStackDrift") as asked:
         deployed(lambda resources: resources["Readings"]["Properties"].update(protect))
-    assert [(of, params.get("DeploymentMode"), params.get("LogicalResourceIds")) for of, params in asked] == [
-        ("CreateChangeSet", None, None),
-        ("DetectStackDrift", None, ["Landing", "Readings"]),
-        ("CreateChangeSet", "REVERT_DRIFT", None),
+    assert [(of, params.get("DeploymentMode")) for of, params in asked] == [
+        ("CreateChangeSet", None),
+        ("DetectStackDrift", None),
+        ("CreateChangeSet", "REVERT_DRIFT"),
     ]
 
 
@@ -221,7 +221,7 @@ def test_a_taking_up_that_was_killed_is_finished_by_the_next_deploy(
     killed(step, "deploy", name, tmp_path)
     with Heard(session, "DetectStackDrift") as asked:
         deployed()
-    assert [params["LogicalResourceIds"] for _, params in asked] == [["Landing", "Readings"]]
+    assert len(asked) == 1
     with Heard(session, "DetectStackDrift") as asked:
         assert deployed().state == "unchanged"
     assert not asked

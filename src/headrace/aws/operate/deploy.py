@@ -289,10 +289,12 @@ def _fitted(
 ) -> Facts | None:
     """Make what was taken up as it is declared: an import changes nothing, and a bucket still tells whom it told.
 
-    `kept` are logical ids. None: all is as declared.
+    `kept` are logical ids. None: all of these are as declared. What else somebody changed by hand goes with them, and
+    is told: CloudFormation reverts the drift of a whole stack.
     """
     held = kept & stack.resources().keys()
-    if not held or not (found := drift(stack, held, AGAIN)):
+    found = drift(stack, next=AGAIN) if held else []
+    if not any(one.id in held for one in found):
         return None
     for one in found:
         tell(f"bringing back: {one}")

@@ -1,12 +1,13 @@
 """What of a stack is not as it was deployed: CloudFormation compares what it made with what is there now.
 
-A look that takes seconds to minutes, so only `plan` and a repair ask for it; `verify` does not.
+A look that takes seconds to minutes, so only `plan`, a repair and the taking up of kept data ask for it; `verify` does
+not.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,15 +38,14 @@ class Drift:
         return f"{self.name or self.id} ({self.kind}) {changed}"
 
 
-def drift(stack: Stack, only: Collection[str] = (), next: str = "try again, or say --no-drift") -> list[Drift]:
-    """Compare, wait, and tell: all of the stack, or the resources with these logical ids.
+def drift(stack: Stack, next: str = "try again, or say --no-drift") -> list[Drift]:
+    """Compare, wait, and tell.
 
     Raises InfrastructureError HR845 where that takes longer than ten minutes.
     """
     client = stack.client
     with stack.session.wrapped(stack.which, next):
-        asked = {"LogicalResourceIds": sorted(only)} if only else {}
-        id = client.detect_stack_drift(StackName=stack.name, **asked)["StackDriftDetectionId"]
+        id = client.detect_stack_drift(StackName=stack.name)["StackDriftDetectionId"]
         started = time.monotonic()
         while True:
             found = client.describe_stack_drift_detection_status(StackDriftDetectionId=id)
@@ -62,8 +62,7 @@ def drift(stack: Stack, only: Collection[str] = (), next: str = "try again, or s
             page = client.describe_stack_resource_drifts(**request)
             resources += page["StackResourceDrifts"]
             if not page.get("NextToken"):
-                told = (_drift(one) for one in resources)  # of the others, what an earlier comparison found
-                return sorted((one for one in told if not only or one.id in only), key=lambda d: (d.kind, d.id))
+                return sorted(map(_drift, resources), key=lambda d: (d.kind, d.id))
             request["NextToken"] = page["NextToken"]
 
 
