@@ -58,6 +58,10 @@ class Londoners(Record, zone="Europe/London"):
     x: datetime | None
 
 
+class NewYorkers(Record, zone="America/New_York"):
+    x: datetime | None
+
+
 class Uuids(Record):
     x: uuid.UUID | None
 
@@ -295,6 +299,11 @@ def test_accepted_json_is_what_the_standard_takes(texts: list[str]) -> None:
             ["2024-02-29 10:00:00 Europe/London", "infinity", "2024-02-29T10:00:5.Z", "2024-02-29T10: 1:00Z", "now"],
         ),
         (Londoners, ["2024-03-31 00:59:59", "2024-03-31 02:00:00"], ["2024-03-31 01:30:00"]),
+        (
+            NewYorkers,
+            ["9999-12-31T18:59:59", "9999-12-31T23:59:59Z", "0001-01-01 00:00:00"],
+            ["9999-12-31T23:59:59", "9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+01:00"],
+        ),
         (Uuids, ["00000000-0000-0000-0000-00000000000A"], ["{00000000-0000-0000-0000-000000000001}", "1", "0000-1"]),
         (
             Documents,

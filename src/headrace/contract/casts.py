@@ -19,6 +19,7 @@ _OFFSET = r"(Z|[+-]([01]\d|2[0-3])(:?[0-5]\d)?)"
 _DATES = "BETWEEN DATE '0001-01-01' AND DATE '9999-12-31'"
 _FOUR_DIGITS = "BETWEEN DATE '1000-01-01' AND DATE '9999-12-31'"  # in a text of ten: no blank, sign or BC
 _TIMES = "BETWEEN TIMESTAMP '0001-01-01' AND TIMESTAMP '9999-12-31 23:59:59.999999'"
+_INSTANTS = "BETWEEN TIMESTAMPTZ '0001-01-01 00:00:00+00' AND TIMESTAMPTZ '9999-12-31 23:59:59.999999+00'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ def _instant(zone: str, t: str, v: str) -> Cast:
         f"CASE WHEN {v} NOT {_TIMES} THEN NULL WHEN {shaped} THEN {_in_zone('UTC', v)}"
         f" WHEN {v}::VARCHAR = {t} THEN {local}"
         f" WHEN {utc} THEN {_in_zone('UTC', v)} WHEN {bare} THEN {local}"
-        f" WHEN {offset} THEN TRY_CAST({t} AS TIMESTAMPTZ) END"
+        f" WHEN {offset} AND TRY_CAST({t} AS TIMESTAMPTZ) {_INSTANTS} THEN TRY_CAST({t} AS TIMESTAMPTZ) END"
     )
     reason = "not an instant like 2024-12-31T23:59:59Z"
     if zone != "UTC":
@@ -144,7 +145,8 @@ def _formatted_time(of: Type, pattern: str, t: str, v: str) -> Cast:
     value, typed, offset = v, f"TRY_CAST({t} AS TIMESTAMP)", ""
     if of.zone:
         value = _in_zone("UTC" if "%z" in pattern else of.zone, v)
-        typed, offset = f"TRY_CAST({t} AS TIMESTAMPTZ)", _OFFSET
+        typed = f"TRY_CAST({t} AS TIMESTAMPTZ)"
+        typed, offset = f"CASE WHEN {typed} {_INSTANTS} THEN {typed} END", _OFFSET
     if "%z" in pattern:
         attempt = f"timezone('UTC', {attempt})"
     iso = _matches(t, rf"\s*{_DAY}[ T]{_CLOCK}{offset}\s*")
@@ -164,14 +166,15 @@ def _or_iso(pattern: str, matches: str, value: str) -> str:
 
 
 def _in_zone(zone: str, v: str) -> str:
-    """The instant at which a clock in `zone` shows `v`; NULL for an hour that a change of clocks leaves out.
+    """The instant at which a clock in `zone` shows `v`; NULL for an hour that a change of clocks leaves out, and for the
+    last or first hours of all, which are no year of four digits in UTC: nothing that reads tables knows it.
 
     Of an hour that comes twice, the second is meant (ICU's choice, as in DuckDB).
     """
     if zone in ("UTC", "Etc/UTC", "GMT"):
         return f"make_timestamptz(epoch_us({v}))"
     instant = f"timezone({literal(zone)}, {v})"
-    return f"CASE WHEN timezone({literal(zone)}, {instant}) = {v} THEN {instant} END"
+    return f"CASE WHEN timezone({literal(zone)}, {instant}) = {v} AND {instant} {_INSTANTS} THEN {instant} END"
 
 
 def _json(t: str) -> Cast:
