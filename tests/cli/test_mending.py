@@ -156,6 +156,41 @@ def test_many_deletions_wait_for_a_person(command: Command, project: Path) -> No
     assert command("status").code == 0
 
 
+def test_a_run_says_which_objects_were_retracted_and_how_many_rows_went(command: Command, project: Path) -> None:
+    (project / "pipelines.py").write_text(DEFINITION.replace("{more}", ', on_delete="retract"'))
+    for i in range(10):
+        csv(project / "in" / f"{i}.csv", f"s{i},2025-05-01T00:00:00,{i}", f"s{i},2025-05-02T00:00:00,{i}")
+    assert command("run", "readings", "in", "--json").json["retracted"] == []
+    landed = project / ".headrace/landing/raw/readings"
+    (landed / "9.csv").unlink()
+    csv(landed / "8.csv", "s8,2025-05-01T00:00:00,8")
+    told = command("run", "readings", "--json").json
+    assert told["retracted"] == [{"object": "raw/readings/9.csv", "rows": 2}]
+    assert [(x["object"], x["replaced"]) for x in told["loads"]] == [("raw/readings/8.csv", 2)]
+    for file in landed.iterdir():
+        file.unlink()
+    said = command("run", "readings")
+    assert said.code == 0 and "9 objects gone and retracted: 17 rows went with them" in said.err
+    assert command("run", "readings", "--json").json["retracted"] == []
+
+
+def test_an_emptied_folder_retracts_no_more_than_ten_and_one_without_its_mark_nothing(
+    command: Command, project: Path
+) -> None:
+    (project / "pipelines.py").write_text(DEFINITION.replace("{more}", ', on_delete="retract"'))
+    for i in range(11):
+        csv(project / "in" / f"{i}.csv", f"s{i},2025-05-01T00:00:00,{i}")
+    command("run", "readings", "in")
+    for file in (project / ".headrace/landing/raw/readings").iterdir():
+        file.unlink()
+    assert command("run", "readings", "--json").json["retracted"] == []
+    assert len(command("retract", "readings", "--json").json) == 11
+    (project / ".headrace/landing/.headrace-landing").unlink()
+    said = command("run", "readings")
+    assert said.code == 3 and "HR301" in said.err
+    assert command("sql", "SELECT count(*) n FROM readings", "--json").json == [{"n": 11}]
+
+
 def test_sinks_are_rebuilt_and_files_compacted_without_changing_a_row(command: Command, project: Path) -> None:
     for i in range(5):
         csv(project / f"{i}.csv", f"s{i},2025-05-01T00:00:00,{i}")

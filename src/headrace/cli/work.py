@@ -50,6 +50,9 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 def _tell(project: Project, result: RunResult, output: Output) -> None:
     tell_loads(result.changed, output, unchanged=len(result.loads) - len(result.changed))
+    if gone := result.retracted:
+        rows, them = count(sum(x.rows for x in gone), "row"), "it" if len(gone) == 1 else "them"
+        output.say(f"{count(len(gone), 'object')} gone and retracted: {rows} went with {them}")
     output.say(f"{count(len(result.changed), 'load')} in {result.seconds:.1f} s")
     name = next(iter(result.standing))
     table = project.pipelines[name].sinks[0].table

@@ -10,7 +10,9 @@ from headrace.engine.home import Home, matches
 from headrace.model.errors import UsageError
 from headrace.model.loads import Counts, Load, LoadState
 from headrace.model.pipeline import Files, Pipeline
-from headrace.project.results import LoadResult
+from headrace.project.results import LoadResult, Retracted
+
+STANDING = (LoadState.DECIDED, LoadState.STANDING, LoadState.SKIPPED)
 
 
 def keys_for(source: Files, paths: Sequence[str | Path]) -> dict[str, Path]:
@@ -94,6 +96,18 @@ def replaced_rows(home: Home, loads: Iterable[Load]) -> dict[str, int]:
         if load is not None and old.version != load.version:
             found[load.id] = found.get(load.id, 0) + old.counts.loaded
     return found
+
+
+def retracted(home: Home, loads: Iterable[Load], after: int) -> list[Retracted]:
+    """What the revisions after that number retired with nothing in its place; `loads` began meanwhile."""
+    numbers = range(after + 1, home.ledger.head() + 1)
+    retired = {id for number in numbers for id in home.ledger.revision(number).retired}
+    if retired:  # most make room for a newer load of their object
+        retired -= {old.id for old in home.ledger.retired({x.key for x in loads})}
+    found = [home.ledger.find_load(id) for id in retired]
+    live = home.ledger.live([x.key for x in found])
+    gone = [x for x in found if not any(y.state in STANDING for y in live.get(x.key, ()))]
+    return sorted((Retracted(x.key, x.counts.loaded) for x in gone), key=lambda x: x.object)
 
 
 def exit_code(loads: Sequence[LoadResult], tolerate: float) -> int:

@@ -147,6 +147,14 @@ def accounting(loads: Iterable[LoadResult]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Retracted:
+    """An object that stands no more, with nothing in its place: it is gone, and its rows went with it."""
+
+    object: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunResult:
     """What one `run` did. `exit_code` as in docs/reference/commands.md."""
 
@@ -154,6 +162,7 @@ class RunResult:
     seconds: float
     exit_code: int
     standing: Mapping[str, int]  # pipeline → rows loaded that stand now
+    retracted: tuple[Retracted, ...] = ()
 
     @property
     def changed(self) -> tuple[LoadResult, ...]:
@@ -168,7 +177,11 @@ class RunResult:
         return accounting(self.changed)
 
     def public(self) -> dict[str, Any]:
-        return {"loads": [x.public() for x in self.loads], "totals": self.totals}
+        return {
+            "loads": [x.public() for x in self.loads],
+            "totals": self.totals,
+            "retracted": [asdict(x) for x in self.retracted],
+        }
 
     def __str__(self) -> str:
         return self.accounting

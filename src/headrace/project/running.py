@@ -6,17 +6,15 @@ Whoever does the work, the answer is read from the ledger.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from headrace.engine.home import Home
-from headrace.model.loads import LoadState
-from headrace.project.arriving import exit_code, keys_for, replaced_rows, result_of
+from headrace.model.loads import Load, LoadState
+from headrace.project.arriving import STANDING, exit_code, keys_for, replaced_rows, result_of, retracted
 from headrace.project.results import LoadResult, RunResult
 from headrace.project.side import Progress, Side
-
-STANDING = (LoadState.DECIDED, LoadState.STANDING, LoadState.SKIPPED)
 
 
 def run(side: Side, home: Home, files: Sequence[str | Path], on_progress: Progress | None) -> RunResult:
@@ -24,7 +22,7 @@ def run(side: Side, home: Home, files: Sequence[str | Path], on_progress: Progre
     from headrace.engine.reconcile import scan
 
     started = time.perf_counter()
-    before = home.ledger.last_seq()
+    before, head = home.ledger.last_seq(), home.ledger.head()
     if files:
         keys = keys_for(home.pipeline.source, files)
         side.put(home, keys)
@@ -32,16 +30,16 @@ def run(side: Side, home: Home, files: Sequence[str | Path], on_progress: Progre
         keys = {}
         scan(home)
     side.work([home], on_progress, thorough=not files)
-    loads = _results(home, list(keys), before)
+    newest = {load.key: load for load in home.ledger.history(after=before)}
+    loads = _results(home, list(keys), newest)
+    gone = retracted(home, newest.values(), head)
     code = exit_code(loads, home.pipeline.tolerate)
     standing = {home.name: home.ledger.totals().loaded}
-    return RunResult(tuple(loads), time.perf_counter() - started, code, standing)
+    return RunResult(tuple(loads), time.perf_counter() - started, code, standing, tuple(gone))
 
 
-def _results(home: Home, keys: Sequence[str], before: int) -> list[LoadResult]:
+def _results(home: Home, keys: Sequence[str], newest: Mapping[str, Load]) -> list[LoadResult]:
     """Loads that began in this call, and for each given key without one what it is: unchanged, or dead as before."""
-    ledger = home.ledger
-    newest = {load.key: load for load in ledger.history(after=before)}
     replaced = replaced_rows(home, newest.values())
     found = [replace(result_of(x, home.pipeline), replaced=replaced.get(x.id)) for x in newest.values()]
     for loads in home.ledger.live([key for key in keys if key not in newest]).values():
