@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 from cli_project import DEFINITION, Command, csv
@@ -15,6 +16,23 @@ def test_explain_tells_how_a_load_was_read(command: Command, project: Path) -> N
     assert "delimiter ';'" in line and "None" not in line and "False" not in line
     assert "+00:00" not in said.out
     assert command("explain", "readings.1", "--json").json["facts"]["dialect"]["delimiter"] == ";"
+
+
+def test_members_of_an_archive_that_are_not_read_are_told_wherever_it_is(command: Command, project: Path) -> None:
+    with zipfile.ZipFile(project / "a.zip", "w") as archive:
+        for name in ("x.csv", "noext", "z.CSV.bak", ".DS_Store"):
+            archive.writestr(name, "Sensor,Time,Value\ns1,2025-05-01T00:00:00,1\n")
+    told = "raw/readings/a.zip: 2 members of no known format passed over, 'noext', 'z.CSV.bak'"
+    assert told in command("check", "readings", "--against", "a.zip").out
+    (said,) = command("check", "readings", "--against", "a.zip", "--json").json["passed_over"]
+    assert said == {"object": "raw/readings/a.zip", "members": ["noext", "z.CSV.bak"]}
+    run = command("run", "readings", "a.zip")
+    assert run.code == 0 and f"{told}: headrace explain readings.1" in run.err
+    assert "not read  2 members of no known format: 'noext', 'z.CSV.bak'" in command("explain", "readings.1").out
+    again = command("run", "readings", "a.zip", "--json").json["loads"]
+    assert [x["passed_over"] for x in again] == [[]]  # it belongs to the call that loaded it, as counts do
+    (load,) = command("replay", "readings", "--all", "--yes", "--json").json
+    assert load["passed_over"] == ["noext", "z.CSV.bak"]
 
 
 def test_explain_names_the_rule_that_filtered_a_row(command: Command, project: Path) -> None:

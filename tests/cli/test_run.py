@@ -27,7 +27,7 @@ def test_json_has_the_promised_shape_and_a_second_run_is_unchanged(command: Comm
     (load,) = first["loads"]
     assert list(load) == [
         "pipeline", "object", "version", "state", "read", "loaded", "rejected", "duplicate", "filtered", "seconds",
-        "replaced",
+        "replaced", "passed_over",
     ]  # fmt: skip
     assert (load["object"], load["state"], load["read"], load["loaded"]) == ("raw/readings/a.csv", "standing", 1, 1)
     assert first["totals"] == {"loads": 1, "read": 1, "loaded": 1, "rejected": 0, "duplicate": 0, "filtered": 0}

@@ -10,6 +10,7 @@ import zstandard
 from reading import Reader, contract, lines, zipped
 
 from headrace.formats.archive import Limits, unpack
+from headrace.formats.dialect import Dialect
 from headrace.formats.rows import BadItem, Item
 from headrace.model.errors import BadObject
 
@@ -32,6 +33,33 @@ def test_members_of_a_zip_count_their_own_records(reader: Reader) -> None:
     assert {(m.member, m.record, m.line) for m in read.misfits} == {("b/y.csv", 3, 4), ("x.csv", 3, 4)}
     assert read.raw(0, 2, "x.csv") == (3, "2,y")
     assert read.raw(0, 1, "z.ndjson") == (1, '{"a": 1, "b": "n"}')
+
+
+def test_a_member_may_be_packed_once_more(reader: Reader) -> None:
+    data = zipped({"x.csv.gz": gzip.compress(CSV), "d/X.CSV.ZST": zstandard.compress(CSV), "x.csv": CSV})
+    read = reader.read(contract("a", "b"), ("all.zip", data))
+    assert {member for _, member, _ in read.cells} == {"x.csv.gz", "d/X.CSV.ZST", "x.csv"}
+    assert read.raw(0, 2, "x.csv.gz") == (3, "2,y")
+    with pytest.raises(BadItem, match=r"HR402 all\.zip: compressed data is cut off"):
+        reader.read(contract("a", "b"), ("all.zip", zipped({"x.csv.gz": gzip.compress(CSV)[:-3]})))
+
+
+def test_members_that_are_not_read_are_kept_in_mind(reader: Reader) -> None:
+    names = ("noext", "q.csv.part", "z.CSV.bak", "in.zip", "n.bin.gz")
+    data = zipped({**dict.fromkeys(names, b"a,b\n5,e\n"), "x.csv": CSV, "y.ndjson": lines({"a": 1, "b": "n"})})
+    read = reader.read(contract("a", "b"), ("all.zip", data))
+    assert read.dialects[0].passed_over == names
+    assert Dialect.from_dict(read.dialects[0].to_dict()) == read.dialects[0]
+    only = r"HR404 x\.zip: holds no member of a known format, only 'noext', 'z\.bak'; known are"
+    with pytest.raises(BadItem, match=only):
+        reader.read(contract("a"), ("x.zip", zipped({"noext": b"", "z.bak": b""})))
+
+
+def test_what_is_hidden_in_an_archive_is_no_data_as_it_is_outside(reader: Reader) -> None:
+    hidden = (".hid.csv", "d/.hid.csv", ".git/x.csv", "__MACOSX/._x.csv", "d/._x.csv", ".DS_Store", "__MACOSX/x.csv")
+    read = reader.read(contract("a", "b"), ("x.zip", zipped({**dict.fromkeys(hidden, CSV), "./x.csv": CSV, "d/": b""})))
+    assert {member for _, member, _ in read.cells} == {"./x.csv"}
+    assert read.dialects[0].passed_over == ()
 
 
 def test_member_names_that_climb_out_are_only_names(reader: Reader, tmp_path: Path) -> None:
@@ -75,6 +103,7 @@ def test_bombs_are_refused_while_they_expand(tmp_path: Path) -> None:
         ("x.csv.gz", gzip.compress(zeros)),
         ("x.csv.zst", zstandard.compress(zeros)),
         ("x.zip", zipped({"x.csv": zeros})),
+        ("y.zip", zipped({"x.csv.gz": gzip.compress(zeros)})),
     ):
         path = tmp_path / "packed"
         path.write_bytes(data)
@@ -101,7 +130,7 @@ def test_a_zip_with_two_members_of_one_name_is_dead(reader: Reader) -> None:
     with zipfile.ZipFile(out, "w") as archive, pytest.warns(UserWarning, match="Duplicate name"):
         for name, text in (("x.csv", b"a\n1\n"), ("y.csv", b"a\n2\n"), ("x.csv", b"a\n3\n")):
             archive.writestr(name, text)
-    with pytest.raises(BadItem, match=r"HR404 e\.zip: several members have one name, .*: the name 'x\.csv'; pack each"):
+    with pytest.raises(BadItem, match=r"HR404 e\.zip: several members have one name, .*: 'x\.csv'; pack each"):
         reader.read(contract("a"), ("e.zip", out.getvalue()))
 
 

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from headrace.cli.loads import passed_over
 from headrace.cli.options import command, opened
 from headrace.cli.output import Output, count
 from headrace.model.errors import DefinitionError, HeadraceError
@@ -108,6 +109,7 @@ def _emit_against(found: Against, output: Output) -> None:
             "columns": [{"column": c, "headers": h} for c, h in found.bindings.items()],
             "ignored_headers": found.extra,
             "failed": [{"object": k, "cause": c} for k, c in found.failed],
+            "passed_over": [{"object": k, "members": m} for k, m in found.passed_over],
             "reasons": found.reasons,
             "key": key,
         }
@@ -125,6 +127,8 @@ def _tell_against(found: Against, output: Output) -> None:
         output.data(f"  header {header!r} feeds no column ({count(n, 'file')})")
     for key, cause in found.failed:
         output.data(f"  cannot load {key}: {cause}")
+    for key, members in found.passed_over:
+        output.data(f"  {passed_over(key, members)}")
     output.data(
         f"  read {found.read:,} = accepted {found.accepted:,}"
         f" + rejected {found.rejected:,} + filtered {found.filtered:,}"

@@ -7,6 +7,7 @@ from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING
 
 from headrace.cli.output import Output, count
+from headrace.model.words import some
 
 if TYPE_CHECKING:
     from headrace.project import LoadResult, Project
@@ -29,9 +30,19 @@ def tell_loads(loads: Sequence[LoadResult], output: Output, unchanged: int = 0) 
         output.say(f"replaces an earlier version of {x.object}: {count(x.replaced or 0, 'row')} retired")
     if len(replacing) > SHOWN:
         output.say(f"… and {len(replacing) - SHOWN:,} more replace an earlier version")
+    partly = [x for x in loads if x.passed_over]
+    for x in partly[:SHOWN]:
+        output.say(f"{passed_over(x.object, x.passed_over)}: headrace explain {x.load}")
+    if len(partly) > SHOWN:
+        output.say(f"… and {len(partly) - SHOWN:,} more hold such members")
     if unchanged:
         output.say(f"{count(unchanged, 'file')} unchanged: that version stands already")
     output.data(accounting(loads))
+
+
+def passed_over(object: str, members: Sequence[str]) -> str:
+    """`in/a.zip: 2 members of no known format passed over, 'b.bak', 'c'`"""
+    return f"{object}: {count(len(members), 'member')} of no known format passed over, {some(members)}"
 
 
 def say_failures(

@@ -12,7 +12,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -20,6 +20,8 @@ import zstandard
 
 from headrace.formats.rows import Item
 from headrace.model.errors import BadObject
+from headrace.model.loads import source_file
+from headrace.model.words import some
 
 CHUNK = 1 << 20
 
@@ -28,6 +30,7 @@ JSON = (".json",)
 NDJSON = (".ndjson", ".jsonl", ".jsonlines")
 PARQUET = (".parquet", ".pq")
 EXCEL = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
+STREAMS = (".gz", ".zst")
 KNOWN = TEXT + JSON + NDJSON + PARQUET + EXCEL
 
 
@@ -68,7 +71,15 @@ class Part:
         return "." + self.name.lower().rpartition(".")[2]
 
 
-def unpack(item: Item, scratch: Path, limits: Limits = LIMITS) -> list[Part]:
+@dataclass(slots=True)
+class Unpacked:
+    """What is inside an item. `passed_over` names members of a zip that are of no known format, in its order."""
+
+    parts: list[Part] = field(default_factory=list)
+    passed_over: tuple[str, ...] = ()
+
+
+def unpack(item: Item, scratch: Path, limits: Limits = LIMITS) -> Unpacked:
     """The plain files inside an item; the item's own file where nothing is packed.
 
     Raises BadObject: HR401 unknown suffix, HR402 cut off or damaged, HR403 expands beyond the limits, HR404 a zip
@@ -78,13 +89,13 @@ def unpack(item: Item, scratch: Path, limits: Limits = LIMITS) -> list[Part]:
     lower = name.lower()
     try:
         if lower.endswith(".zip"):
-            return list(_members(item, scratch, limits))
-        if lower.endswith((".gz", ".zst")):
-            return [_expanded(item, name.rsplit(".", 1)[0], scratch, limits)]
+            return _members(item, scratch, limits)
+        if lower.endswith(STREAMS):
+            return Unpacked([_expanded(item, name.rsplit(".", 1)[0], scratch, limits)])
     except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError, zipfile.BadZipFile, lzma.LZMAError) as exc:
         raise BadObject("HR402", item.key, f"compressed data is cut off or damaged ({exc})", _AGAIN) from exc
     _known(item.key, name)
-    return [Part(item.index, None, item.key, name, item.path, scratch, f"{item.index}.part")]
+    return Unpacked([Part(item.index, None, item.key, name, item.path, scratch, f"{item.index}.part")])
 
 
 _AGAIN = "upload it again, whole"
@@ -107,12 +118,13 @@ def _expanded(item: Item, name: str, scratch: Path, limits: Limits) -> Part:
 
 
 @contextmanager
-def _reader(packed: IO[bytes], key: str) -> Iterator[Plain]:
-    if key.lower().endswith(".gz"):
+def _reader(packed: IO[bytes], name: str) -> Iterator[Plain]:
+    """What is packed by the name's suffix; a stream of any other name as it is."""
+    if name.lower().endswith(".gz"):
         with gzip.GzipFile(fileobj=packed) as plain:
             yield plain
-        return
-    yield _Frames(packed)
+    else:
+        yield _Frames(packed) if name.lower().endswith(".zst") else packed
 
 
 class Plain(Protocol):
@@ -149,32 +161,57 @@ class _Frames:
         return zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
 
 
-def _members(item: Item, scratch: Path, limits: Limits) -> Iterator[Part]:
-    left = limits.total
+def _members(item: Item, scratch: Path, limits: Limits) -> Unpacked:
+    found, left = Unpacked(), limits.total
     with zipfile.ZipFile(item.path) as archive:
-        infos = [i for i in archive.infolist() if _wanted(i)]
-        if len(archive.infolist()) > limits.members:
-            raise BadObject(
-                "HR403", item.key, f"holds {len(archive.infolist()):,} members", f"at most {limits.members:,}"
-            )
-        if not infos:
-            raise BadObject("HR404", item.key, "holds no member of a known format", f"known are {' '.join(KNOWN)}")
-        _told_apart(item.key, infos)
-        for n, info in enumerate(infos):
-            which = f"{item.key}!{info.filename}"
+        infos = archive.infolist()
+        if len(infos) > limits.members:
+            raise BadObject("HR403", item.key, f"holds {len(infos):,} members", f"at most {limits.members:,}")
+        data = [i for i in infos if not _no_data(i)]
+        for n, info in enumerate(data):
             if len(info.filename.encode()) > limits.name:
-                found = f"the name of its member {n + 1} has more than {limits.name:,} bytes"
-                raise BadObject("HR404", item.key, found, "pack it under a shorter one")
+                long = f"the name of its member {n + 1} has more than {limits.name:,} bytes"
+                raise BadObject("HR404", item.key, long, "pack it under a shorter one")
+        read = [i for i in data if _readable(i)]
+        found.passed_over = tuple(i.filename for i in data if not _readable(i))
+        if not read:
+            only = f", only {some(found.passed_over)}" if data else ""
+            none = f"holds no member of a known format{only}"
+            raise BadObject("HR404", item.key, none, f"known are {' '.join(KNOWN)}, also packed as .gz or .zst")
+        _told_apart(item.key, read)
+        for n, info in enumerate(read):
+            which = source_file(item.key, info.filename)
             if info.flag_bits & 1:
                 raise BadObject("HR404", which, "is encrypted", "pack it without a password")
             own = f"{item.index}.{n}.plain"
             into = scratch / own
             try:
-                with archive.open(info) as plain:
+                with archive.open(info) as packed, _reader(packed, info.filename) as plain:
                     left -= _copy(plain, into, which, info.compress_size, limits, left)
             except NotImplementedError as exc:
                 raise BadObject("HR404", which, f"uses an unknown compression ({exc})", "pack it with deflate") from exc
-            yield Part(item.index, info.filename, which, info.filename, into, scratch, own)
+            found.parts.append(Part(item.index, info.filename, which, _plain_name(info), into, scratch, own))
+    return found
+
+
+def _no_data(info: zipfile.ZipInfo) -> bool:
+    """Whether an entry is no data in any home: a folder, or hidden, as outside an archive; what macOS adds is as well.
+
+    Dots that climb are only names here: nothing is extracted under them.
+    """
+    parts = info.filename.split("/")
+    hidden = any(p.startswith(".") and p not in (".", "..") for p in parts)
+    return info.is_dir() or hidden or parts[0] == "__MACOSX"
+
+
+def _readable(info: zipfile.ZipInfo) -> bool:
+    return _plain_name(info).lower().endswith(KNOWN)
+
+
+def _plain_name(info: zipfile.ZipInfo) -> str:
+    """A member's name without the suffix of a further packing, which is undone as it is outside an archive."""
+    name = info.filename
+    return name.rsplit(".", 1)[0] if name.lower().endswith(STREAMS) else name
 
 
 def _told_apart(key: str, infos: Iterable[zipfile.ZipInfo]) -> None:
@@ -182,15 +219,8 @@ def _told_apart(key: str, infos: Iterable[zipfile.ZipInfo]) -> None:
     times = Counter(info.filename for info in infos)
     twice = [name for name, n in times.items() if n > 1]
     if twice:
-        told = f"{len(twice):,} names, {twice[0]!r} the first" if len(twice) > 1 else f"the name {twice[0]!r}"
-        found = f"several members have one name, so that their rows cannot be told apart: {told}"
+        found = f"several members have one name, so that their rows cannot be told apart: {some(twice)}"
         raise BadObject("HR404", key, found, "pack each under a name of its own")
-
-
-def _wanted(info: zipfile.ZipInfo) -> bool:
-    name = info.filename
-    junk = name.startswith("__MACOSX/") or name.rsplit("/", 1)[-1].startswith("._")
-    return not info.is_dir() and not junk and name.lower().endswith(KNOWN)
 
 
 def _copy(plain: Plain, into: Path, which: str, packed: int, limits: Limits, left: int | None = None) -> int:

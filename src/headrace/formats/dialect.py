@@ -33,7 +33,7 @@ class Dialect:
 
     `encoding` is a Python codec name; `newline` is what ends lines: "lf", "crlf", "cr" or "mixed" (then each of the
     three does, outside quotes). `sheet` is the worksheet read. `careful`: records with misplaced quotes are taken out
-    before DuckDB sees them. Of a zip only `members` says anything.
+    before DuckDB sees them. Of a zip only `members` says anything, and `passed_over`: members of no known format.
     """
 
     kind: str = "csv"
@@ -47,22 +47,25 @@ class Dialect:
     sheet: str | None = None
     careful: bool = False
     members: Mapping[str, Dialect] = field(default_factory=dict)
+    passed_over: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """What differs from the defaults, which are thereby part of what ledgers hold: they never change."""
         own = {n: value for n, default in _DEFAULTS.items() if (value := getattr(self, n)) != default}
         members = {"members": {name: d.to_dict() for name, d in self.members.items()}} if self.members else {}
-        return {"kind": self.kind, **own, **members}
+        passed_over = {"passed_over": list(self.passed_over)} if self.passed_over else {}
+        return {"kind": self.kind, **own, **members, **passed_over}
 
     @staticmethod
     def from_dict(raw: Mapping[str, Any]) -> Dialect:
         """The value that `to_dict` wrote. Keys that this version does not know are left aside."""
         known = {f.name for f in fields(Dialect)}
         members = {name: Dialect.from_dict(d) for name, d in (raw.get("members") or {}).items()}
-        return Dialect(**{**{k: v for k, v in raw.items() if k in known}, "members": members})
+        whole = {"members": members, "passed_over": tuple(raw.get("passed_over") or ())}
+        return Dialect(**{**{k: v for k, v in raw.items() if k in known}, **whole})
 
 
-_DEFAULTS = {f.name: f.default for f in fields(Dialect) if f.name not in ("kind", "members")}
+_DEFAULTS = {f.name: f.default for f in fields(Dialect) if f.name not in ("kind", "members", "passed_over")}
 
 
 def pinned_for(item: int, member: str | None, pinned: Mapping[int, Dialect]) -> Dialect | None:

@@ -38,10 +38,13 @@ def open_input(
     Raises BadItem (codes HR401 to HR416) for items that can never load; the others are untouched by it.
     """
     of: dict[tuple[str, ...], list[Part]] = {family: [] for family in FAMILIES}
+    passed_over: dict[int, tuple[str, ...]] = {}
     faults = Blame()
     for item in items:
         with faults.of(item.index):
-            for part in unpack(item, scratch, limits):
+            unpacked = unpack(item, scratch, limits)
+            passed_over[item.index] = unpacked.passed_over
+            for part in unpacked.parts:
                 of[next(family for family in FAMILIES if part.suffix in family)].append(part)
     faults.tell()
     rows: list[Group] = []
@@ -58,7 +61,7 @@ def open_input(
         from headrace.formats.excel import open_excel
 
         rows += open_excel(connection, contract, of[EXCEL], pinned)
-    _tell_decisions(rows)
+    _tell_decisions(rows, passed_over)
     return list(rows)
 
 
@@ -72,16 +75,17 @@ def blame(rows: Rows, items: Sequence[Item], error: duckdb.Error) -> BadItem:
     return BadItem(rows.item, BadObject("HR407", which, found, "check its quotes and line ends, or upload it again"))
 
 
-def _tell_decisions(rows: Sequence[Group]) -> None:
+def _tell_decisions(rows: Sequence[Group], passed_over: Mapping[int, tuple[str, ...]]) -> None:
     """One dialect per item; for a zip one that holds those of all its members, whichever group they went to."""
     decided: dict[int, dict[str | None, Dialect]] = {}
     for group in rows:
         for (item, member), dialect in group.decided.items():
             decided.setdefault(item, {})[member] = dialect
     for group in rows:
-        group.dialects = {item: _whole(decided[item]) for item, _ in group.decided}
+        group.dialects = {item: _whole(decided[item], passed_over[item]) for item, _ in group.decided}
 
 
-def _whole(members: Mapping[str | None, Dialect]) -> Dialect:
+def _whole(members: Mapping[str | None, Dialect], passed_over: tuple[str, ...]) -> Dialect:
     alone = members.get(None)
-    return alone or Dialect(kind="zip", members={name: d for name, d in members.items() if name is not None})
+    inside = {name: d for name, d in members.items() if name is not None}
+    return alone or Dialect(kind="zip", members=inside, passed_over=passed_over)

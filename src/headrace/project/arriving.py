@@ -84,6 +84,7 @@ def result_of(load: Load, pipeline: Pipeline, state: str | None = None) -> LoadR
         load=load.id,
         cause=load.cause,
         conflict=c.conflict,
+        passed_over=() if state == "unchanged" else tuple(load.dialect.get("passed_over", ())),
     )
 
 

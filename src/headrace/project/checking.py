@@ -83,6 +83,7 @@ class Against:
     bindings: dict[str, dict[str, int]] = field(default_factory=dict)
     extra: dict[str, int] = field(default_factory=dict)
     failed: list[tuple[str, str]] = field(default_factory=list)
+    passed_over: list[tuple[str, list[str]]] = field(default_factory=list)  # members of a zip that would not be read
     reasons: list[dict[str, Any]] = field(default_factory=list)
     key: KeyEvidence | None = None
 
@@ -232,6 +233,8 @@ def _stage(
     result = child.call("stage", job.to_dict(), settings.child_timeout)
     found.failed += [(bad["load"], bad["error"]) for bad in result["bad"]]
     for load in result["loads"]:
+        if members := load["dialect"].get("passed_over"):
+            found.passed_over.append((load["load"], members))
         for name in ("read", "accepted", "rejected", "filtered"):
             setattr(found, name, getattr(found, name) + load["counts"][name])
 

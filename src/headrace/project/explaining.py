@@ -13,6 +13,8 @@ from headrace.engine.query import run_sql
 from headrace.model.codes import explain_code, is_code
 from headrace.model.errors import UsageError
 from headrace.model.loads import Load, source_file
+from headrace.model.words import count, some
+from headrace.project.kept import Kept, kept
 from headrace.project.naming import readings
 from headrace.project.peek import peek
 from headrace.project.results import Explanation
@@ -98,6 +100,8 @@ def _explain_load(home: Home, load: Load) -> Explanation:
         f" loaded {c.loaded:,} + duplicate {c.duplicate:,} + conflict {c.conflict:,}",
     ]
     lines += [f"  read as   {told}" for told in _dialect(load.dialect)]
+    if members := load.dialect.get("passed_over"):
+        lines.append(f"  not read  {count(len(members), 'member')} of no known format: {some(members, 20)}")
     lines += [
         f"  {what}   {number}" for what, number in (("decided", load.decided), ("retired", load.retired)) if number
     ]
@@ -114,7 +118,7 @@ def _dialect(dialect: Mapping[str, Any]) -> list[str]:
     words = [
         f"{name} {value if isinstance(value, str) and value.isalnum() else repr(value)}"
         for name, value in dialect.items()
-        if value not in (None, False, "", 0) and not isinstance(value, Mapping) and value is not True
+        if value not in (None, False, "", 0) and not isinstance(value, Mapping | list) and value is not True
     ]
     words += [name for name, value in dialect.items() if value is True]
     members = [(name, value) for name, value in dialect.items() if isinstance(value, Mapping)]
@@ -151,17 +155,31 @@ def load_facts(load: Load) -> dict[str, Any]:
     }
 
 
+PLACES = {
+    Kept.LANDED: "there",  # it came just now
+    Kept.ARCHIVED: "archived",
+    Kept.DAMAGED: "archived, but damaged: not the bytes that were loaded",
+    Kept.GONE: "not there any more",
+}
+
+
 def _object(home: Home, key: str) -> Explanation:
     loads = home.ledger.history(key)
     best = _best(loads)
-    stat = home.store.stat(key)
-    there = f"{stat.size:,} bytes, created {stat.created.isoformat()}" if stat else "not there any more"
+    stat, where = home.store.stat(key), kept(home, best)
+    there = f"{stat.size:,} bytes, created {stat.created.isoformat()}" if stat else PLACES[where]
     lines = [f"object {key} of {home.name}", f"  store     {there}", f"  stands    {best.id} {best.state}", "  history"]
     for load in loads:
         told = f"read {load.counts.read:,} loaded {load.counts.loaded:,} rejected {load.counts.rejected:,}"
         cause = f"  {load.cause}" if load.cause else ""
         lines.append(f"    {load.id:12} {load.state:10} {load.version[:12]}  {told}{cause}")
-    facts = {"object": key, "pipeline": home.name, "there": stat is not None, "loads": [load_facts(x) for x in loads]}
+    facts = {
+        "object": key,
+        "pipeline": home.name,
+        "there": stat is not None,
+        "kept": str(where),
+        "loads": [load_facts(x) for x in loads],
+    }
     return Explanation(key, "object", facts, lines, [f"headrace explain {best.id}"])
 
 

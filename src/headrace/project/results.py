@@ -127,6 +127,7 @@ class LoadResult:
     replaced: int | None = (
         None  # rows of an earlier version of the object that went for this load; None: there was none
     )
+    passed_over: tuple[str, ...] = ()  # members of a zip that are of no known format: none of their rows was read
 
     def public(self) -> dict[str, Any]:
         """The fields that `--json` promises."""
