@@ -14,7 +14,6 @@ from headrace.model.codes import explain_code, is_code
 from headrace.model.errors import UsageError
 from headrace.model.loads import Load, source_file
 from headrace.model.words import count, some
-from headrace.project.kept import Kept, kept
 from headrace.project.naming import readings
 from headrace.project.peek import peek
 from headrace.project.results import Explanation
@@ -155,31 +154,17 @@ def load_facts(load: Load) -> dict[str, Any]:
     }
 
 
-PLACES = {
-    Kept.LANDED: "there",  # it came just now
-    Kept.ARCHIVED: "archived",
-    Kept.DAMAGED: "archived, but damaged: not the bytes that were loaded",
-    Kept.GONE: "not there any more",
-}
-
-
 def _object(home: Home, key: str) -> Explanation:
     loads = home.ledger.history(key)
     best = _best(loads)
-    stat, where = home.store.stat(key), kept(home, best)
-    there = f"{stat.size:,} bytes, created {stat.created.isoformat()}" if stat else PLACES[where]
+    stat = home.store.stat(key)
+    there = f"{stat.size:,} bytes, created {stat.created.isoformat()}" if stat else "not there any more"
     lines = [f"object {key} of {home.name}", f"  store     {there}", f"  stands    {best.id} {best.state}", "  history"]
     for load in loads:
         told = f"read {load.counts.read:,} loaded {load.counts.loaded:,} rejected {load.counts.rejected:,}"
         cause = f"  {load.cause}" if load.cause else ""
         lines.append(f"    {load.id:12} {load.state:10} {load.version[:12]}  {told}{cause}")
-    facts = {
-        "object": key,
-        "pipeline": home.name,
-        "there": stat is not None,
-        "kept": str(where),
-        "loads": [load_facts(x) for x in loads],
-    }
+    facts = {"object": key, "pipeline": home.name, "there": stat is not None, "loads": [load_facts(x) for x in loads]}
     return Explanation(key, "object", facts, lines, [f"headrace explain {best.id}"])
 
 
