@@ -72,14 +72,14 @@ def _faults(home: Home, s: PipelineStatus) -> list[str]:
     except HeadraceError as exc:
         found.append(str(exc))
     if (error := blocked(home)) is not None:
-        found.append(str(error))
+        found.append(str(error))  # and until then no rebuild can fill a table that lacks its rows
     if gone := home.files.lost(home.ledger.standing_paths()):
         kinds: tuple[FileKind, ...] = ("data", "losers", "rejected")
         missing = [file for kind in kinds for file in home.ledger.files(kind) if file.path in gone]
         found += [str(base_lost(home.name, missing))] if missing else []
     for sink in home.pipeline.sinks:
         at = s.sinks.get(sink.table, 0)
-        if isinstance(sink, Keyed) and at and not home.writers[sink.table].number():
+        if isinstance(sink, Keyed) and at and error is None and not home.writers[sink.table].number():
             found.append(str(missing_table(sink.table, at)))
     late = {name: n for name, n in s.sinks.items() if n < s.revision}
     found += [f"sink {name} is at revision {n} of {s.revision}: headrace run {home.name}" for name, n in late.items()]
