@@ -117,6 +117,64 @@ def test_what_is_archived_is_not_gone_unless_its_copy_is(command: Command, proje
     assert sensors(command) == ["s1"]
 
 
+def damaged_archive(command: Command, project: Path) -> None:
+    """a to e stand and were archived: b's copy is gone, c's is a folder, d's is altered, e's cut; each has a reject."""
+    (project / "pipelines.py").write_text(DEFINITION.replace("{more}", ', after="archive"'))
+    for i, name in enumerate("abcde"):
+        csv(project / f"in/{name}.csv", f"{name},2025-05-01T00:00:00,{i}", f"{name},2025-05-02T00:00:00,x")
+    command("run", "readings", "in")
+    copies = {copy.name: copy for copy in (project / ".headrace/archive").rglob("*.csv")}
+    copies["b.csv"].unlink()
+    copies["c.csv"].unlink()
+    copies["c.csv"].mkdir()
+    copies["d.csv"].write_text("Sensor,Time,Value\nd,2025-05-01T00:00:00,7\n")
+    copies["e.csv"].write_text("")
+
+
+def test_what_cannot_be_read_again_is_what_is_let_go_although_a_copy_is_there(command: Command, project: Path) -> None:
+    damaged_archive(command, project)
+    (project / "pipelines.py").write_text(KEYED_BY_SENSOR.replace("{more}", ', after="archive"'))
+    dry = command("replay", "readings", "--all", "--dry-run")
+    assert dry.out.split() == ["object", "raw/readings/a.csv"] and "4 objects cannot be read again" in dry.err
+    for _ in range(2):  # what was staged by the first is not called lost by the second
+        said = command("replay", "readings", "--all", "--yes")
+        assert said.code == 2 and "2 objects (raw/readings/b.csv, raw/readings/c.csv) cannot be read again" in said.err
+        assert "gone from the landing folder and the archive" in said.err
+        assert "2 objects (raw/readings/d.csv, raw/readings/e.csv) cannot be read again, being damaged" in said.err
+    going = command("retract", "readings", "--gone", "--yes", "--json").json
+    assert [x["object"][-5] for x in going] == ["b", "c", "d", "e"]
+    assert command("replay", "readings", "--all", "--yes").code == 0
+    assert (sensors(command), command("status").code) == (["a"], 0)
+
+
+def test_a_damaged_copy_is_called_that(command: Command, project: Path) -> None:
+    damaged_archive(command, project)
+    for name, word in (("a", "archived"), ("b", "not there any more"), ("d", "archived, but damaged")):
+        assert f"store     {word}" in command("explain", f"raw/readings/{name}.csv").out
+    assert command("explain", "raw/readings/d.csv", "--json").json["facts"]["kept"] == "damaged"
+    said = command("replay", "readings", "--all", "--yes")
+    assert "2 objects are gone and stay as they were loaded" in said.err
+    assert "2 objects are damaged in the archive and stay as they were loaded" in said.err
+
+
+def test_corrections_of_what_cannot_be_read_again_are_left_aside(command: Command, project: Path) -> None:
+    damaged_archive(command, project)
+    command("quarantine", "export", "readings", "--out", "all.csv")
+    head, *lines = (project / "all.csv").read_text().splitlines()
+    edited = [line.split(",")[:3] + ["", line[14], "2025-05-02T00:00:00", "1", ""] for line in lines]
+    rows = {parts[4]: ",".join(parts) for parts in ([*e[:4], e[0][-5], *e[5:]] for e in edited)}
+    (project / "lost.csv").write_text("\n".join([head, *(rows[name] for name in "bcde")]) + "\n")
+    for dry in ((), ("--dry-run",)):
+        said = command("quarantine", "correct", "readings", "lost.csv", *dry, "--json")
+        assert (said.code, said.json["corrected"], said.json["left_aside"]) == (1, 0, 4)
+    assert command("quarantine", "corrections", "readings", "--json").json == []
+    said = command("quarantine", "correct", "readings", "lost.csv")
+    assert "nothing was corrected" in said.err and "4 rows left aside" in said.err
+    (project / "one.csv").write_text("\n".join([head, rows["a"], rows["d"]]) + "\n")
+    said = command("quarantine", "correct", "readings", "one.csv", "--json")
+    assert (said.code, said.json["corrected"], said.json["outcome"]["loaded"]) == (0, 1, 1)
+
+
 def test_only_what_was_named_of_the_held_retractions_goes(command: Command, project: Path) -> None:
     (project / "pipelines.py").write_text(DEFINITION.replace("{more}", ', on_delete="retract"'))
     for i in range(30):

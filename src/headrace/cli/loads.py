@@ -74,9 +74,10 @@ def say_replayed(done: Sequence[LoadResult], output: Output) -> None:
     states = Counter(x.state for x in done)
     again = states.pop("standing", 0) + states.pop("skipped", 0)
     output.say(f"{count(again, 'object')} loaded again")
-    if gone := states.pop("gone", 0):
-        is_are, stays = ("is", "stays as it was") if gone == 1 else ("are", "stay as they were")
-        output.say(f"{count(gone, 'object')} {is_are} gone and {stays} loaded")
+    for state, where in (("gone", ""), ("damaged", " in the archive")):
+        if n := states.pop(state, 0):
+            is_are, stays = ("is", "stays as it was") if n == 1 else ("are", "stay as they were")
+            output.say(f"{count(n, 'object')} {is_are} {state}{where} and {stays} loaded")
     for state, n in sorted(states.items()):
         output.say(f"{count(n, 'object')} {state}")
 

@@ -32,7 +32,9 @@ def register(commands: Any, common: argparse.ArgumentParser) -> None:
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--confirm", action="store_true", help="take the rows of the held objects away")
     chosen.add_argument("--file", action="append", metavar="KEY", help="let this object go; may be repeated")
-    chosen.add_argument("--gone", action="store_true", help="let every object go that cannot be read again")
+    chosen.add_argument(
+        "--gone", action="store_true", help="let every object go that is gone, or damaged in the archive"
+    )
 
     parser = command(commands, common, "rebuild", rebuild, "fill a sink again from the staged base", writes=True)
     parser.add_argument("pipeline", metavar="PIPELINE", nargs="?", help="whose sink it is (no need: names are unique)")
@@ -52,12 +54,18 @@ def replay(arguments: argparse.Namespace, output: Output) -> int:
             "outdated": arguments.outdated,
         }
         keys = [load.key for load in project.replayable(arguments.pipeline, **wanted)]
-        if arguments.dry_run or not keys:
-            output.table([{"object": key} for key in keys])
-            if not keys:
-                output.say("nothing is outdated" if arguments.outdated else "no load that stands is meant")
-                return 0
-            output.say(f"{count(len(keys), 'object')} would be loaded again")
+        if not keys:
+            output.table([])
+            output.say("nothing is outdated" if arguments.outdated else "no load that stands is meant")
+            return 0
+        if arguments.dry_run:
+            lost = project.unreadable(arguments.pipeline, keys)
+            able = [key for key in keys if key not in lost]
+            output.table([{"object": key} for key in able])
+            output.say(f"{count(len(able), 'object')} would be loaded again")
+            if lost:
+                told = f"{count(len(lost), 'object')} cannot be read again"
+                output.say(f"{told}: headrace retract {arguments.pipeline} --gone --dry-run")
             return 0
         if arguments.all and not confirmed(arguments, output, f"Load {count(len(keys), 'object')} again?"):
             return 0

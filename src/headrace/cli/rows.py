@@ -13,6 +13,7 @@ from headrace.cli.loads import exit_after, say_failures, say_replayed, tell_load
 from headrace.cli.options import add_writes, command, confirmed, opened, positive
 from headrace.cli.output import Output, count
 from headrace.model.errors import UsageError
+from headrace.model.words import some
 
 if TYPE_CHECKING:
     from headrace.project import Project
@@ -192,6 +193,8 @@ def quarantine_correct(arguments: argparse.Namespace, output: Output) -> int:
             output.say(f"nothing changed in line {line} of {path}")
         if done.skipped:
             output.say(f"{count(done.skipped, 'row')} left aside: their version does not stand any more")
+        if done.lost:
+            output.say(f"{count(done.lost_rows, 'row')} left aside: {some(list(done.lost))} cannot be read again")
         if not arguments.dry_run:
             output.say(f"next: headrace quarantine ls {arguments.pipeline}")
     if not done.rows or done.outcome.get("rejected"):

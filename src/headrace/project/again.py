@@ -15,6 +15,7 @@ from headrace.model.loads import Event, Load, LoadState
 from headrace.model.where import meant
 from headrace.project.arriving import result_of
 from headrace.project.given import Since, instant
+from headrace.project.kept import Kept, lost
 from headrace.project.results import LoadResult
 
 if TYPE_CHECKING:
@@ -91,25 +92,40 @@ def let_go(project: Project, home: Home, keys: Iterable[str], on_progress: Progr
 
 
 def replayed(home: Home, asked: Sequence[Load], before: int) -> list[LoadResult]:
-    """What came of each load that was asked for again: its key's new load, `gone` from the landing folder and left as
-    it stood, or `retired` with its object.
+    """What came of each load that was asked for again: its key's new load, or `retired` with its object.
+
+    `gone` or `damaged` are those that cannot be read again and were left as they stood.
     """
     newest = {load.key: load for load in home.ledger.history(after=before)}
     standing = home.ledger.standing()
+    left = [old for old in asked if old.key in standing and old.key not in newest]
+    cannot = lost(home, left)
+    waiting = home.ledger.live([old.key for old in left if old.key not in cannot])
     found = []
     for old in asked:
-        if old.key in newest:
-            found.append(result_of(newest[old.key], home.pipeline))
-        elif old.key not in standing:
+        if old.key not in newest and old.key not in standing:
             found.append(result_of(old, home.pipeline, str(LoadState.RETIRED)))
+        elif old.key in cannot:
+            found.append(as_it_stands(home, old, str(cannot[old.key])))
+        elif load := newest.get(old.key) or _staged(waiting.get(old.key, ())):
+            found.append(result_of(load, home.pipeline))
         else:
-            state = "gone" if home.store.stat(old.key) is None else "unchanged"
-            found.append(replace(result_of(old, home.pipeline, "unchanged"), state=state))
+            found.append(result_of(old, home.pipeline, "unchanged"))
     return found
 
 
+def as_it_stands(home: Home, load: Load, state: str) -> LoadResult:
+    """A load that nothing came of: it tells no counts."""
+    return replace(result_of(load, home.pipeline, "unchanged"), state=state)
+
+
+def _staged(loads: Sequence[Load]) -> Load | None:
+    """What was read before already, and waits for the others to come along."""
+    return next((x for x in reversed(loads) if x.state is LoadState.STAGED), None)
+
+
 def gone(home: Home, files: Sequence[str] = ()) -> list[str]:
-    """Keys that stand and whose objects cannot be read again: not in the landing folder, nor archived.
+    """Keys that stand and whose objects cannot be read again: not in the landing folder, nor whole in the archive.
 
     With `files` those, archived or not. Raises UsageError HR129 for one that does not stand, HR141 for one whose object
     is there: it would be loaded again at the next look.
@@ -122,25 +138,26 @@ def gone(home: Home, files: Sequence[str] = ()) -> list[str]:
             raise UsageError("HR141", file, "it is in the landing folder and would be loaded again", "delete it first")
     if files:
         return list(dict.fromkeys(files))
-    there = {stat.key for stat in home.store.list(home.pipeline.source.prefix)}
-    archives = home.pipeline.source.after == "archive"
-    return [
-        key
-        for key, load in standing.items()
-        if key not in there and not (archives and home.store.has_archived(key, load.version))
-    ]
+    there = {stat.key for stat in home.store.list(home.pipeline.source.prefix)}  # one request for many objects
+    return list(lost(home, (load for key, load in standing.items() if key not in there)))
 
 
 def stuck(home: Home, told: Sequence[LoadResult], error: DefinitionError) -> DefinitionError:
     """HR240 after a replay of everything, with what keeps the rest from being brought over."""
-    gone = [x.object for x in told if x.state == "gone"]
+    gone = [x.object for x in told if x.state == str(Kept.GONE)]
+    damaged = [x.object for x in told if x.state == str(Kept.DAMAGED)]
     dead = [x.object for x in told if x.state == str(LoadState.DEAD)]
-    if error.code != "HR240" or not (gone or dead):
+    if error.code != "HR240" or not (gone or damaged or dead):
         return error
     found, next = [error.found], []
     if gone:
-        found.append(f"{_some(gone)} cannot be read again, being gone from the landing folder")
-        next.append(f"put back what is gone, or let it go with `headrace retract {home.name} --gone`")
+        place = " and the archive" if home.pipeline.source.after == "archive" else ""
+        found.append(f"{_some(gone)} cannot be read again, being gone from the landing folder{place}")
+    if damaged:
+        found.append(f"{_some(damaged)} cannot be read again, being damaged in the archive")
+    if gone or damaged:
+        what = " or ".join(["gone"] * bool(gone) + ["damaged"] * bool(damaged))
+        next.append(f"put back what is {what}, or let it go with `headrace retract {home.name} --gone`")
     if dead:
         found.append(f"{_some(dead)} cannot load under the new one")
         next.append(f"see `headrace dlq ls {home.name}`")

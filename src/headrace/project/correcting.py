@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from headrace.engine.home import Home
 from headrace.engine.query import run_sql
 from headrace.model.errors import UsageError
-from headrace.model.loads import Correction, LoadState, source_file
+from headrace.model.loads import Correction, Load, LoadState, source_file
 from headrace.model.where import meant
-from headrace.project.again import again
-from headrace.project.naming import split
+from headrace.project.again import again, as_it_stands
+from headrace.project.kept import Kept, lost
+from headrace.project.naming import names_key, readings
 from headrace.project.peek import Peeked, peek
-from headrace.project.quarantine import PLACE, literal, rows
+from headrace.project.quarantine import PLACE, literal, records
 from headrace.project.results import LoadResult
 from headrace.project.tables import relation_over, relations
 
@@ -40,6 +41,8 @@ class Corrected:
     rows: int
     keys: tuple[str, ...]
     skipped: int = 0  # rows of a version that does not stand any more
+    lost: Mapping[str, Kept] = field(default_factory=dict)  # objects that cannot be read again: nothing was stored
+    lost_rows: int = 0
     unchanged: tuple[int, ...] = ()  # lines whose cells are as they were rejected: nothing was stored of them
     loads: tuple[LoadResult, ...] = ()  # what came of reading those objects again
     outcome: Mapping[str, int] = field(default_factory=dict)  # loaded, rejected, duplicate, conflict, filtered
@@ -47,7 +50,7 @@ class Corrected:
     def public(self) -> dict[str, Any]:
         return {
             "corrected": self.rows,
-            "left_aside": self.skipped,
+            "left_aside": self.skipped + self.lost_rows,
             "unchanged_lines": list(self.unchanged),
             "outcome": dict(self.outcome),
             "loads": [x.public() for x in self.loads],
@@ -57,7 +60,6 @@ class Corrected:
 @dataclass(frozen=True, slots=True)
 class _Edited:
     line: int
-    version: str
     record: int
     cells: Cells
 
@@ -65,12 +67,13 @@ class _Edited:
 def correct(project: Project, home: Home, path: Path, on_progress: Progress | None) -> Corrected:
     """Store what an edited export asks for, have the objects read again, and see where the rows are then."""
     asked, told = read(home, path)
-    if not asked:
-        return told
     standing = home.ledger.standing()
+    left = [as_it_stands(home, standing[key], str(state)) for key, state in told.lost.items()]
+    if not asked:
+        return replace(told, loads=tuple(left))
     _store(home, asked)
     loads = again(project, home, [standing[key] for key in told.keys], on_progress)
-    return replace(told, loads=tuple(loads), outcome=_outcome(home, asked, loads))
+    return replace(told, loads=(*loads, *left), outcome=_outcome(home, asked, loads))
 
 
 def drop(project: Project, home: Home, file: str | None, on_progress: Progress | None) -> list[LoadResult]:
@@ -84,6 +87,7 @@ def drop(project: Project, home: Home, file: str | None, on_progress: Progress |
 def read(home: Home, path: Path) -> tuple[list[Correction], Corrected]:
     """The corrections that an edited export asks for, checked against what was rejected; nothing is stored.
 
+    Those of objects that cannot be read again are left aside: they could take no effect.
     Raises UsageError HR127 for a file that is no export, a record that was not rejected or is given twice, and a column
     that the object does not have.
     """
@@ -91,26 +95,27 @@ def read(home: Home, path: Path) -> tuple[list[Correction], Corrected]:
     standing = home.ledger.standing()
     found: list[Correction] = []
     skipped, unchanged = 0, []
-    for file, lines in edited.items():
-        key, member = split(home, file)
-        current = [e for e in lines if key in standing and standing[key].version == e.version]
-        skipped += len(lines) - len(current)
-        if not current:
+    for (file, version), lines in edited.items():
+        of = next(((k, m) for k, m in readings(file) if k in standing and standing[k].version == version), None)
+        if of is None:
+            skipped += len(lines)
             continue
-        version = standing[key].version
-        before = _rejected(home, path, (key, member), version, current)
+        key, member = of
+        before = _rejected(home, path, standing[key], member, lines)
         own = list(dict.fromkeys(h for peeked in before.values() for h in peeked.headers))
         _check_columns(path, file, headers, own)
-        _check_cells(path, file, current, own)
-        for e in current:
+        _check_cells(path, file, lines, own)
+        for e in lines:
             peeked = before.get(e.record)
             cells = _as_it_was(e.cells, peeked)
             if peeked is not None and not any((peeked.cells.get(h) or "") != (v or "") for h, v in cells.items()):
                 unchanged.append(e.line)
             else:
                 found.append(Correction(key, version, member, e.record, cells, home.clock.now()))
-    keys = tuple(dict.fromkeys(c.key for c in found))
-    return found, Corrected(len(found), keys, skipped, tuple(sorted(unchanged)))
+    cannot = lost(home, [standing[key] for key in dict.fromkeys(c.key for c in found)])
+    able = [c for c in found if c.key not in cannot]
+    keys = tuple(dict.fromkeys(c.key for c in able))
+    return able, Corrected(len(able), keys, skipped, cannot, len(found) - len(able), tuple(sorted(unchanged)))
 
 
 def _store(home: Home, corrections: Iterable[Correction]) -> None:
@@ -128,7 +133,7 @@ def _outcome(home: Home, asked: Sequence[Correction], loads: Sequence[LoadResult
     came = {x.object: x.load for x in loads if x.state == str(LoadState.STANDING)}
     corrections, ids = [c for c in asked if c.key in came], list(came.values())
     files = ledger.files_of(ids, staged=False)
-    wanted = ", ".join(f"({literal(c.file)}, {c.record})" for c in corrections)
+    wanted = ", ".join(f"({literal(came[c.key])}, {literal(c.file)}, {c.record})" for c in corrections)
     counts = dict.fromkeys(("loaded", "rejected", "duplicate", "conflict", "filtered"), 0)
     if not corrections:
         return {}
@@ -144,7 +149,7 @@ def _outcome(home: Home, asked: Sequence[Correction], loads: Sequence[LoadResult
             continue
         query = (
             f"SELECT {said} AS place, count(*) AS n FROM t"
-            f" WHERE (_source_file, _source_row) IN (VALUES {wanted}) GROUP BY 1"
+            f" WHERE (_load_id, _source_file, _source_row) IN (VALUES {wanted}) GROUP BY 1"
         )
         whole = tables[table + suffix]
         relation = relation_over(home, whole.columns, its, whole.without)
@@ -155,19 +160,19 @@ def _outcome(home: Home, asked: Sequence[Correction], loads: Sequence[LoadResult
 
 
 def stored(home: Home, file: str | None = None) -> list[Correction]:
-    """Every correction that is bound to a version that stands. `file` is a key, or the end of one."""
+    """Every correction that is bound to a version that stands. `file` is a key, the end of one, or that of a row."""
     standing = home.ledger.standing()
     return [
         c
         for c in home.ledger.stored_corrections()
         if c.key in standing
         and standing[c.key].version == c.version
-        and (file is None or any(f"/{whole}".endswith(f"/{file}") for whole in (c.file, c.key)))
+        and (file is None or file == c.file or names_key(file, c.key))
     ]
 
 
-def _parse(path: Path) -> tuple[list[str], dict[str, list[_Edited]]]:
-    """The columns that hold cells, and the lines by the file they belong to."""
+def _parse(path: Path) -> tuple[list[str], dict[tuple[str, str], list[_Edited]]]:
+    """The columns that hold cells, and the lines by the file and version they belong to."""
     csv.field_size_limit(LARGEST)
     try:
         with path.open(encoding="utf-8-sig", newline="") as source:
@@ -179,7 +184,7 @@ def _parse(path: Path) -> tuple[list[str], dict[str, list[_Edited]]]:
     if missing := [n for n in PLACE[:3] if n not in names]:
         raise UsageError("HR127", str(path), f"has no column {missing[0]}", "begin with `headrace quarantine export`")
     headers = [n for n in names if n not in PLACE and n != "_raw"]
-    edited: dict[str, list[_Edited]] = {}
+    edited: dict[tuple[str, str], list[_Edited]] = {}
     given: dict[tuple[str, str, int], int] = {}
     for line, row in lines:
         if not (row["_source_row"] or "").isdigit():
@@ -194,21 +199,21 @@ def _parse(path: Path) -> tuple[list[str], dict[str, list[_Edited]]]:
             )
         given[place] = line
         cells = {h: row[h] for h in headers if row[h] is not None}
-        edited.setdefault(place[0], []).append(_Edited(line, place[1], place[2], cells))
+        edited.setdefault(place[:2], []).append(_Edited(line, place[2], cells))
     return headers, edited
 
 
 def _rejected(
-    home: Home, path: Path, of: tuple[str, str], version: str, edited: Sequence[_Edited]
+    home: Home, path: Path, load: Load, member: str, edited: Sequence[_Edited]
 ) -> dict[int, Peeked]:
     """What was rejected of one file, by record, with the cells it was judged by: its own, or an earlier correction's.
 
-    `of` is (key, member). Records are only missing where the version cannot be read again.
+    Records are only missing where the version cannot be read again.
     """
-    key, member = of
-    file = source_file(key, member)
-    earlier = {record: cells for its, record, cells in home.ledger.corrections(key, version) if its == member}
-    known = {row["_source_row"] for row in rows(home, file=file)} | set(earlier)
+    file = source_file(load.key, member)
+    stored = home.ledger.corrections(load.key, load.version)
+    earlier = {record: cells for its, record, cells in stored if its == member}
+    known = records(home, load.id, file) | set(earlier)
     for e in edited:
         if e.record not in known:
             raise UsageError(
@@ -217,8 +222,8 @@ def _rejected(
                 f"record {e.record} of {file} was not rejected",
                 "only rejected rows can be corrected: begin with `headrace quarantine export`",
             )
-    found = peek(home, key, member, version, [e.record for e in edited])
-    return {record: Peeked(p.line, p.raw, dict(earlier.get(record, p.cells)), p.headers) for record, p in found.items()}
+    found = peek(home, load.key, load.version, {member: [e.record for e in edited]})
+    return {n: Peeked(p.line, p.raw, dict(earlier.get(n, p.cells)), p.headers) for (_, n), p in found.items()}
 
 
 def _check_columns(path: Path, file: str, headers: Sequence[str], own: Sequence[str]) -> None:

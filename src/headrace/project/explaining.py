@@ -1,12 +1,12 @@
 """`explain`: what is known about a code, a load, a row or an object. It finds; the command line words it.
 
-A row is named `LOAD:RECORD` (`lv.42:17`), `row:TABLE/LOAD/RECORD`, or by a key and record, `raw/prod/lv/a.csv:17`.
+A row is named `LOAD:RECORD` (`lv.42:17`), `LOAD:MEMBER:RECORD` where its object is an archive, `row:TABLE/LOAD/RECORD`, or by a key and record, `raw/prod/lv/a.csv:17`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from headrace.engine.query import run_sql
@@ -14,7 +14,8 @@ from headrace.model.codes import explain_code, is_code
 from headrace.model.errors import UsageError
 from headrace.model.loads import Load, source_file
 from headrace.model.words import count, some
-from headrace.project.naming import readings
+from headrace.project.kept import Kept, kept
+from headrace.project.naming import member_of, possible, readings, row_name
 from headrace.project.peek import peek
 from headrace.project.results import Explanation
 from headrace.project.tables import relation_over, relations
@@ -80,7 +81,7 @@ def _known_key(home: Home, text: str) -> str | None:
     prefix = home.pipeline.source.prefix
     at = f"/{text}".rfind("/" + prefix) if prefix else -1
     for key in (text, text[at:] if at >= 0 else text, prefix + text):
-        if ledger.history(key, limit=1):
+        if possible(key) and ledger.history(key, limit=1):
             return key
     return None
 
@@ -106,10 +107,11 @@ def _explain_load(home: Home, load: Load) -> Explanation:
     ]
     if load.cause:
         lines.append(f"  cause     {load.cause}")
-    next = [f"headrace explain {load.id}:1"] if c.read else []
-    next += [f"headrace dlq redrive {load.pipeline} {load.key}"] if load.state == "dead" else []
-    next += [f"headrace quarantine show {load.pipeline} --file {load.key}"] if c.rejected else []
-    return Explanation(load.id, "load", facts, lines, next)
+    first = next(iter(load.dialect.get("members", ())), "")
+    next_ = [f"headrace explain {row_name(load.id, first, 1)}"] if c.read else []
+    next_ += [f"headrace dlq redrive {load.pipeline} {load.key}"] if load.state == "dead" else []
+    next_ += [f"headrace quarantine show {load.pipeline} --file {load.key}"] if c.rejected else []
+    return Explanation(load.id, "load", facts, lines, next_)
 
 
 def _dialect(dialect: Mapping[str, Any]) -> list[str]:
@@ -154,32 +156,45 @@ def load_facts(load: Load) -> dict[str, Any]:
     }
 
 
+PLACES = {
+    Kept.LANDED: "there",  # it came just now
+    Kept.ARCHIVED: "archived",
+    Kept.DAMAGED: "archived, but damaged: not the bytes that were loaded",
+    Kept.GONE: "not there any more",
+}
+
+
 def _object(home: Home, key: str) -> Explanation:
     loads = home.ledger.history(key)
     best = _best(loads)
-    stat = home.store.stat(key)
-    there = f"{stat.size:,} bytes, created {stat.created.isoformat()}" if stat else "not there any more"
+    stat, where = home.store.stat(key), kept(home, best)
+    there = f"{stat.size:,} bytes, created {stat.created.isoformat()}" if stat else PLACES[where]
     lines = [f"object {key} of {home.name}", f"  store     {there}", f"  stands    {best.id} {best.state}", "  history"]
     for load in loads:
         told = f"read {load.counts.read:,} loaded {load.counts.loaded:,} rejected {load.counts.rejected:,}"
         cause = f"  {load.cause}" if load.cause else ""
         lines.append(f"    {load.id:12} {load.state:10} {load.version[:12]}  {told}{cause}")
-    facts = {"object": key, "pipeline": home.name, "there": stat is not None, "loads": [load_facts(x) for x in loads]}
+    facts = {
+        "object": key,
+        "pipeline": home.name,
+        "there": stat is not None,
+        "kept": str(where),
+        "loads": [load_facts(x) for x in loads],
+    }
     return Explanation(key, "object", facts, lines, [f"headrace explain {best.id}"])
 
 
 def _row(home: Home, load: Load, member: str | None, record: int) -> Explanation:
     """One record: what the file says, what became of it, and which row stands for its key."""
-    verdict, row = _verdict(home, load, member, record)
-    file = row["_source_file"] if row else source_file(load.key, member or "")
-    member = file.removeprefix(load.key).removeprefix("!")
-    peeked = peek(home, load.key, member, load.version, [record]).get(record)
+    members = [member] if member else list(load.dialect.get("members", ())) or [""]
+    stored = {member_of(file, load.key): found for file, found in _stored(home, load, member, record).items()}
+    read_again = peek(home, load.key, load.version, {m: [record] for m in members})
+    member = _the_one(load, record, member, {**dict.fromkeys(m for m, _ in read_again), **stored})
+    verdict, row = stored.get(member, (_without_row(load), None))
+    file = source_file(load.key, member)
+    peeked = read_again.get((member, record))
     raw = peeked.raw if peeked else (row or {}).get("raw")
     line = peeked.line if peeked else (row or {}).get("_source_line")
-    if row is None and peeked is None:
-        raise UsageError(
-            "HR132", f"{load.id}:{record}", "there is no such record", f"the load has {load.counts.read:,}"
-        )
     cells = peeked.cells if peeked else None
     facts = {
         "file": file,
@@ -196,7 +211,22 @@ def _row(home: Home, load: Load, member: str | None, record: int) -> Explanation
         "winner": _winner(home, row) if verdict in ("duplicate", "conflict") and row else None,
         "read_again": peeked is not None,
     }
-    return Explanation(f"{load.id}:{record}", "row", facts, _row_lines(facts, load), [f"headrace explain {load.id}"])
+    name = row_name(load.id, member, record)
+    return Explanation(name, "row", facts, _row_lines(facts, load), [f"headrace explain {load.id}"])
+
+
+def _the_one(load: Load, record: int, asked: str | None, found: Collection[str]) -> str:
+    """The member that has the record ("" for what is no archive). Raises UsageError HR132 for none, or for several."""
+    if len(found) == 1:
+        return next(iter(found))
+    if found:
+        names = [row_name(load.id, member, record) for member in sorted(found)]
+        told = f"{len(found):,} members have such a record"
+        raise UsageError("HR132", row_name(load.id, "", record), told, f"say which: {some(names)}")
+    known = list(load.dialect.get("members", ()))
+    other = f"its members are {some(known)}" if asked and asked not in known and known else ""
+    what = row_name(load.id, asked or "", record)
+    raise UsageError("HR132", what, "there is no such record", other or f"the load has {load.counts.read:,}")
 
 
 def _correction(
@@ -254,8 +284,17 @@ def _row_lines(facts: Mapping[str, Any], load: Load) -> list[str]:
     return lines
 
 
-def _verdict(home: Home, load: Load, member: str | None, record: int) -> tuple[str, dict[str, Any] | None]:
-    """loaded, duplicate, conflict or rejected with its stored row; else filtered or retired, without one."""
+def _without_row(load: Load) -> str:
+    """What became of a record of which no row is stored."""
+    return "not standing" if load.state not in ("standing", "decided") else "filtered"
+
+
+def _stored(home: Home, load: Load, member: str | None, record: int) -> dict[str, tuple[str, dict[str, Any]]]:
+    """The stored rows of that number by their file, each with what became of it: loaded, duplicate, conflict, rejected.
+
+    Only those of the member, if one is given.
+    """
+    stored: dict[str, tuple[str, dict[str, Any]]] = {}
     table = home.pipeline.sinks[0].table
     ledger = home.ledger
     held = {f.path: f for staged in (False, True) for f in ledger.files_of([load.id], staged=staged)}
@@ -267,10 +306,9 @@ def _verdict(home: Home, load: Load, member: str | None, record: int) -> tuple[s
         files = [held[path] for path in sorted(held) if held[path].kind == kind]
         if files:
             mine = relation_over(home, relation.columns, files)
-            found = run_sql({"t": mine}, f"SELECT * FROM t WHERE {where} LIMIT 1").to_pylist()
-            if found:
-                return (found[0].get("_verdict") or verdict), found[0]
-    return ("not standing" if load.state not in ("standing", "decided") else "filtered"), None
+            for row in run_sql({"t": mine}, f"SELECT * FROM t WHERE {where}").to_pylist():
+                stored.setdefault(row["_source_file"], (row.get("_verdict") or verdict, row))
+    return stored
 
 
 def _winner(home: Home, row: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -265,7 +265,7 @@ class Project:
 
         Say which: by `since`, `files`, `outdated`, or `all` (else UsageError HR137). Tells what came of each, from
         the ledger: an object that the landing folder holds no more cannot be read again; it stays as it stood and its
-        state is `gone`.
+        state is `gone`, or `damaged` where the archive holds other bytes in its place.
         Raises DefinitionError HR240 if they keep a changed definition from coming into force: see `let_go`.
         """
         from headrace.project.again import replay, replayable
@@ -290,9 +290,16 @@ class Project:
 
         return replayable(self.home(pipeline), since, listed(files), outdated)
 
+    def unreadable(self, pipeline: str, keys: Iterable[str]) -> dict[str, str]:
+        """Those of the standing objects that cannot be read again, and why: `gone`, or `damaged` in the archive."""
+        from headrace.project.kept import lost
+
+        home = self.home(pipeline)
+        standing = home.ledger.standing()
+        return {key: str(state) for key, state in lost(home, [standing[key] for key in keys]).items()}
+
     def held(self, pipeline: str) -> list[str]:
         """Keys whose retraction waits for a person."""
-
         return self.home(pipeline).ledger.held()
 
     def retract(self, pipeline: str, *, on_progress: Progress | None = None) -> int:
