@@ -123,3 +123,11 @@ def test_against_says_what_a_run_would_do_and_does_nothing(command: Command, pro
     words = command("check", "--against", "in").out
     assert "key (sensor, time) identifies only 1 of 2 rows" in words and "header 'More' feeds no column" in words
     assert not (project / ".headrace").exists()
+
+
+def test_a_file_with_the_longest_name_is_tried_and_drafted_from(command: Command, project: Path) -> None:
+    name = "x" * 250 + ".csv"
+    csv(project / name, "s1,2025-05-01T00:00:00,1")
+    assert "read 1 = accepted 1" in command("check", "--against", name).out
+    assert "value: int" in command("init", "--print", "--from", name).out
+    assert command("run", "readings", name).code == 0

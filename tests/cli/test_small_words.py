@@ -60,3 +60,28 @@ def test_a_dry_demo_leaves_no_folder(command: Command, monkeypatch: pytest.Monke
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     assert command("demo", "--dry-run").code == 0
     assert list((tmp_path / "temporary").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("quarantine", "export", "readings", "--out", "nowhere/r.csv"),
+        ("quarantine", "export", "readings", "--out", "r" * 300),
+        ("dlq", "export", "readings", "--out", "a.csv/dead"),
+        ("init", "a.csv/new"),
+    ],
+)
+def test_what_cannot_be_written_is_a_mistake_in_the_command(
+    command: Command, project: Path, words: tuple[str, ...]
+) -> None:
+    csv(project / "a.csv", "s1,2025-05-01T00:00:00,x")
+    csv(project / "bad.csv", "x", header="Nothing")
+    command("run", "readings", "a.csv", "bad.csv")
+    said = command(*words)
+    assert said.code == 2 and "HR142" in said.err and "in a folder that is there" in said.err
+
+
+@pytest.mark.parametrize("words", [("run", "readings"), ("check", "--against"), ("init", "--print", "--from")])
+def test_a_name_that_is_too_long_is_no_file(command: Command, project: Path, words: tuple[str, ...]) -> None:
+    said = command(*words, "x" * 300 + ".csv")
+    assert said.code == 2 and "HR121" in said.err

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.cli.output import Output
@@ -62,6 +64,16 @@ def confirmed(arguments: argparse.Namespace, output: Output, question: str) -> b
         return True
     output.say("nothing was done")
     return False
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Around what makes a file or folder that the command line names. Raises UsageError HR142 where that cannot be."""
+    try:
+        yield
+    except OSError as exc:
+        found = f"cannot be written: {exc.strerror or exc}"
+        raise UsageError("HR142", str(path), found, "give a place in a folder that is there") from exc
 
 
 def positive(text: str) -> int:

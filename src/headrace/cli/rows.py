@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.cli.loads import exit_after, say_failures, say_replayed, tell_loads
-from headrace.cli.options import add_writes, command, confirmed, opened, positive
+from headrace.cli.options import add_writes, command, confirmed, opened, positive, writing
 from headrace.cli.output import Output, count
 from headrace.model.errors import UsageError
 from headrace.model.words import some
@@ -140,9 +141,9 @@ def quarantine_export(arguments: argparse.Namespace, output: Output) -> int:
             export(home, rows, sys.stdout)
             return 0
         path = Path(arguments.out)
-        if path.exists():
+        if os.path.lexists(path):
             raise UsageError("HR135", str(path), "exists already", "choose another name")
-        with path.open("w", encoding="utf-8", newline="") as out:
+        with writing(path), path.open("x", encoding="utf-8", newline="") as out:
             n = export(home, rows, out)
         if output.as_json:
             output.emit({"rows": n, "file": str(path)})
@@ -175,7 +176,7 @@ def quarantine_correct(arguments: argparse.Namespace, output: Output) -> int:
 
     with opened(arguments) as project:
         path = Path(arguments.edited)
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise UsageError("HR121", str(path), "there is no such file", "check the path")
         if arguments.dry_run:
             _, done = read(project.home(arguments.pipeline), path)
@@ -297,12 +298,13 @@ def dlq_export(arguments: argparse.Namespace, output: Output) -> int:
         copied = []
         for load in project.dlq(arguments.pipeline):
             path = out / load.key
-            if path.exists():
+            if os.path.lexists(path):
                 raise UsageError("HR135", str(path), "exists already", "choose another folder")
             if home.store.stat(load.key) is None:
                 output.say(f"{load.key} is not in the landing folder any more")
                 continue
-            path.parent.mkdir(parents=True, exist_ok=True)
+            with writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
             home.store.fetch(load.key, path)
             copied.append({"object": load.key, "file": str(path), "cause": load.cause})
         output.table(copied)

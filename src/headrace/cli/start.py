@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from headrace.cli.options import command
+from headrace.cli.options import command, writing
 from headrace.cli.output import Output, count
 from headrace.model.errors import DefinitionError, HeadraceError, UsageError
 
@@ -75,8 +75,9 @@ def init(arguments: argparse.Namespace, output: Output) -> int:
     if arguments.dry_run:
         output.table([{"file": str(folder / name)} for name in files if not (folder / name).exists()])
         return 0
-    folder.mkdir(parents=True, exist_ok=True)
-    written = [name for name, text in files.items() if _write_new(folder / name, text)]
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        written = [name for name, text in files.items() if _write_new(folder / name, text)]
     output.table([{"file": str(folder / name)} for name in written])
     where = "" if folder.resolve() == Path.cwd() else f" --project {folder}"
     if arguments.files:

@@ -67,6 +67,10 @@ CODES: dict[str, str] = {
     "HR138": "The example that `demo` loads is not part of this installation.",
     "HR139": "`init --from` found no table in the given files.",
     "HR140": "No error has this code.",
+    "HR142": (
+        "A file or folder that a command was told to write cannot be written: its folder is not there, may not be "
+        "written to, or its name is too long. Nothing was written."
+    ),
     "HR141": (
         "`retract --file` lets go what is gone. While an object is in the landing folder its rows would come back "
         "with the next look, so delete it there first."

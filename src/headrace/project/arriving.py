@@ -36,16 +36,21 @@ def keys_for(source: Files, paths: Sequence[str | Path]) -> dict[str, Path]:
     return dict(sorted(keys.items()))
 
 
+def short_name(path: Path) -> str:
+    """The end of a file's name, which may be as long as names can be: a copy's has something before it."""
+    return path.name.encode(errors="surrogateescape")[-80:].decode(errors="ignore")
+
+
 def _expanded(source: Files, paths: Iterable[str | Path]) -> Iterable[Path]:
     for given in paths:
         path = Path(os.path.abspath(given))
-        if path.is_dir():
+        if os.path.isdir(path):  # unlike Path, it says of a name that is too long what it says of any that is not there
             for folder, folders, names in os.walk(path):
                 folders[:] = sorted(n for n in folders if not n.startswith("."))
                 yield from (
                     Path(folder) / n for n in sorted(names) if not n.startswith(".") and matches(n, source.suffix)
                 )
-        elif not path.is_file():
+        elif not os.path.isfile(path):
             raise UsageError("HR121", str(given), "there is no such file", "check the path")
         elif not matches(path.name, source.suffix):
             raise UsageError("HR122", str(given), "is not a file that the source takes", _takes(source))

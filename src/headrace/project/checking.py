@@ -27,7 +27,7 @@ from headrace.engine.settings import Settings
 from headrace.model.contract import LINEAGE, Column, Contract
 from headrace.model.errors import BadObject, DefinitionError
 from headrace.model.words import count
-from headrace.project.arriving import keys_for
+from headrace.project.arriving import keys_for, short_name
 
 if TYPE_CHECKING:
     from headrace.model.pipeline import Pipeline
@@ -157,7 +157,7 @@ def _batches(keys: list[str]) -> Iterator[list[str]]:
 
 def _copies(files: Mapping[str, Path], spool: Path) -> dict[str, Path]:
     """The files under names in the spool: the child gets to see nothing else."""
-    copies = {key: spool / f"{i}-{path.name}" for i, (key, path) in enumerate(files.items())}
+    copies = {key: spool / f"{i}-{short_name(path)}" for i, (key, path) in enumerate(files.items())}
     for key, copy in copies.items():
         shutil.copyfile(files[key], copy)
     return copies

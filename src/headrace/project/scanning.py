@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.model.errors import BadObject, UsageError
 from headrace.model.record import squash
+from headrace.project.arriving import short_name
 from headrace.project.evidence import Evidence, gather, propose_key, quote, repeated_rows
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def scan_whole(files: Sequence[Path]) -> Scan:
 
     with tempfile.TemporaryDirectory(prefix="headrace-init-") as folder:
         scratch = Path(folder).resolve()
-        copies = [(path.name, str(scratch / f"{i}-{path.name}")) for i, path in enumerate(files)]
+        copies = [(path.name, str(scratch / f"{i}-{short_name(path)}")) for i, path in enumerate(files)]
         for path, (_, copy) in zip(files, copies, strict=True):
             shutil.copyfile(path, copy)
         payload = {"files": copies, "scratch": str(scratch)}
@@ -76,11 +77,11 @@ def files_of(given: Sequence[str]) -> tuple[list[Path], list[Path]]:
     foreign: list[Path] = []
     for text in given:
         path = Path(text)
-        if path.is_dir():
+        if os.path.isdir(path):
             inside = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
             found += [p for p in inside if _readable(p.name)]
             foreign += [p for p in inside if not _readable(p.name)]
-        elif path.is_file():
+        elif os.path.isfile(path):
             found.append(path)
         else:
             raise UsageError("HR121", text, "there is no such file", "check the path")
