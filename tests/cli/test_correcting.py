@@ -117,6 +117,36 @@ def test_names_may_hold_the_sign_that_parts_a_member_from_its_object(command: Co
     assert command("explain", f"{file}:2", "--json").json["facts"]["correction"]["cells"]["Value"]["is"] == "1.5"
 
 
+def test_an_archive_and_an_object_of_its_members_name_are_told_apart(command: Command, project: Path) -> None:
+    member = "Sensor,Time,Value\ns1,2025-05-01T00:00:00,1\ns1,2025-05-01T00:10:00,1x\n"
+    with zipfile.ZipFile(project / "z.zip", "w") as archive:
+        archive.writestr("m.csv", member)
+        archive.writestr("d/a.csv", member.replace("s1", "s2"))
+    (project / "z.zip!m.csv").write_text(member.replace("s1", "s3"))
+    csv(project / "a.csv", "s4,2025-05-01T00:10:00,1x")
+    csv(project / "a.csv!b.csv", "s5,2025-05-01T00:10:00,1x")
+    command("run", "readings", "z.zip", "z.zip!m.csv", "a.csv", "a.csv!b.csv")
+
+    def keys(file: str) -> list[str]:
+        said = command("quarantine", "redrive", "readings", "--file", file, "--dry-run", "--json")
+        return [x["object"].removeprefix("raw/readings/") for x in said.json]
+
+    assert keys("z.zip") == ["z.zip"] and keys("raw/readings/z.zip") == ["z.zip"]
+    assert keys("a.csv") == ["a.csv"] and keys("m.csv") == [] and keys("zip") == []
+    assert keys("raw/readings/z.zip!m.csv") == ["z.zip", "z.zip!m.csv"]  # that is what rows of both are said to be of
+    command("quarantine", "export", "readings", "--file", "raw/readings/z.zip!m.csv", "--out", "fix.csv")
+    text = (project / "fix.csv").read_text()
+    assert text.count(",1x,") == 2 and all(f",{sensor},2025" in text for sensor in ("s1", "s3"))
+    kept = [line for line in text.splitlines(True) if "s3" not in line]
+    (project / "fix.csv").write_text("".join(kept).replace(",1x,", ",1.5,"))
+    said = command("quarantine", "correct", "readings", "fix.csv", "--json").json
+    assert (said["corrected"], said["left_aside"], said["outcome"]["loaded"]) == (1, 0, 1)
+    assert [x["object"] for x in said["loads"]] == ["raw/readings/z.zip"]
+    assert command("sql", "SELECT sensor FROM readings WHERE value = 1.5", "--json").json == [{"sensor": "s1"}]
+    assert len(command("quarantine", "corrections", "readings", "--file", "z.zip", "--json").json) == 1
+    assert command("quarantine", "corrections", "readings", "--file", "m.csv", "--json").json == []
+
+
 def test_a_ragged_row_can_be_given_its_cells(command: Command, project: Path) -> None:
     csv(project / "a.csv", "s1,2025-05-01T00:00:00,1", "s1,2025-05-01T00:10:00,1,2,3")
     command("run", "readings", "a.csv")

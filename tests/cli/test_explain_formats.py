@@ -91,6 +91,43 @@ def line_of(folder: Path, file: str, number: int) -> str:
     return data.decode().replace("\r\n", "\n").split("\n")[number - 1]
 
 
+def test_a_record_that_several_members_have_must_be_named_with_one(command: Command, loaded: Path) -> None:
+    with open_project(loaded) as project:
+        (load,) = project.history("tokens", file="raw/members.zip")
+        assert project.explain(load.id).next[0] == f"headrace explain {load.id}:one.csv:1"
+    for what in (f"{load.id}:5", "raw/members.zip:5"):
+        said = command("explain", what, "--project", str(loaded))
+        names = f"say which: '{load.id}:one.csv:5', '{load.id}:two/two.csv:5'"
+        assert said.code == 2 and f"HR132 {load.id}:5: 2 members have such a record; {names}" in said.err
+    said = command("explain", f"{load.id}:two/two.csv:5", "--json", "--project", str(loaded)).json
+    assert (said["what"], said["facts"]["record"]) == (f"{load.id}:two/two.csv:5", 5)
+    said = command("explain", f"{load.id}:three.csv:5", "--project", str(loaded))
+    assert said.code == 2 and "there is no such record; its members are 'one.csv', 'two/two.csv'" in said.err
+    said = command("explain", f"{load.id}:999", "--project", str(loaded))
+    assert said.code == 2 and "there is no such record; the load has 400" in said.err
+
+
+def test_a_record_that_one_member_alone_has_needs_no_name(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "headrace.toml").write_text("")
+    (tmp_path / "pipelines.py").write_text(DEFINITION)
+    with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
+        archive.writestr("long.csv", "token,note\na,1\nb\nc\n")
+        pq.write_table(pa.table({"token": ["d"], "note": ["4"]}), tmp_path / "short.parquet")
+        archive.write(tmp_path / "short.parquet", "short.parquet")
+    command("run", "tokens", "z.zip")
+    assert "record 3 of raw/z.zip!long.csv: rejected" in command("explain", "tokens.1:3").out
+    assert "tokens.1:short.parquet:1" in command("explain", "tokens.1:1").err
+    assert "next: headrace explain tokens.1:long.csv:2" in command("quarantine", "show", "tokens").err
+    (rule,) = command("quarantine", "ls", "tokens", "--json").json
+    assert rule["example"] == "tokens.1:long.csv:2"
+
+
+def test_a_text_that_can_be_no_key_is_told_as_unknown(command: Command, loaded: Path) -> None:
+    for what in ("", "x" * 1025, f"{'é' * 600}!m.csv:1"):
+        said = command("explain", what, "--project", str(loaded))
+        assert said.code == 2 and "HR132" in said.err and "is no code, load, row or object known here" in said.err
+
+
 def test_a_member_of_an_archive_is_named_with_its_row(command: Command, loaded: Path) -> None:
     said = command("explain", "raw/members.zip!two/two.csv:5", "--project", str(loaded))
     assert said.code == 0 and "record 5 of raw/members.zip!two/two.csv: loaded" in said.out

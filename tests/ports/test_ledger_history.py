@@ -59,6 +59,13 @@ def test_which_loads_stand_or_may_come_to(ledger: Ledger) -> None:
     assert ledger.wanted([]) == ledger.standing_among([]) == set()
 
 
+def test_the_keys_of_loads_are_found_together(ledger: Ledger) -> None:
+    first, other = stood(ledger, "A"), pin(ledger, "C", key="c!d.csv")
+    ledger.bury(other.id, "HR451 broken", [])
+    assert ledger.keys_of([first.id, other.id, "p.99", "nonsense"]) == {first.id: "a", other.id: "c!d.csv"}
+    assert ledger.keys_of([]) == {}
+
+
 def test_loads_are_found_by_their_state_oldest_first(ledger: Ledger) -> None:
     a, b, c = (pin(ledger, key.upper(), key=key) for key in "cab")
     stage(ledger, b)

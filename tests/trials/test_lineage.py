@@ -17,7 +17,7 @@ from making import workbook, zipped
 
 from headrace import open_project
 from headrace.project import Project
-from headrace.project.naming import split
+from headrace.project.naming import member_of
 from headrace.project.peek import peek
 
 DEFINITION = """
@@ -128,10 +128,11 @@ def test_every_row_leads_to_the_record_with_its_token(project: Project, name: st
     rows = tried(project, name)
     (load,) = project.history("tokens", file=f"in/{name}")
     assert {row["_load_id"] for row in rows} == {load.id}
-    home, file = project.home("tokens"), str(rows[0]["_source_file"])
-    found = peek(home, *split(home, file), load.version, [int(str(row["_source_row"])) for row in rows])
+    member = member_of(str(rows[0]["_source_file"]), load.key)
+    wanted = {member: [int(str(row["_source_row"])) for row in rows]}
+    found = peek(project.home("tokens"), load.key, load.version, wanted)
     for row in rows:
-        record = found[int(str(row["_source_row"]))]
+        record = found[member, int(str(row["_source_row"]))]
         assert str(row["token"]) in record.raw
         cells = {header.lower(): cell for header, cell in record.cells.items()}
         assert (cells["token"], cells["n"]) == (row["token"], str(row["n"]))

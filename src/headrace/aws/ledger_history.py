@@ -57,6 +57,10 @@ class DynamoHistory(DynamoCorrections):
         head = self.log.head()
         return {id: head.shown(kept.load) for id, kept in self._keys.find(ids, keys).items()}
 
+    def keys_of(self, loads: Iterable[str]) -> dict[str, str]:
+        """The key of each of the loads, given by id, that there ever was."""
+        return self._keys.locate(loads)
+
     def history(
         self, key: str | None = None, since: datetime | None = None, limit: int | None = None, after: int = 0
     ) -> list[Load]:

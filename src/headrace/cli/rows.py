@@ -102,6 +102,8 @@ def quarantine_ls(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def quarantine_show(arguments: argparse.Namespace, output: Output) -> int:
+    from headrace.project.quarantine import names_of
+
     with opened(arguments) as project:
         rows = project.quarantine(arguments.pipeline, file=arguments.file, rule=arguments.rule, limit=arguments.limit)
         columns = ["_source_file", "_source_row", "_source_line", "rule", "column", "value", "reason", "raw"]
@@ -109,8 +111,8 @@ def quarantine_show(arguments: argparse.Namespace, output: Output) -> int:
         if not rows:
             output.say(_nothing(project, arguments))
         else:
-            first = rows[0]
-            output.say(f"next: headrace explain {first['_load_id']}:{first['_source_row']}")
+            (first,) = names_of(project.home(arguments.pipeline), rows[:1])
+            output.say(f"next: headrace explain {first}")
             output.say(f"      headrace quarantine export {arguments.pipeline} --out rejected.csv")
     return 0
 

@@ -37,6 +37,13 @@ class SqliteHistory(SqliteCorrections):
         row = self._db.connection().execute("select * from loads where id = ?", (id,)).fetchone()
         return load_of(row) if row else None
 
+    def keys_of(self, loads: Iterable[str]) -> dict[str, str]:
+        """The key of each of the loads, given by id, that there ever was."""
+        rows = self._db.connection().execute(
+            "select id, key from loads where id in (select value from json_each(?))", (json.dumps(list(loads)),)
+        )
+        return dict(rows.fetchall())
+
     def history(
         self, key: str | None = None, since: datetime | None = None, limit: int | None = None, after: int = 0
     ) -> list[Load]:

@@ -37,6 +37,10 @@ class History(Protocol):
         """The load of that id, live or history; None if there never was one."""
         ...
 
+    def keys_of(self, loads: Iterable[str]) -> dict[str, str]:
+        """The key of each of the loads, given by id, that there ever was."""
+        ...
+
     def find_load(self, id: str) -> Load:
         """Raises UsageError HR130 if there is none."""
         ...

@@ -123,8 +123,8 @@ def _store(home: Home, corrections: Iterable[Correction]) -> None:
     by_member: dict[tuple[str, str, str], dict[int, Mapping[str, str | None]]] = {}
     for c in corrections:
         by_member.setdefault((c.key, c.version, c.member), {})[c.record] = c.cells
-    for (key, version, member), records in by_member.items():
-        home.ledger.correct(key, version, member, records, home.clock.now())
+    for (key, version, member), cells in by_member.items():
+        home.ledger.correct(key, version, member, cells, home.clock.now())
 
 
 def _outcome(home: Home, asked: Sequence[Correction], loads: Sequence[LoadResult]) -> dict[str, int]:
@@ -203,9 +203,7 @@ def _parse(path: Path) -> tuple[list[str], dict[tuple[str, str], list[_Edited]]]
     return headers, edited
 
 
-def _rejected(
-    home: Home, path: Path, load: Load, member: str, edited: Sequence[_Edited]
-) -> dict[int, Peeked]:
+def _rejected(home: Home, path: Path, load: Load, member: str, edited: Sequence[_Edited]) -> dict[int, Peeked]:
     """What was rejected of one file, by record, with the cells it was judged by: its own, or an earlier correction's.
 
     Records are only missing where the version cannot be read again.

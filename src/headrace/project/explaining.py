@@ -1,6 +1,7 @@
 """`explain`: what is known about a code, a load, a row or an object. It finds; the command line words it.
 
-A row is named `LOAD:RECORD` (`lv.42:17`), `LOAD:MEMBER:RECORD` where its object is an archive, `row:TABLE/LOAD/RECORD`, or by a key and record, `raw/prod/lv/a.csv:17`.
+A row is named `LOAD:RECORD` (`lv.42:17`), `LOAD:MEMBER:RECORD` where its object is an archive, `row:TABLE/LOAD/RECORD`,
+or by a key and record, `raw/prod/lv/a.csv:17`.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def _explain_load(home: Home, load: Load) -> Explanation:
     ]
     if load.cause:
         lines.append(f"  cause     {load.cause}")
-    first = next(iter(load.dialect.get("members", ())), "")
+    first = min(load.dialect.get("members", ()), default="")
     next_ = [f"headrace explain {row_name(load.id, first, 1)}"] if c.read else []
     next_ += [f"headrace dlq redrive {load.pipeline} {load.key}"] if load.state == "dead" else []
     next_ += [f"headrace quarantine show {load.pipeline} --file {load.key}"] if c.rejected else []
@@ -223,7 +224,7 @@ def _the_one(load: Load, record: int, asked: str | None, found: Collection[str])
         names = [row_name(load.id, member, record) for member in sorted(found)]
         told = f"{len(found):,} members have such a record"
         raise UsageError("HR132", row_name(load.id, "", record), told, f"say which: {some(names)}")
-    known = list(load.dialect.get("members", ()))
+    known = sorted(load.dialect.get("members", ()))
     other = f"its members are {some(known)}" if asked and asked not in known and known else ""
     what = row_name(load.id, asked or "", record)
     raise UsageError("HR132", what, "there is no such record", other or f"the load has {load.counts.read:,}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,8 +34,11 @@ class Peeked:
     headers: tuple[str, ...] = ()
 
 
-def peek(home: Home, key: str, member: str, version: str, records: Sequence[int]) -> dict[int, Peeked]:
-    """Records of an object, or of that member of a zip; empty when the store does not hold that version any more."""
+def peek(home: Home, key: str, version: str, wanted: Mapping[str, Sequence[int]]) -> dict[tuple[str, int], Peeked]:
+    """(member, record) → those of the wanted records that exist, by member of a zip ("" for what is none).
+
+    Empty when the store does not hold that version any more.
+    """
     from headrace.engine.sandbox import Sandbox
 
     load = next((x for x in reversed(home.ledger.history(key)) if x.version == version), None)
@@ -48,18 +51,19 @@ def peek(home: Home, key: str, member: str, version: str, records: Sequence[int]
         payload = {
             "contract": home.ledger.contract(load.contract).to_dict(),
             "key": key,
-            "member": member or None,
             "path": str(copy),
             "scratch": scratch,
             "dialect": dict(load.dialect),
-            "records": list(records),
+            "wanted": [[member or None, list(records)] for member, records in wanted.items()],
             "memory_limit": home.settings.memory_limit,
             "threads": home.settings.threads,
         }
         with Sandbox(home.settings, writable=[Path(scratch)], preload=["headrace.formats.open"]) as child:
             answer = child.call(f"{__name__}:handle", payload, home.settings.child_timeout)
     return {
-        found["record"]: Peeked(found["line"], found["raw"], found["cells"], tuple(found["headers"]))
+        (found["member"] or "", found["record"]): Peeked(
+            found["line"], found["raw"], found["cells"], tuple(found["headers"])
+        )
         for found in answer["records"]
     }
 
@@ -80,52 +84,53 @@ def _fetched(home: Home, key: str, version: str, into: Path) -> bool:
 
 
 def handle(payload: dict[str, Any]) -> dict[str, Any]:
-    """In the child: the asked records of one local copy, as {"records": [{record, line, raw, cells, headers}]}."""
+    """In the child: asked records of one local copy, as {"records": [{member, record, line, raw, cells, headers}]}."""
     from headrace.engine.sql import engine_connection
     from headrace.formats.dialect import Dialect
     from headrace.formats.open import open_input
     from headrace.formats.rows import Item
 
-    scratch, member, records = Path(payload["scratch"]), payload["member"], payload["records"]
+    scratch, wanted = Path(payload["scratch"]), dict(payload["wanted"])
     pinned = {0: Dialect.from_dict(payload["dialect"])} if payload["dialect"] else {}
     item = Item(0, payload["key"], Path(payload["path"]))
+    found: list[dict[str, Any]] = []
     with engine_connection(payload["memory_limit"], payload["threads"], [scratch], scratch) as db:
         for rows in open_input(db, Contract.from_dict(payload["contract"]), [item], scratch, pinned):
-            found = _read(db, rows, member, records)
-            if found:
-                return {"records": found}
-    return {"records": []}
+            found += _read(db, rows, wanted)
+            if len(found) == sum(map(len, wanted.values())):
+                break
+    return {"records": found}
 
 
 def _read(
-    db: duckdb.DuckDBPyConnection, rows: Rows, member: str | None, records: Sequence[int]
+    db: duckdb.DuckDBPyConnection, rows: Rows, wanted: Mapping[str | None, Sequence[int]]
 ) -> list[dict[str, Any]]:
     from headrace.formats.dialect import pinned_for
 
-    cells: dict[int, dict[str, str | None]] = {}
+    cells: dict[tuple[str | None, int], dict[str, str | None]] = {}
     if rows.numbered:
         names = "".join(', "' + h.replace('"', '""') + '"' for h in rows.headers)
-        wanted = ", ".join(str(int(r)) for r in records)
+        places = [(member or "", n) for member, records in wanted.items() for n in records]
         found = db.execute(
-            f"SELECT _record{names} FROM {rows.relation}"
-            f" WHERE _member IS NOT DISTINCT FROM ? AND _record IN ({wanted})",
-            [member],
+            f"SELECT _member, _record{names} FROM {rows.relation}"
+            " WHERE (coalesce(_member, ''), _record) IN (SELECT (unnest(?::VARCHAR[]), unnest(?::BIGINT[])))",
+            [[member for member, _ in places], [n for _, n in places]],
         ).fetchall()
-        cells = {row[0]: dict(zip(rows.headers, row[1:], strict=True)) for row in found}
+        cells = {(row[0], row[1]): dict(zip(rows.headers, row[2:], strict=True)) for row in found}
     else:
         db.execute(f"SELECT count(*) FROM {rows.relation}").fetchall()
     rows.finish()
-    dialect = pinned_for(0, member, rows.dialects)
     headers = list(rows.headers)
     return [
         {
+            "member": member,
             "record": r,
             "line": line,
             "raw": raw,
-            "cells": cells.get(r) or _split(raw, headers, dialect),
+            "cells": cells.get((member, r)) or _split(raw, headers, pinned_for(0, member, rows.dialects)),
             "headers": headers,
         }
-        for (_, _, r), (line, raw) in rows.raw({(0, member): list(records)}).items()
+        for (_, member, r), (line, raw) in rows.raw({(0, m): list(n) for m, n in wanted.items()}).items()
     ]
 
 
