@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from cli_project import Command, csv
 
+from headrace import open_project
+
 
 @pytest.fixture
 def loaded(command: Command, project: Path) -> Path:
@@ -72,3 +74,48 @@ def test_get_says_where_a_lake_table_is_asked_and_what_its_options_are(command: 
     assert "`headrace sql" in command("get", "readings", "s1").err
     both = command("get", "by_sensor", "s1", "--at", "2025-05-01", "--from", "2025-05-01")
     assert both.code == 2 and "HR722" in both.err
+
+
+FINE = "2025-05-01T00:00:00.100"
+
+
+def test_fractions_of_a_second_are_printed_and_what_is_printed_can_be_asked(command: Command, project: Path) -> None:
+    csv(project / "a.csv", f"s1,{FINE},1", "s1,2025-05-01T00:00:00.9,2", "s1,2025-05-02T00:00:00,3")
+    command("run", "readings", "a.csv")
+    times = ["2025-05-01 00:00:00.1", "2025-05-01 00:00:00.9", "2025-05-02 00:00:00"]
+    asked = command("sql", "SELECT time FROM readings ORDER BY time").out
+    assert [line.strip() for line in asked.splitlines()[1:]] == times
+    got = command("get", "by_sensor", "s1").out
+    assert all(time in got for time in times)
+    for n, time in enumerate(times, 1):
+        (row,) = command("get", "by_sensor", "s1", "--at", time, "--json").json
+        assert row["value"] == n
+    zoned = "SELECT TIMESTAMPTZ '2020-01-01 00:00:00.25+00' AS t"
+    assert "2020-01-01 00:00:00.25Z" in command("sql", zoned).out
+
+
+def test_lists_structs_and_blobs_are_no_python_in_csv_and_text(command: Command, loaded: Path) -> None:
+    query = "SELECT [1, NULL] l, {'a': DATE '2020-01-01'} s, 'x\\xFF'::BLOB b, true t, 0.0000000000::DECIMAL(18,10) d"
+    row = '"[1,null]","{""a"":""2020-01-01""}",eP8=,true,0.0000000000'
+    assert command("sql", query, "--csv").out == f"l,s,b,t,d\n{row}\n"
+    assert command("sql", query).out.splitlines()[1].split() == [
+        "[1,null]", '{"a":"2020-01-01"}', "eP8=", "true", "0.0000000000",
+    ]  # fmt: skip
+    assert command("sql", query, "--json").json[0]["b"] == "eP8="
+
+
+def test_times_beyond_the_years_of_python_are_printed_as_the_engine_has_them(command: Command, loaded: Path) -> None:
+    query = (
+        "SELECT * FROM (VALUES (TIMESTAMPTZ '10000-01-01 00:00:00+00', 'infinity'::DATE, ['0044-03-15 (BC)'::DATE]),"
+        " (TIMESTAMPTZ '2020-01-01 00:00:00+00', DATE '2020-01-01', [DATE '2020-01-01'])) v(a, b, c)"
+    )
+    assert command("sql", query, "--json").json == [
+        {"a": "10000-01-01 00:00:00+00", "b": "infinity", "c": "['0044-03-15 (BC)']"},
+        {"a": "2020-01-01T00:00:00Z", "b": "2020-01-01", "c": ["2020-01-01"]},
+    ]
+    assert command("sql", query, "--csv").out.splitlines()[1] == "10000-01-01 00:00:00+00,infinity,['0044-03-15 (BC)']"
+    assert "infinity" in command("sql", query).out
+    with open_project(loaded) as project:
+        answer = project.sql(query)
+        assert "10000-01-01" in repr(answer) and "infinity" in answer._repr_html_()
+        assert answer.rows()[1]["a"].year == 2020

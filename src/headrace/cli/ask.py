@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from headrace.cli.options import command, opened, positive
-from headrace.cli.output import Output, count
+from headrace.cli.output import Output, count, written
 
 if TYPE_CHECKING:
     from headrace.project.results import Table
@@ -94,7 +94,7 @@ def _csv(columns: list[str], rows: Any) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
-        writer.writerow(["" if v is None else v for v in row.values()])
+        writer.writerow(["" if v is None else written(v) for v in row.values()])
 
 
 def get(arguments: argparse.Namespace, output: Output) -> int:

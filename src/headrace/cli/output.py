@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -46,7 +47,7 @@ class Output:
     ) -> None:
         """Rows as a JSON list of objects, or as aligned text with a header (nothing at all without rows).
 
-        `plain` numbers are values, not counts: they get no separators and lose no digit.
+        `plain` rows are a table's: numbers are no counts and get no separators, and no number or time loses a digit.
         """
         if self.as_json:
             self.emit(list(rows))
@@ -87,15 +88,35 @@ def _cell(value: Any, plain: bool) -> str:
     match value:
         case None:
             return ""
-        case bool():
-            return "true" if value else "false"
-        case int() if not plain:
+        case int() if not plain and not isinstance(value, bool):
             return f"{value:,}"
         case datetime():
             instant = value.astimezone(UTC) if value.tzinfo else value
-            return instant.isoformat(" ", "seconds").replace("+00:00", "Z")
+            return _fraction(instant.isoformat(" ", "auto" if plain else "seconds").replace("+00:00", "Z"))
         case _:
-            return str(value).replace("\n", "⏎")
+            return written(value).replace("\n", "⏎")
+
+
+def _fraction(time: str) -> str:
+    """`12:00:00.100000Z` as `12:00:00.1Z`."""
+    whole, dot, rest = time.partition(".")
+    zone = "Z" * rest.endswith("Z")
+    return whole + dot + rest.removesuffix("Z").rstrip("0") + zone
+
+
+def written(value: Any) -> str:
+    """A value as text of its own language, never as Python's: lists and structs as JSON, bytes as base64."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case list() | tuple() | dict():
+            return to_json(value)
+        case bytes():
+            return b64encode(value).decode("ascii")
+        case Decimal():
+            return f"{value:f}"
+        case _:
+            return str(value)
 
 
 def size(n: int) -> str:
@@ -108,4 +129,4 @@ def size(n: int) -> str:
     return f"{value:.1f} TB"
 
 
-__all__ = ["Output", "aligned", "count", "size", "to_json"]
+__all__ = ["Output", "aligned", "count", "size", "to_json", "written"]

@@ -28,6 +28,7 @@ from headrace.model.contract import LINEAGE, Column, Contract
 from headrace.model.errors import BadObject, DefinitionError
 from headrace.model.words import count
 from headrace.project.arriving import keys_for, short_name
+from headrace.project.values import rows_of
 
 if TYPE_CHECKING:
     from headrace.model.pipeline import Pipeline
@@ -271,7 +272,7 @@ def _key_evidence(db: duckdb.DuckDBPyConnection, contract: Contract) -> KeyEvide
         " ORDER BY _source_file, _source_row LIMIT 2"
     ).to_arrow_table()
     told = [c.name for c in contract.columns] + [n for n, _ in LINEAGE if n in ("_source_file", "_source_row")]
-    shown = [{k: row[k] for k in told} for row in pair.to_pylist()]
+    shown = [{k: row[k] for k in told} for row in rows_of(pair)]
     return KeyEvidence(contract.key, rows, distinct, (shown[0], shown[1]) if len(shown) == 2 else None)
 
 

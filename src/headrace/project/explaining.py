@@ -20,6 +20,7 @@ from headrace.project.naming import member_of, possible, readings, row_name
 from headrace.project.peek import peek
 from headrace.project.results import Explanation
 from headrace.project.tables import relation_over, relations
+from headrace.project.values import rows_of
 
 if TYPE_CHECKING:
     from headrace.engine.home import Home
@@ -307,7 +308,7 @@ def _stored(home: Home, load: Load, member: str | None, record: int) -> dict[str
         files = [held[path] for path in sorted(held) if held[path].kind == kind]
         if files:
             mine = relation_over(home, relation.columns, files)
-            for row in run_sql({"t": mine}, f"SELECT * FROM t WHERE {where}").to_pylist():
+            for row in rows_of(run_sql({"t": mine}, f"SELECT * FROM t WHERE {where}")):
                 stored.setdefault(row["_source_file"], (row.get("_verdict") or verdict, row))
     return stored
 

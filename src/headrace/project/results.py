@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from headrace.project.values import rows_of
+
 if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped, unused-ignore]
     import polars
@@ -48,26 +50,26 @@ class Table:
         return frame
 
     def rows(self) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self._table.to_pylist()
-        return rows
+        """Python values; a time that Python has none for (year 10000, BC, infinity) is text as DuckDB has it."""
+        return rows_of(self._table)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for batch in self._table.to_batches(max_chunksize=10_000):
-            yield from batch.to_pylist()
+            yield from rows_of(batch)
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
 
     def __repr__(self) -> str:
         lines = ["  ".join(self.columns)]
-        lines += ["  ".join(str(v) for v in row.values()) for row in self._table.slice(0, SHOWN).to_pylist()]
+        lines += ["  ".join(str(v) for v in row.values()) for row in rows_of(self._table.slice(0, SHOWN))]
         return "\n".join([*lines, self._more()])
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{html.escape(c)}</th>" for c in self.columns)
         body = "".join(
             "<tr>" + "".join(f"<td>{html.escape('' if v is None else str(v))}</td>" for v in row.values()) + "</tr>"
-            for row in self._table.slice(0, SHOWN).to_pylist()
+            for row in rows_of(self._table.slice(0, SHOWN))
         )
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{self._more()}</p>"
 
