@@ -14,6 +14,7 @@ import pytest
 from cli_project import Command
 
 from headrace import open_project
+from headrace.project.naming import possible
 
 DEFINITION = """
 from headrace import Pipeline, Record, files, lake
@@ -126,6 +127,7 @@ def test_a_text_that_can_be_no_key_is_told_as_unknown(command: Command, loaded: 
     for what in ("", "x" * 1025, f"{'é' * 600}!m.csv:1"):
         said = command("explain", what, "--project", str(loaded))
         assert said.code == 2 and "HR132" in said.err and "is no code, load, row or object known here" in said.err
+    assert [possible(text) for text in ("", "é" * 513, "é" * 512, "a")] == [False, False, True, True]
 
 
 def test_a_member_of_an_archive_is_named_with_its_row(command: Command, loaded: Path) -> None:

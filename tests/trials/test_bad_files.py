@@ -102,6 +102,11 @@ TABLE: dict[str, tuple[str, bytes, Is]] = {
                                         Is(dead="HR416")),
     "a workbook that is none":         ("none.xlsx", b"id,text\n1,a\n", Is(dead="HR414")),
     "a member name with ..":           ("up.zip", zipped({"../../out.csv": csv("1,a")}), Is(("a",))),
+    "two members of one name":         ("same.zip", zipped({"x.csv": csv("1,a"), "y.csv": csv("2,b")})
+                                        .replace(b"y.csv", b"x.csv"), Is(dead="HR404")),
+    "a member packed once more":       ("again.zip", zipped({"x.csv.gz": gzip.compress(csv("1,a"))}), Is(("a",))),
+    "hidden and unknown members":      ("rest.zip", zipped({".x.csv": csv("1,h"), "x": b"", "y.csv": csv("3,a")}),
+                                        Is(("a",))),
     "a key with %2F":                  ("a%2Fb.csv", csv("1,a"), Is(("a",))),
     "a key with + and spaces":         ("a+b c  d.csv", csv("1,a"), Is(("a",))),
     "a key with quotes":               ("it's \"so\".csv", csv("1,a"), Is(("a",))),
