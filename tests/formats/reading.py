@@ -76,12 +76,13 @@ class Reader:
             (folder / f"{index}").write_bytes(data)
             items.append(Item(index, key, folder / f"{index}"))
         pins = dict(pinned or {})
-        try:
-            return self._stage(contract, items, scratch, pins, tell_rows)
-        except BadItem as exc:
-            if exc.again is None:
-                raise
-            return self._stage(contract, items, scratch, {**pins, exc.index: exc.again}, tell_rows)
+        while True:
+            try:
+                return self._stage(contract, items, scratch, pins, tell_rows)
+            except BadItem as exc:
+                if exc.again is None:
+                    raise
+                pins[exc.index] = exc.again
 
     def _stage(
         self,

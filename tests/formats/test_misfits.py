@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reading import Read, Reader, contract
 
+from headrace.formats.rows import BadItem
+
 RAGGED = b'a,b\n1,x\n\n2,y,EXTRA\n3,"q\nz"\n4\n5,w\n6\n7,l\n'
 PLACES = {1: ("1", "x"), 3: ("3", "q\nz"), 5: ("5", "w"), 7: ("7", "l")}
 
@@ -77,6 +79,18 @@ def test_a_quote_never_closed_costs_the_records_up_to_the_next_quote(reader: Rea
     assert told(read, 0) == [(1, 2, '1,"open\n2,x\n3,"y"')]
 
 
+@pytest.mark.parametrize("end", ["\n4,z\n", "", "\n"])
+@pytest.mark.parametrize("others", [0, 1, 4, 12])
+def test_a_quote_never_closed_is_told_however_many_files_are_read_with_it(
+    reader: Reader, others: int, end: str
+) -> None:
+    """With more than two files for each thread, DuckDB says nothing of a file that ends within quotes."""
+    data = f'a,b\n1,x\n2,"open{end}'.encode()
+    read = reader.read(contract("a", "b"), ("x.csv", data), *[("y.csv", b"a,b\n9,9\n")] * others)
+    assert read.rows == [("1", "x"), *[("9", "9")] * others]
+    assert told(read, 0) == [(2, 3, f'2,"open{end}'.removesuffix("\n"))]
+
+
 CELLS = ["a", "12", '"a"', '"a,b"', '"a\nb"', ' "x"', '"x" ', '""', '"""q"""', "", '5" pipe']
 BROKEN = ['"5" pipe"', '"a "b" c"', '"say "hi""', '"u', "lone,extra"]
 
@@ -108,3 +122,46 @@ def test_whatever_the_quotes_every_record_is_one_row_or_one_misfit(
         assert [(c or "").strip() for c in cells] == [c.strip() for c in parsed][:width], found
     beyond = read.raw(0, len(records) + 1)
     assert beyond is None
+
+
+ODD = ["\0", '"\0"', "\\", '"\\"', '"', '""', '"a""', "\xff", '"q" "r"', '" "" "', "x\ry", '"x\ry"', "\u2028"]
+
+
+@st.composite
+def odd_texts(draw: st.DrawFn, width: int) -> bytes:
+    """A header, and behind it whatever people and broken programs write, perhaps cut off."""
+    ends = st.sampled_from(["\n", "\r\n", "\r"])
+    usual = draw(ends)
+    end = draw(st.sampled_from([st.just(usual), st.just(usual), ends]))
+    cell = st.sampled_from(CELLS + draw(st.sampled_from([[], BROKEN, ODD, BROKEN + ODD])))
+    row = st.one_of(st.lists(cell, min_size=width, max_size=width), st.lists(cell, max_size=width + 1)).map(",".join)
+    text = ",".join("abc"[:width]) + usual + "".join(r + draw(end) for r in draw(st.lists(row, max_size=6)))
+    data = draw(st.sampled_from([b"", b"\xef\xbb\xbf"])) + text.encode().replace("\xff".encode(), b"\xff")
+    return data[: draw(st.one_of(st.just(len(data)), st.integers(0, len(data))))]
+
+
+def given_by(read: Read, item: int) -> object:
+    rows = [(n, cells, read.raw(item, n)) for (i, _, n), cells in sorted(read.cells.items()) if i == item]
+    return rows, told(read, item), [m.reason for m in read.misfits if m.item == item]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_what_a_file_gives_does_not_depend_on_its_company(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    width = data.draw(st.integers(1, 3))
+    texts = data.draw(st.lists(odd_texts(width), min_size=1, max_size=3))
+    reader = Reader(tmp_path_factory.mktemp("company"), threads=data.draw(st.sampled_from([1, 2])))
+    alone = {}
+    for text in texts:
+        try:
+            alone[text] = given_by(reader.read(contract(*"abc"[:width]), ("x.csv", text)), 0)
+        except BadItem:
+            continue  # dead, whatever came with it
+    header, row = ",".join("abc"[:width]), ",".join("999"[:width])
+    good = [f"{header}{end}{row}{end}".encode() for end in ("\n", "\r\n", "\r")]
+    company = [*alone, *alone, *good * 5]
+    together = reader.read(contract(*"abc"[:width]), *((f"{n}.csv", text) for n, text in enumerate(company)))
+    for n, text in enumerate(company[: 2 * len(alone)]):
+        assert given_by(together, n) == alone[text], text

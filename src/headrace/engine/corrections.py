@@ -51,8 +51,8 @@ def corrected(db: duckdb.DuckDBPyConnection, n: int, rows: Rows, corrections: Co
         db.execute(f"create temp table text{n} as select * from {rows.relation}")
         misfits = list(rows.finish().misfits)
     else:
-        db.execute(f"create temp table plain{n} as select * from {rows.relation}")
-        finish = rows.finish()
+        created = db.execute(f"create temp table plain{n} as select * from {rows.relation}").fetchone()
+        finish = rows.finish(created[0] if created else None)
         misfits = list(finish.misfits)
         db.register(f"skips_{n}", pa.table({"place": pa.array(finish.skipped_before, pa.int64())}))
         member = "null" if rows.member is None else "'" + rows.member.replace("'", "''") + "'"

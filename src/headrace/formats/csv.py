@@ -115,7 +115,7 @@ class OneCsv(Group):
         rejected = _rejected(self._connection, self._rejects, sheet.shape.single).get(str(sheet.path), {})
         self._index = None if rows is None or sheet.dialect.careful else _line_index(sheet, rows + len(rejected))
         self._records = None if rows is None else rows + len(rejected)
-        if _doubtful(sheet, rejected, None if self._index else self._records):
+        if rejected and _doubtful(sheet, rejected, None if self._index else self._records):
             raise _again(sheet)
         misfits = _misfits(sheet, rejected, self._index)
         return Finish(misfits, [m.record - 1 - n for n, m in enumerate(misfits)])
@@ -126,7 +126,7 @@ class OneCsv(Group):
             return _raw([sheet], wanted)
         header = int(sheet.dialect.header)
         return {
-            (*sheet.place, n): (n + header + sheet.lines_before, _text(index.text(n + header).removesuffix(b"\r")))
+            (*sheet.place, n): (n + header + sheet.lines_before, _text(index.text(n + header)))
             for n in wanted.get(sheet.place, ())
             if 0 < n <= records
         }
@@ -134,7 +134,7 @@ class OneCsv(Group):
 
 def _line_index(sheet: Sheet, records: int) -> LineIndex | None:
     """An index by line, if counting proves that lines are records: no blank one, no line end inside quotes."""
-    index = LineIndex(sheet.path, sheet.shape.end)
+    index = LineIndex(sheet.path, sheet.shape.end, sheet.shape.newline == "crlf")
     return index if index.total == records + int(sheet.dialect.header) else None
 
 
@@ -144,10 +144,11 @@ class ManyCsv(Group):
     def __init__(self, connection: duckdb.DuckDBPyConnection, sheets: Sequence[Sheet], nulls: Sequence[str]) -> None:
         full = [s for s in sheets if not s.empty]
         table, rows, rejected = _read_together(connection, full, sheets[0].headers, nulls)
-        doubtful = [s for s in full if _doubtful(s, rejected.get(str(s.path), {}), _records(s, rows, rejected))]
-        if doubtful:
-            full = [mended(s) if s in doubtful else s for s in full]
+        if doubtful := _misread(full, rows, rejected):
+            full = [_mended(s) if s in doubtful else s for s in full]
             table, rows, rejected = _read_together(connection, full, sheets[0].headers, nulls)
+            for sheet in _misread(full, rows, rejected):
+                raise _again(sheet)
         self._sheets = [*full, *(s for s in sheets if s.empty)]
         super().__init__(sheets[0].headers, {s.place: s.dialect for s in self._sheets})
         misfits = {str(s.path): _misfits(s, rejected.get(str(s.path), {})) for s in full}
@@ -189,6 +190,21 @@ def _read_together(
         {file: (first, n) for file, first, n in rows},
         _rejected(connection, f"{table}_misfits", len(headers) == 1),
     )
+
+
+def _misread(sheets: Sequence[Sheet], rows: Mapping[str, tuple[int, int]], rejected: Rejected) -> list[Sheet]:
+    """Those of many files read together whose records are not all among the rows and rejects, or may be cut wrongly.
+
+    Each with a quote in it is counted: where DuckDB has more than two files for each thread it reads every one in one
+    piece, and then does not tell that a file ended within quotes. All from the open quote on would be gone.
+    """
+    found = []
+    for sheet in sheets:
+        told = rejected.get(str(sheet.path), {})
+        proof = _records(sheet, rows, rejected) if told or sheet.quotes else None
+        if _doubtful(sheet, told, proof):
+            found.append(sheet)
+    return found
 
 
 def _records(sheet: Sheet, rows: Mapping[str, tuple[int, int]], rejected: Rejected) -> int:
@@ -241,29 +257,40 @@ def _rejected(connection: duckdb.DuckDBPyConnection, table: str, single: bool) -
 
 
 def _doubtful(sheet: Sheet, rejected: Mapping[int, tuple[str, bool]], records: int | None) -> bool:
-    """Whether DuckDB may have cut one broken record into several. `records`: how many it told, if that needs proof."""
-    if not rejected or sheet.dialect.careful:
-        return False
-    return any(twice for _, twice in rejected.values()) or (
-        records is not None and scan.count(sheet.path, sheet.shape) != records
-    )
+    """Whether DuckDB may have cut one broken record into several, or lost one.
+
+    `records`: how many it told, if that needs proof.
+    """
+    if not sheet.dialect.careful and any(twice for _, twice in rejected.values()):
+        return True
+    return records is not None and not scan.holds(sheet.path, sheet.shape, records)
+
+
+def _mended(sheet: Sheet) -> Sheet:
+    if sheet.dialect.careful:
+        raise _again(sheet)
+    return mended(sheet)
 
 
 def _again(sheet: Sheet) -> BadItem:
+    """The item is to be read anew, mended; if it was, then nothing more can be done for it."""
     item, member = sheet.place
     dialect = replace(sheet.dialect, careful=True)
     again = dialect if member is None else Dialect(kind="zip", members={**sheet.siblings, member: dialect})
     error = BadObject(
         "HR407", sheet.part.which, "quotes are so misplaced that records cannot be told apart", "quote anew"
     )
-    return BadItem(item, error, again)
+    return BadItem(item, error, None if sheet.dialect.careful else again)
 
 
 _QUOTES = "a quote is opened or closed inside a cell, or never closed"
 
 
 def _reason(kinds: Sequence[str], messages: Sequence[str]) -> str:
-    """DuckDB tells each missing or additional cell: the fewest and the most tell how many there are."""
+    """DuckDB tells each missing or additional cell: the fewest and the most tell how many there are.
+
+    Where quotes are misplaced nobody can count cells: the same is said whether `mended` found it or DuckDB.
+    """
     told: dict[str, str] = {}
     cells: list[int] = []
     for kind, message in zip(kinds, messages, strict=True):
@@ -274,7 +301,7 @@ def _reason(kinds: Sequence[str], messages: Sequence[str]) -> str:
                 n = max(cells) if kind == "TOO MANY COLUMNS" else min(cells)
                 told["cells"] = f"{n:,} cell{'s' * (n != 1)} where the header has {expected:,}"
             case "UNQUOTED VALUE":
-                told[kind] = _QUOTES
+                return _QUOTES
             case "INVALID ENCODING":
                 told[kind] = "holds bytes that are no text in this encoding"
             case "LINE SIZE OVER MAXIMUM":
@@ -290,11 +317,8 @@ def _misfits(sheet: Sheet, rejected: Mapping[int, tuple[str, bool]], index: Line
         return []
     if index is not None:
         numbers = [index.number_at(p) - int(sheet.dialect.header) for p in positions]
-        found = {
-            n: (n + int(sheet.dialect.header) + sheet.lines_before, _text(line.removesuffix(b"\r")))
-            for n in numbers
-            for line in [index.text(n + int(sheet.dialect.header))]
-        }
+        header = int(sheet.dialect.header)
+        found = {n: (n + header + sheet.lines_before, _text(index.text(n + header))) for n in numbers}
     else:
         numbers = [hit.record for hit in scan.by_offset(sheet.path, sheet.shape, positions)]
         places = _raw([sheet], {sheet.place: numbers})

@@ -17,8 +17,8 @@ STEP = 16 << 10
 class LineIndex:
     """Cumulative line ends every STEP bytes: half a megabyte of index for a gigabyte."""
 
-    def __init__(self, path: Path, end: bytes) -> None:
-        self._path, self._end = path, end
+    def __init__(self, path: Path, end: bytes, crlf: bool) -> None:
+        self._path, self._end, self._crlf = path, end, crlf
         self._before = array("q", [0])
         total, last = 0, b""
         with open(path, "rb", buffering=0) as file:
@@ -38,7 +38,7 @@ class LineIndex:
         return self._before[slot] + self._file.read(position - slot * STEP + 1).count(self._end) + 1
 
     def text(self, number: int) -> bytes:
-        """The line of this number (from 1), without its end (a carriage return before it is kept)."""
+        """The line of this number (from 1), without its end."""
         slot = max(bisect_left(self._before, number - 1) - 1, 0)  # the stretch that holds the line end before it
         if slot != self._slot:
             self._file.seek(slot * STEP)
@@ -47,7 +47,7 @@ class LineIndex:
         lines = self._data.split(self._end, before + 1)
         while len(lines) < before + 2 and self._grow():
             lines = self._data.split(self._end, before + 1)
-        return lines[before]
+        return lines[before].removesuffix(b"\r") if self._crlf else lines[before]
 
     def _grow(self) -> bool:
         """Read on behind the data at hand, twice as far; False at the end of the file."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +31,14 @@ class Shape:
     @property
     def end(self) -> bytes:
         return b"\r" if self.newline == "cr" else b"\n"
+
+
+class Kind(Enum):
+    """How the quotes of a stretch of text lie."""
+
+    PLAIN = "none of them holds a line end"
+    REGULAR = "each opens at the start of a cell or closes at the end of one"
+    ODD = "only a close look tells"
 
 
 class Hit(NamedTuple):
@@ -79,6 +88,17 @@ def by_offset(path: Path, shape: Shape, wanted: Sequence[int]) -> Iterator[Hit]:
             return
 
 
+def holds(path: Path, shape: Shape, records: int) -> bool:
+    """Whether the file holds this many records, header not counted."""
+    # Counting line ends costs next to nothing; where each line is a record, which this proves, no quote is looked at.
+    total, last = int(not shape.header) - 1, shape.end
+    with open(path, "rb", buffering=0) as file:
+        while chunk := file.read(BLOCK):
+            total += chunk.count(shape.end)
+            last = chunk
+    return total + (not last.endswith(shape.end)) == records or count(path, shape) == records
+
+
 def count(path: Path, shape: Shape) -> int:
     """How many records the file holds, header not counted."""
     total = 0
@@ -90,16 +110,16 @@ def count(path: Path, shape: Shape) -> int:
 class _Block:
     """Whole records from one stretch of the file. `record`, `line` and `offset` say what came before it."""
 
-    def __init__(self, data: bytes, shape: Shape, record: int, line: int, offset: int, plain: bool) -> None:
+    def __init__(self, data: bytes, shape: Shape, record: int, line: int, offset: int, kind: Kind) -> None:
         self.data, self._shape = data, shape
         self.record, self.line, self.offset = record, line, offset
-        self._plain = plain
+        self._kind, self._plain = kind, kind is Kind.PLAIN
         self._found: list[_Line] | None = None
         end = shape.end
         self.lines = data.count(end) + (0 if data.endswith(end) else 1)
         two = b"\n\r\n" if shape.newline == "crlf" else end + end
         blank = data.startswith((end, b"\r\n")) or two in data
-        self._even = plain and (shape.single or not blank)  # every line is a record
+        self._even = self._plain and (shape.single or not blank)  # every line is a record
         self.records = self.lines if self._even else self._count()
 
     def at_records(self, wanted: Sequence[int]) -> Iterator[Hit]:
@@ -153,10 +173,22 @@ class _Block:
             line += found.lines
 
     def _count(self) -> int:
+        if self._kind is Kind.REGULAR:
+            return self._count_regular()
         n = 0
         for found in self._logical():
             n += self._is_record(found, self.record + n)
         return n
+
+    def _count_regular(self) -> int:
+        """As many lines as there are without what is inside quotes; of each quoted cell one quote is left."""
+        shape = self._shape
+        blank = b"\r" if shape.newline == "crlf" else b""
+        data = shape.quote.join(self.data.split(shape.quote)[::2])
+        if self.record < 0:
+            data = data.lstrip(blank + shape.end)
+        lines = data.removesuffix(shape.end).split(shape.end)
+        return len(lines) - (0 if shape.single else lines.count(b"") + (bool(blank) and lines.count(blank)))
 
     def _is_record(self, found: _Line, record: int) -> bool:
         return bool(found.text) or (self._shape.single and record >= 0)
@@ -180,9 +212,9 @@ def _blocks(path: Path, shape: Shape) -> Iterator[_Block]:
             buffer = rest + fresh
             if not buffer:
                 return
-            cut, plain = _cut(buffer, shape, not fresh)
+            cut, kind = _cut(buffer, shape, not fresh)
             if cut:
-                block = _Block(buffer[:cut], shape, record, line, offset, plain)
+                block = _Block(buffer[:cut], shape, record, line, offset, kind)
                 yield block
                 record, line, offset = record + block.records, line + block.lines, offset + cut
             rest = buffer[cut:]
@@ -190,29 +222,32 @@ def _blocks(path: Path, shape: Shape) -> Iterator[_Block]:
                 return
 
 
-def _cut(buffer: bytes, shape: Shape, last: bool) -> tuple[int, bool]:
-    """(end of the last whole record, whether each line up to there is a record)."""
+def _cut(buffer: bytes, shape: Shape, last: bool) -> tuple[int, Kind]:
+    """(end of the last whole record, what is known of the quotes up to there)."""
     end, quote = shape.end, shape.quote
     if not quote or quote not in buffer:
-        return (len(buffer) if last else buffer.rfind(end) + 1), True
+        return (len(buffer) if last else buffer.rfind(end) + 1), Kind.PLAIN
     if shape.escape == quote:
         pieces = buffer.split(quote)
-        if _regular(pieces, shape):
-            cut = len(buffer) if last else _last_end(pieces, end)
-            return cut, end not in b"".join(pieces[1::2])
+        never_closed = last and len(pieces) % 2 == 0
+        if not never_closed and _regular(pieces, shape):
+            cut = len(buffer) if last else _last_end(pieces, end, len(buffer))
+            return cut, Kind.REGULAR if end in b"".join(pieces[1::2]) else Kind.PLAIN
     if last:
-        return len(buffer), False
+        return len(buffer), Kind.ODD
     cut = 0
     for found in _walk(buffer, shape, False):
         cut = found.start + len(found.text) + (2 if buffer[found.start + len(found.text)] == 13 and end == b"\n" else 1)
-    return cut, False
+    return cut, Kind.ODD
 
 
-def _last_end(pieces: Sequence[bytes], end: bytes) -> int:
-    """Byte behind the last line end that is outside quotes, given a text split at its quotes."""
-    for i in range((len(pieces) - 1) // 2 * 2, -1, -2):
-        if (at := pieces[i].rfind(end)) >= 0:
-            return sum(map(len, pieces[:i])) + i + at + 1
+def _last_end(pieces: Sequence[bytes], end: bytes, size: int) -> int:
+    """Byte behind the last line end that is outside quotes, given a text of `size` bytes split at its quotes."""
+    behind = 0
+    for i in range(len(pieces) - 1, -1, -1):
+        if i % 2 == 0 and (at := pieces[i].rfind(end)) >= 0:
+            return size - behind - len(pieces[i]) + at + 1
+        behind += len(pieces[i]) + 1
     return 0
 
 
@@ -231,8 +266,13 @@ def _regular(pieces: Sequence[bytes], shape: Shape) -> bool:
         last = outside[-1].lstrip(b" ")
         if last and not last.startswith(edge):
             return False
-    for piece in outside[1:-1] if closed else outside[1:]:
-        if piece and not (piece.startswith(edge) and piece.endswith(edge)):
+    between = list(filter(None, outside[1:-1] if closed else outside[1:]))
+    quote, joined = shape.quote, shape.quote.join([b"", *between, b""])
+    starts, ends = sum(joined.count(quote + e) for e in edge), sum(joined.count(e + quote) for e in edge)
+    if starts == ends == len(between):
+        return True  # as the loop would find, ten times as fast
+    for piece in between:
+        if not (piece.startswith(edge) and piece.endswith(edge)):
             bare = piece.lstrip(b" ").removesuffix(b" ")
             if not (bare.startswith(edge) and bare.endswith(edge)):
                 return False
@@ -257,7 +297,7 @@ def _walk(data: bytes, shape: Shape, last: bool) -> Iterator[_Line]:
         if end < 0:
             if not last:
                 return
-            end, broken = len(data), broken or not data.endswith(shape.end)
+            end = len(data) - data.endswith(shape.end)  # of a quote never closed: the line end is no text of its record
         text = data[position:end]
         spans = text.count(shape.end) + 1
         bare = text[:-1] if shape.newline == "crlf" and text.endswith(b"\r") else text

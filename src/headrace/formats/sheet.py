@@ -35,6 +35,7 @@ class Sheet:
     empty: bool
     siblings: Mapping[str, Dialect]  # what is pinned for members of the same zip
     plain: bool  # as in Rows
+    quotes: bool  # whether any may occur
     source: Path  # where raw text is found: `path`, unless records were taken out of it
     broken: frozenset[int] = frozenset()
 
@@ -59,12 +60,13 @@ def prepare(
     dialect = replace(dialect, kind="csv", encoding=encoding, newline=newline)
     head = _head(path)
     found = next(islice(records(head, dialect), dialect.skip, None), None)
+    quotes = seen.quotes if dialect.quote == '"' else bool(dialect.quote)
     if found is None:
         headers = unique_headers([names_of(c)[0] for c in read_columns(contract)] if contract else [])
-        return Sheet(part, path, dialect, headers, 0, True, siblings, not seen.separators, path)
+        return Sheet(part, path, dialect, headers, 0, True, siblings, not seen.separators, quotes, path)
     headers = _headers(part, found, dialect, contract)
     path, lines = _from_header(path, head, dialect, part.work)
-    sheet = Sheet(part, path, dialect, headers, lines, False, siblings, not seen.separators, path)
+    sheet = Sheet(part, path, dialect, headers, lines, False, siblings, not seen.separators, quotes, path)
     _refuse_monsters(sheet, seen)
     return mended(sheet) if dialect.careful else sheet
 
