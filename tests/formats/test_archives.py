@@ -81,6 +81,16 @@ def test_a_truncated_zstandard_file_is_dead(reader: Reader, cut: int) -> None:
         reader.read(contract("a", "b"), ("x.csv.zst", zstandard.compress(CSV * 100)[:cut]))
 
 
+@pytest.mark.parametrize("name", ["x.csv.gz", "x.csv.zst", "x.ndjson.gz"])
+def test_a_packed_file_without_a_byte_is_dead_and_one_that_holds_nothing_is_empty(reader: Reader, name: str) -> None:
+    for key, data in ((name, b""), ("x.zip", zipped({name: b""}))):
+        with pytest.raises(BadItem, match=r"HR402 .* is cut off or damaged \(it has no bytes\)"):
+            reader.read(contract("a", "b"), (key, data))
+    empty = zstandard.compress(b"") if name.endswith(".zst") else gzip.compress(b"")
+    assert reader.read(contract("a", "b"), (name, empty)).rows == []
+    assert reader.read(contract("a", "b"), ("x.csv", b"")).rows == []
+
+
 def test_frames_one_after_another_are_one_file(reader: Reader) -> None:
     two = zstandard.compress(b"a,b\n1,x\n") + zstandard.compress(b"2,y\n")
     assert reader.read(contract("a", "b"), ("x.csv.zst", two)).rows == [("1", "x"), ("2", "y")]

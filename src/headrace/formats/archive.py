@@ -119,7 +119,11 @@ def _expanded(item: Item, name: str, scratch: Path, limits: Limits) -> Part:
 
 @contextmanager
 def _reader(packed: IO[bytes], name: str) -> Iterator[Plain]:
-    """What is packed by the name's suffix; a stream of any other name as it is."""
+    """What is packed by the name's suffix; a stream of any other name as it is. EOFError if nothing is in there."""
+    if name.lower().endswith(STREAMS):
+        if not packed.read(1):
+            raise EOFError("it has no bytes")  # which both decompressors take for a good file that holds nothing
+        packed.seek(0)
     if name.lower().endswith(".gz"):
         with gzip.GzipFile(fileobj=packed) as plain:
             yield plain
