@@ -82,6 +82,11 @@ def test_an_empty_or_missing_file_is_told(command: Command, tmp_path: Path) -> N
     assert "HR121" in command("init", "--print", "--from", "missing.csv").err
 
 
+def test_a_file_of_blank_lines_holds_no_table(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "blank.csv").write_text("\n\n")
+    assert "HR139 blank.csv: no table was found" in command("init", "--print", "--from", "blank.csv").err
+
+
 @pytest.mark.parametrize(
     ("header", "name"),
     [

@@ -156,9 +156,9 @@ class ManyCsv(Group):
         self._finish = Finish([m for s in full for m in misfits[str(s.path)]])
         stretches = f"{table}_stretches"
         connection.register(stretches, _stretches(full, rows, misfits))
-        names = ", ".join(f"t.{quoted(h)}" for h in self.headers)
+        names = "".join(f"t.{quoted(h)}, " for h in self.headers)
         self.relation = (
-            f"(select {names}, s._item, s._member, t.rowid - s.shift as _record"
+            f"(select {names}s._item, s._member, t.rowid - s.shift as _record"
             f" from {table} t asof join {stretches} s on t.rowid >= s.start)"
         )
 
@@ -179,7 +179,7 @@ def _read_together(
     """(a temporary table of all rows, per file its first rowid and number of rows, what was rejected)."""
     table = fresh_name("csv")
     if not sheets:
-        cells = ", ".join(f"null::varchar as {quoted(h)}" for h in headers)
+        cells = ", ".join(f"null::varchar as {quoted(h)}" for h in headers) or "null"  # a table has one column at least
         connection.execute(f"create temp table {table} as select {cells} limit 0")
         return table, {}, {}
     reader = _read_csv([s.path for s in sheets], sheets[0], nulls, f"{table}_misfits", ", filename='_file'")
