@@ -14,7 +14,7 @@ from headrace import Pipeline, Record, files, lake
 from headrace.contract.compile import compile_contract
 from headrace.contract.query import stage_query
 from headrace.model.contract import Contract
-from headrace.model.fields import quoted
+from headrace.model.fields import cell_name, quoted
 
 
 @dataclass
@@ -53,7 +53,7 @@ def stage(
 ) -> Staged:
     """Stage rows of text under these headers, by the query for few rows and by the one for many."""
     named = {"_n": pa.array(range(len(cells)), pa.int32())}
-    named |= {h: pa.array([row[i] for row in cells], pa.string()) for i, h in enumerate(headers)}
+    named |= {cell_name(i): pa.array([row[i] for row in cells], pa.string()) for i in range(len(headers))}
     shared().from_arrow(pa.table(named)).create("text")
     try:
         few, many = (_stage(contract, headers, len(cells), plain, brief) for brief in (True, False))

@@ -16,6 +16,7 @@ from headrace.formats.dialect import Dialect
 from headrace.formats.open import Item, open_input
 from headrace.formats.rows import BadItem, Finish, Misfit, Rows
 from headrace.model.contract import Column, Contract, Type
+from headrace.model.fields import cell_name
 
 
 def contract(*columns: str | Column, **options: Any) -> Contract:
@@ -97,7 +98,7 @@ class Reader:
             read.groups.append(group)
             read.headers.append(group.headers)
             self.db.execute(f"create or replace temp table staged as select * from {group.relation}")
-            names = ", ".join('"' + h.replace('"', '""') + '"' for h in group.headers) or "null"
+            names = ", ".join(map(cell_name, range(len(group.headers)))) or "null"
             place = "_item, _member, _record" if group.numbered else "rowid"
             rows = self.db.execute(f"select {place}, {names} from staged order by rowid").fetchall()
             finish = group.finish(len(rows) if tell_rows else None)

@@ -128,9 +128,7 @@ def test_ten_thousand_columns_are_read(reader: Reader, tmp_path: Path) -> None:
     path.write_text(",".join(names) + "\n" + ",".join(map(str, range(10_000))) + "\nshort\n")
     [rows] = open_input(reader.db, contract("column_09999"), [Item(0, "x.csv", path)], tmp_path, {})
     assert rows.headers == tuple(names)
-    assert reader.db.execute(f'select "column 00007", "column 09999" from {rows.relation}').fetchall() == [
-        ("7", "9999")
-    ]
+    assert reader.db.execute(f"select _t7, _t9999 from {rows.relation}").fetchall() == [("7", "9999")]
     assert [(m.record, m.raw, m.reason) for m in rows.finish(1).misfits] == [
         (2, "short", "1 cell where the header has 10,000")
     ]

@@ -101,7 +101,7 @@ def test_the_dialects_of_all_members_of_a_zip_are_pinned(reader: Reader) -> None
 
 def test_doubled_and_blank_headers_get_names_of_their_own(reader: Reader) -> None:
     read = reader.read(contract("id"), ("x.csv", b"id,note,,note,NOTE,\n1,2,3,4,5,6\n"))
-    assert read.headers == [("id", "note", "column_3", "note_2", "NOTE_3", "column_6")]
+    assert read.headers == [("id", "note", "column_3", "note_2", "NOTE", "column_6")]
     assert read.rows == [("1", "2", "3", "4", "5", "6")]
 
 
@@ -110,11 +110,16 @@ def test_a_doubled_header_that_a_column_wants_kills_the_file(reader: Reader) -> 
         reader.read(contract("id"), ("x.csv", b"id,b,id\n1,2,3\n"))
 
 
-def test_headers_named_like_our_own_columns_are_renamed(reader: Reader) -> None:
-    data = b"a,_record,_item\n1,2,3\n"
+def test_a_name_made_for_a_doubled_header_is_not_that_of_another(reader: Reader) -> None:
+    read = reader.read(contract("id"), ("x.csv", b"id,n,n,n_2,,column_5\n1,2,3,4,5,6\n"))
+    assert read.headers == [("id", "n", "n_3", "n_2", "column_5_2", "column_5")]
+
+
+def test_headers_named_like_our_own_columns_keep_their_names(reader: Reader) -> None:
+    data = b"a,_record,_item,_t0\n1,2,3,4\n"
     read = reader.read(contract("a"), ("x.csv", data), ("y.csv", data))
-    assert read.headers == [("a", "_record_2", "_item_2")]
-    assert read.rows == [("1", "2", "3")] * 2
+    assert read.headers == [("a", "_record", "_item", "_t0")]
+    assert read.rows == [("1", "2", "3", "4")] * 2
 
 
 def test_changed_column_order_and_set_read_as_groups_of_their_own(reader: Reader) -> None:

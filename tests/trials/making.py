@@ -42,7 +42,11 @@ def workbook(rows: Sequence[Sequence[object]], head: str = "<?xml version='1.0' 
 
 
 def _cells(n: int, row: Sequence[object]) -> str:
-    return "".join(_cell(f"{chr(65 + i)}{n}", value) for i, value in enumerate(row))
+    return "".join(_cell(f"{_letters(i)}{n}", value) for i, value in enumerate(row))
+
+
+def _letters(column: int) -> str:
+    return (chr(64 + column // 26) if column >= 26 else "") + chr(65 + column % 26)
 
 
 def _cell(at: str, value: object) -> str:

@@ -19,7 +19,7 @@ from headrace.contract.query import columns_of, stage_query
 from headrace.contract.rowhash import ROW_HASH
 from headrace.model.contract import LINEAGE, Column, Contract
 from headrace.model.errors import DefinitionError
-from headrace.model.fields import quoted
+from headrace.model.fields import cell_name, quoted
 from headrace.model.pipeline import Pipeline
 from headrace.model.where import meant
 
@@ -202,7 +202,7 @@ def _check_whole(
 ) -> list[DefinitionError]:
     """The staging query as it will run, over an empty file that has all headers."""
     headers = [c.path or (c.headers or (c.name,))[0] for c in read_columns(contract)]
-    cells = ", ".join(f"NULL::VARCHAR AS {quoted(h)}" for h in headers)
+    cells = ", ".join(f"NULL::VARCHAR AS {cell_name(i)}" for i in range(len(headers)))
     lineage = ", ".join(f"NULL::{kind} AS {quoted(name)}" for name, kind in LINEAGE)
     items = ", ".join(part for part in (cells, lineage) if part)
     try:

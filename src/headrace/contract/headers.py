@@ -19,10 +19,10 @@ def read_columns(contract: Contract) -> list[Column]:
 def bind_headers(contract: Contract, headers: Sequence[str]) -> dict[str, int]:
     """Index into `headers` for each read column that has one; absent optional columns are left out.
 
-    Headers match on letters and digits, without case, and where several do, as they are written; the first of a
-    column's names that is found wins. Raises
-    BadObject: HR451 a required column has no header, HR452 two headers fit one column, HR453 headers are left over
-    and the contract says extra="reject". A declared header-less CSV binds in order.
+    Headers match on letters and digits, without case; where several do, only one that `column("…")` writes exactly so
+    is meant for certain. The first of a column's names that is found wins. Raises BadObject: HR451 a required column
+    has no header, HR452 two headers fit one column, HR453 headers are left over and the contract says extra="reject".
+    A declared header-less CSV binds in order.
     """
     folded: dict[str, list[int]] = defaultdict(list)
     for index, header in enumerate(headers):
@@ -56,7 +56,7 @@ def _find(
         return exact[column.path]
     for name in column.headers or (column.name,):
         found = folded.get(squash(name), [])
-        if len(found) > 1 and name in exact:
+        if len(found) > 1 and name in column.headers and name in exact:
             return exact[name]
         if len(found) > 1:
             text = f"column {column.name!r} fits {len(found)} headers: {_listed([headers[i] for i in found])}"

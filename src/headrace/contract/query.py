@@ -16,7 +16,7 @@ from headrace.contract.headers import bind_headers, extra_headers, read_columns
 from headrace.contract.mask import Failure, Mask, reasons
 from headrace.contract.rowhash import ROW_HASH, expand_row_hash
 from headrace.model.contract import LINEAGE, Column, Contract
-from headrace.model.fields import literal, quoted
+from headrace.model.fields import cell_name, literal, quoted
 
 WIDE = 1_000
 """Headers beyond which unread cells are packed: each level of the query holds a 32 kB vector per column and thread."""
@@ -34,12 +34,13 @@ _LIMITS = {
 class StageQuery:
     """What to run over a relation of text, and how to read what it staged.
 
-    `select` yields the passed-through columns, `columns`, `_bad` (0: accepted so far; bit i: `failures[i]`, as long as
-    there are at most 62 of them), `_filtered` and `_cells` (the cells in header order where `_bad <> 0`). `rejected`
-    is a SELECT list over the staged table: rule, "column", value, reason of a row with `_bad <> 0`.
+    `select` yields `names`: the passed-through columns, `columns`, `_bad` (0: accepted so far; bit i: `failures[i]`, as
+    long as there are at most 62 of them), `_filtered` and `_cells` (the cells in header order where `_bad <> 0`).
+    `rejected` is a SELECT list over the staged table: rule, "column", value, reason of a row with `_bad <> 0`.
     """
 
     select: str
+    names: tuple[str, ...]
     columns: tuple[tuple[str, str], ...]
     failures: tuple[Failure, ...]
     rejected: str
@@ -64,7 +65,7 @@ class _Build:
 
     def text(self, column: Column) -> str:
         """The name under which the text of a bound column is staged."""
-        return f"_t{self.bound[column.name]}"
+        return cell_name(self.bound[column.name])
 
 
 def columns_of(contract: Contract) -> tuple[tuple[str, str], ...]:
@@ -93,7 +94,8 @@ def stage_query(
     plain: bool = False,
     brief: bool = False,
 ) -> StageQuery:
-    """The query for a file with these headers; `relation` goes behind FROM and has a VARCHAR column per header.
+    """The query for a file with these headers; `relation` goes behind FROM and has a VARCHAR column per header, called
+    `cell_name(index)`.
 
     `passthrough` are other columns of the relation, handed on unchanged and visible to expressions; so are the lineage
     columns that expressions read. `plain` is what `formats.rows.Rows` says of the cells; `brief` is for few rows: a
@@ -112,32 +114,37 @@ def stage_query(
     for level in [*build.levels, *build.mask.levels(brief)]:
         if level:
             sql = f"SELECT *, {', '.join(level)} FROM ({sql})"
+    names = [*passthrough, *(name for name, _ in columns), *build.mask.names(), "_filtered", "_cells"]
     output = [quoted(name) for name in passthrough]
     late = not contract.limits  # which look at it
     output += [_rescued(build) if late and name == "_rescued" else quoted(name) for name, _ in columns]
     output += build.mask.names()
     filtered = f"CASE WHEN _bad = 0 THEN ({' OR '.join(skips)}) ELSE false END" if skips else "false"
     output.append(f"{filtered} AS _filtered")
-    cells = "_all" if build.wide else f"[{', '.join(f'_t{i}' for i in range(len(headers)))}]::VARCHAR[]"
+    cells = "_all" if build.wide else _listed_cells(len(headers))
     output.append(f"CASE WHEN _bad <> 0 THEN {cells} END AS _cells")
     select = f"SELECT {', '.join(output)} FROM ({sql})"
-    return StageQuery(select, columns, tuple(build.mask.failures), reasons(build.mask.failures))
+    return StageQuery(select, tuple(names), columns, tuple(build.mask.failures), reasons(build.mask.failures))
 
 
 def _cells(build: _Build, passthrough: Sequence[str]) -> None:
-    """Innermost: every cell under its short name. Texts that mean null become NULL here, or, where only '' does, later:
+    """Innermost: every cell. Texts that mean null become NULL here, or, where only '' does, later:
     a cast of '' is NULL anyway, and text columns say it themselves."""
     carried = [name for name in lineage_read(build.contract) if name not in passthrough]
     build.base += [quoted(name) for name in (*passthrough, *carried)]
     tokens = build.contract.null
     kept = _bound_cells(build) if build.wide else range(len(build.headers))
-    build.base += [f"{quoted(build.headers[i])} AS _t{i}" for i in kept]
+    build.base += map(cell_name, kept)
     if build.wide:
-        build.base.append(f"[{', '.join(quoted(header) for header in build.headers)}]::VARCHAR[] AS _all")
+        build.base.append(f"{_listed_cells(len(build.headers))} AS _all")
     if tokens not in ((), ("",)):
         of = ", ".join(literal(t) for t in tokens)
-        cells = [f"CASE WHEN _t{i} IN ({of}) THEN NULL ELSE _t{i} END AS _n{i}" for i in _bound_cells(build)]
-        build.levels.append(cells)
+        bound = [(i, cell_name(i)) for i in _bound_cells(build)]
+        build.levels.append([f"CASE WHEN {t} IN ({of}) THEN NULL ELSE {t} END AS _n{i}" for i, t in bound])
+
+
+def _listed_cells(count: int) -> str:
+    return f"[{', '.join(map(cell_name, range(count)))}]::VARCHAR[]"
 
 
 def _bound_cells(build: _Build) -> list[int]:
@@ -147,7 +154,7 @@ def _bound_cells(build: _Build) -> list[int]:
 def _cell(build: _Build, column: Column) -> str:
     """The name of the text of a column, with null texts already NULL unless only '' is one."""
     index = build.bound[column.name]
-    return f"_t{index}" if build.contract.null in ((), ("",)) else f"_n{index}"
+    return cell_name(index) if build.contract.null in ((), ("",)) else f"_n{index}"
 
 
 def _values(build: _Build) -> None:
@@ -309,5 +316,5 @@ def _rescued(build: _Build) -> str:
     left = extra_headers(build.headers, build.bound)
     if not left:
         return "CAST(NULL AS VARCHAR) AS _rescued"
-    pairs = ", ".join(f"{literal(build.headers[i])}, {f'_all[{i + 1}]' if build.wide else f'_t{i}'}" for i in left)
+    pairs = ", ".join(f"{literal(build.headers[i])}, {f'_all[{i + 1}]' if build.wide else cell_name(i)}" for i in left)
     return f"CAST(json_object({pairs}) AS VARCHAR) AS _rescued"

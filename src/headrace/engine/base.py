@@ -135,8 +135,8 @@ class BaseWriter:
             return [_replace_loads(files[0], loads)]
         counted: dict[str, dict[str, int]] = {}
         for path, load, rows in self._db.execute(
-            "select filename, _load_id, count(*) from read_parquet("
-            f"{file_list(self._root, [f.path for f in files])}, filename = true, hive_partitioning = false,"
+            "select _path, _load_id, count(*) from read_parquet("
+            f"{file_list(self._root, [f.path for f in files])}, filename = '_path', hive_partitioning = false,"
             " union_by_name = true) group by all order by all"
         ).fetchall():
             counted.setdefault(str(Path(path).relative_to(self._root)), {})[load] = rows

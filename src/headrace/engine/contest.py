@@ -253,19 +253,19 @@ class Contest:
         """
         columns = [*self._shape.columns, *LINEAGE, *([("_verdict", "VARCHAR")] if losers else [])]
         typed = ", ".join(f"null::{kind} as {quoted(n)}" for n, kind in columns)
-        empty = f"select {typed}, null::varchar as filename limit 0"
+        empty = f"select {typed}, null::varchar as _path limit 0"
         names = ", ".join(quoted(n) for n, _ in columns)
         source = f"({empty})"
         if files:
             paths = file_list(self._home.root, [f.path for f in files])
             source += (
-                f" union all by name (from read_parquet({paths}, filename = true, union_by_name = true,"
+                f" union all by name (from read_parquet({paths}, filename = '_path', union_by_name = true,"
                 " hive_partitioning = false))"
             )
         before = "_verdict" if losers else "'loaded'"
         which = "not in" if kept else "in"
         return (
-            f"select {names}, filename as _path, {before} as _before from ({source})"
+            f"select {names}, _path, {before} as _before from ({source})"
             f" where _load_id {which} (select load from excluded)"
         )
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 import duckdb
 import pyarrow as pa
 
-from headrace.engine.base import quoted
 from headrace.formats.rows import Finish, Misfit, Rows
+from headrace.model.fields import cell_name
 
 Corrections = Mapping[int, Sequence[tuple[str, int, Mapping[str, str | None]]]]
 
@@ -82,7 +82,7 @@ def _replace(
         f"delete from {table} where _item = ? and _member is not distinct from ? and _record = ?",
         [item, member, record],
     )
-    names = ", ".join(map(quoted, rows.headers))
+    names = ", ".join(map(cell_name, range(len(rows.headers))))
     marks = ", ".join("?" * (len(rows.headers) + 3))
     db.execute(
         f"insert into {table} ({names}, _item, _member, _record) values ({marks})",

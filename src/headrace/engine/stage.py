@@ -27,7 +27,7 @@ from headrace.engine.steps import run_steps
 from headrace.formats.archive import LIMITS
 from headrace.formats.dialect import Dialect
 from headrace.formats.open import blame, open_input
-from headrace.formats.rows import BadItem, Blame, Item, Misfit, Rows
+from headrace.formats.rows import PLACE, BadItem, Blame, Item, Misfit, Rows
 from headrace.model.errors import BadObject
 from headrace.model.loads import Alert, Counts, DataFile
 
@@ -36,8 +36,6 @@ UNREADABLE = (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.O
 
 SMALL = 1 << 20
 """Bytes of a file below which planning its query takes longer than running it."""
-
-PLACE = ("_item", "_member", "_record")
 
 MOST_ALERTS = 100
 """Rows of a load that one rule tells of: what nobody reads is not sent. One more message says how many others fire."""
@@ -159,7 +157,8 @@ class Staging:
                     raise BadObject(exc.code, self._job.inputs[item].key, exc.found, exc.next) from exc
             faults.tell()
             raise
-        table = f"s{n}" if rows.numbered else f"t{n}"
+        slots = ", ".join(f"_{i}" for i in range(len(query.names)))
+        table = f"s{n}" if rows.numbered else f"t{n} ({slots})"
         try:
             created = self._db.execute(f"create temp table {table} as {query.select}").fetchone()
         except UNREADABLE as exc:
@@ -168,7 +167,7 @@ class Staging:
             raise blame(rows, self._items, exc) from exc
         finish = rows.finish(created[0] if created else None)
         if not rows.numbered:
-            self._number(n, rows, finish.skipped_before)
+            self._number(n, rows, query.names, finish.skipped_before)
         return query, list(finish.misfits)
 
     def _with_lineage(self, rows: Rows) -> str:
@@ -188,8 +187,11 @@ class Staging:
             f" {literal(x.load)} as _load_id, {literal(x.arrived_at)}::timestamptz as _arrived_at from {rows.relation})"
         )
 
-    def _number(self, n: int, rows: Rows, skipped_before: Sequence[int]) -> None:
-        """Give the rows of one big file their record numbers: the n-th row, plus the misfits before it."""
+    def _number(self, n: int, rows: Rows, columns: Sequence[str], skipped_before: Sequence[int]) -> None:
+        """Give the rows of one big file their record numbers: the n-th row, plus the misfits before it.
+
+        `rowid` is the row's place as long as no column is called so, which is why those of `t<n>` have no names.
+        """
         record, source = "t.rowid + 1", f"t{n} t"
         if skipped_before:
             counted = pa.array(range(1, len(skipped_before) + 1), pa.int64())
@@ -198,9 +200,10 @@ class Staging:
             source += f" asof left join gaps{n} g on t.rowid >= g.place"
             record += " + coalesce(g.n, 0)"
         member = literal(rows.member) if rows.member else "null"
+        names = ", ".join(map(quoted, (*PLACE, *columns)))
         # A view: the rows stay where they were staged, and their numbers cost nothing until they are read.
         self._db.execute(
-            f"create temp view s{n} as select {rows.item}::integer as _item, {member}::varchar as _member,"
+            f"create temp view s{n} ({names}) as select {rows.item}::integer as _item, {member}::varchar as _member,"
             f" {record} as _record, t.* from {source}"
         )
 

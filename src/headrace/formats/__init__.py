@@ -25,6 +25,7 @@ object never loads as it is, with this code.
 | a record or NDJSON line of more than 16 MB, so also 1 GB on one line | dead HR406, in bounded memory |
 | 10,000 columns | read |
 | doubled header | `name_2`; if a column wants it: dead HR408. Blank header: `column_7` |
+| headers that differ in case alone, or are called as something of ours or of DuckDB's | told apart, as written |
 | changed column order, other columns | bound by name, file by file; files of unlike headers are staged apart |
 | other delimiter, preamble | found where a header binds all required columns, otherwise RFC 4180; pinned |
 | unknown suffix | dead HR401 |

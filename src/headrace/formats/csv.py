@@ -17,10 +17,11 @@ from headrace.formats import scan
 from headrace.formats.archive import Part
 from headrace.formats.dialect import Dialect, pinned_for
 from headrace.formats.lines import LineIndex
-from headrace.formats.rows import BadItem, Blame, Finish, Group, Misfit, Place, fresh_name, literal, quoted
+from headrace.formats.rows import BadItem, Blame, Finish, Group, Misfit, Place, fresh_name, literal
 from headrace.formats.sheet import Sheet, mended, prepare
 from headrace.model.contract import Contract
 from headrace.model.errors import BadObject
+from headrace.model.fields import cell_name
 
 BIG = 8 << 20
 """Bytes from which a file is read on its own, un-numbered: grouping saves only the cost of opening."""
@@ -80,7 +81,7 @@ def _batches(sheets: Sequence[Sheet]) -> list[list[Sheet]]:
 def _read_csv(paths: Sequence[Path], sheet: Sheet, nulls: Sequence[str], rejects: str, more: str = "") -> str:
     """The reader, told everything: nothing is sniffed. A cell that is empty is null if the contract says so."""
     d = sheet.dialect
-    columns = ", ".join(f"{literal(h)}: 'VARCHAR'" for h in sheet.headers)
+    columns = ", ".join(f"{cell_name(i)}: 'VARCHAR'" for i in range(len(sheet.headers)))
     files = ", ".join(literal(str(p)) for p in paths)
     newline = {"crlf": "\\r\\n", "cr": "\\r"}.get(d.newline, "\\n")
     return (
@@ -156,7 +157,7 @@ class ManyCsv(Group):
         self._finish = Finish([m for s in full for m in misfits[str(s.path)]])
         stretches = f"{table}_stretches"
         connection.register(stretches, _stretches(full, rows, misfits))
-        names = "".join(f"t.{quoted(h)}, " for h in self.headers)
+        names = "".join(f"t.{cell_name(i)}, " for i in range(len(self.headers)))
         self.relation = (
             f"(select {names}s._item, s._member, t.rowid - s.shift as _record"
             f" from {table} t asof join {stretches} s on t.rowid >= s.start)"
@@ -179,7 +180,7 @@ def _read_together(
     """(a temporary table of all rows, per file its first rowid and number of rows, what was rejected)."""
     table = fresh_name("csv")
     if not sheets:
-        cells = ", ".join(f"null::varchar as {quoted(h)}" for h in headers) or "null"  # a table has one column at least
+        cells = ", ".join(f"null::varchar as {cell_name(i)}" for i in range(len(headers))) or "null"  # at least one
         connection.execute(f"create temp table {table} as select {cells} limit 0")
         return table, {}, {}
     reader = _read_csv([s.path for s in sheets], sheets[0], nulls, f"{table}_misfits", ", filename='_file'")

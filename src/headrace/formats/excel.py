@@ -17,10 +17,12 @@ import pyarrow.compute as pc
 
 from headrace.formats.archive import LIMITS, Limits, Part
 from headrace.formats.dialect import PREAMBLE, Dialect, bound, names_of, pinned_for, read_columns, required
+from headrace.formats.headers import headers_of, unique_headers
 from headrace.formats.parquet import TableRows
-from headrace.formats.rows import Blame, fresh_name, literal, quoted, unique_headers
+from headrace.formats.rows import Blame, fresh_name, literal
 from headrace.model.contract import Contract
 from headrace.model.errors import BadObject
+from headrace.model.fields import cell_name
 
 UNPACKED = 4 << 30
 """Bytes that a workbook may unpack to: a full sheet of a million rows takes about 1 GB of XML."""
@@ -91,7 +93,7 @@ def _open(
         ) from exc
     table = table.append_column("_line", pa.array(range(1, table.num_rows + 1), pa.int64()))
     start, header = _header(table, contract, pinned)
-    names = unique_headers(header) if header else unique_headers(_names(contract))
+    names = headers_of(part.which, header, contract) if header else unique_headers(_names(contract))
     body = _without_blank(table.slice(start))
     return _relate(connection, part, body, names, Dialect(kind="excel", sheet=name, skip=max(start - 1, 0)))
 
@@ -143,11 +145,11 @@ def _relate(
     columns = list(body.columns[:-1]) or [pa.nulls(body.num_rows, pa.string()) for _ in names]
     given = pa.table(
         [*columns, pa.array(range(1, body.num_rows + 1), pa.int64()), body.column("_line")],
-        names=[*(f"c{i}" for i in range(len(columns))), "_record", "_line"],
+        names=[*map(cell_name, range(len(columns))), "_record", "_line"],
     )
     name = fresh_name("excel")
     connection.register(name, given)
-    cells = ", ".join(f"c{i} as {quoted(h)}" for i, h in enumerate(names))
+    cells = ", ".join(map(cell_name, range(len(names))))
     member = literal(part.member) if part.member is not None else "null"
     row = f"{cells}, {part.item}::integer as _item, {member}::varchar as _member, _record"
     decided = {(part.item, part.member): dialect}

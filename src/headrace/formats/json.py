@@ -17,11 +17,12 @@ import pyarrow.parquet as pq
 
 from headrace.formats.archive import NDJSON, Part
 from headrace.formats.dialect import Dialect, pinned_for
-from headrace.formats.records import Columns, NotARow, Wanted, pointer, wanted_of
-from headrace.formats.rows import RESERVED, Blame, Finish, Group, Misfit, Place, fresh_name, literal, quoted
+from headrace.formats.records import Columns, NotARow, pointer, wanted_of
+from headrace.formats.rows import PLACE, Blame, Finish, Group, Misfit, Place, fresh_name, literal
 from headrace.formats.text import BOMS, read_as_utf8
 from headrace.model.contract import Contract
 from headrace.model.errors import BadObject
+from headrace.model.fields import cell_name
 
 DOCUMENT = 256 << 20
 """Bytes of one JSON document beyond which it is refused: it must be held in memory whole. NDJSON has no such limit."""
@@ -103,7 +104,7 @@ class JsonRows(Group):
         self._blame.tell()
         self._flush()
         super().__init__((), {p: Dialect(kind="ndjson" if lined else "json") for p, lined in self._lined.items()})
-        self.headers, self.relation = self._relate(connection, wanted)
+        self.headers, self.relation = self._relate(connection)
 
     def finish(self, rows: int | None = None) -> Finish:
         return Finish(self._misfits)
@@ -247,18 +248,16 @@ class JsonRows(Group):
         pq.write_table(table, path, compression="lz4")
         self._files.append(path)
 
-    def _relate(self, connection: duckdb.DuckDBPyConnection, wanted: Sequence[Wanted]) -> tuple[tuple[str, ...], str]:
+    def _relate(self, connection: duckdb.DuckDBPyConnection) -> tuple[tuple[str, ...], str]:
         if self._files:
-            names = [n for f in self._files for n in pq.read_schema(f).names]
             files = ", ".join(literal(str(f)) for f in self._files)
             relation = f"read_parquet([{files}], union_by_name=true)"
         else:
             table = pa.concat_tables(self._kept or [self._columns.take()], promote_options="default")
-            names, relation = table.schema.names, fresh_name("json")
+            relation = fresh_name("json")
             connection.register(relation, table)
-        extras = dict.fromkeys(n for n in names if n not in RESERVED)
-        headers = tuple(dict.fromkeys([*(w.header for w in wanted), *extras]))
-        listed = ", ".join(quoted(n) for n in (*headers, *RESERVED))
+        headers = tuple(self._columns.headers)
+        listed = ", ".join([*map(cell_name, range(len(headers))), *PLACE])
         return headers, f"(select {listed} from {relation})"
 
     # -- raw text ----------------------------------------------------------------------------------------------------

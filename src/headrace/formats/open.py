@@ -56,7 +56,7 @@ def open_input(
     if of[PARQUET]:
         from headrace.formats.parquet import open_parquet
 
-        rows += open_parquet(connection, of[PARQUET])
+        rows += open_parquet(connection, contract, of[PARQUET])
     if of[EXCEL]:
         from headrace.formats.excel import open_excel
 

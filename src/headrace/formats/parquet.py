@@ -6,16 +6,21 @@ Called by `open` and `probe`. Damage in the footer is found here; damaged pages 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import re
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from itertools import count
 
 import duckdb
 import pyarrow as pa
 
 from headrace.formats.archive import Part
 from headrace.formats.dialect import Dialect
-from headrace.formats.rows import Blame, Group, Place, fresh_name, literal, quoted, unique_headers
+from headrace.formats.headers import headers_of
+from headrace.formats.rows import Blame, Group, Place, fresh_name, literal, quoted
+from headrace.model.contract import Contract
 from headrace.model.errors import BadObject
+from headrace.model.fields import cell_name
 
 
 class TableRows(Group):
@@ -56,51 +61,114 @@ class TableRows(Group):
         return {
             (r["_item"], r["_member"], r["_record"]): (
                 r["_line"],
-                json.dumps({h: r[h] for h in self.headers}, ensure_ascii=False),
+                json.dumps({h: r[cell_name(i)] for i, h in enumerate(self.headers)}, ensure_ascii=False),
             )
             for r in found
         }
 
 
-def open_parquet(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> list[TableRows]:
-    """One TableRows per set of columns. HR413 for a file that is no Parquet, or whose footer is damaged."""
-    groups: dict[tuple[tuple[str, str], ...], list[Part]] = {}
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column of a file: as the file calls it, as DuckDB does (which adds a number to one that differs in case alone),
+    and its type."""
+
+    header: str
+    name: str
+    kind: str
+
+
+def open_parquet(
+    connection: duckdb.DuckDBPyConnection, contract: Contract | None, parts: Sequence[Part]
+) -> list[TableRows]:
+    """One TableRows per set of columns. HR413 for a file that is no Parquet, or whose footer is damaged; HR408 for
+    doubled headers."""
+    groups: dict[tuple[_Column, ...], list[Part]] = {}
+    headers: dict[tuple[_Column, ...], tuple[str, ...]] = {}
     blame = Blame()
     for part in parts:
         with blame.of(part.item):
-            groups.setdefault(_columns(connection, part), []).append(part)
+            columns = _columns(connection, part)
+            headers[columns] = headers_of(part.which, [c.header for c in columns], contract)
+            groups.setdefault(columns, []).append(part)
     blame.tell()
-    return [_rows(connection, columns, group) for columns, group in groups.items()]
+    return [_rows(connection, headers[columns], columns, group) for columns, group in groups.items()]
 
 
-def _columns(connection: duckdb.DuckDBPyConnection, part: Part) -> tuple[tuple[str, str], ...]:
+def _columns(connection: duckdb.DuckDBPyConnection, part: Part) -> tuple[_Column, ...]:
+    file = literal(str(part.path))
     try:
-        rows = connection.execute(f"describe select * from read_parquet({literal(str(part.path))})").fetchall()
+        rows = connection.execute(f"describe select * from read_parquet({file}, hive_partitioning=false)").fetchall()
+        names = [name for name, *_ in rows]
+        if _numbered(names):
+            schema = connection.execute(f"select name, coalesce(num_children, 0) from parquet_schema({file})")
+            written = _top_level(schema.fetchall())
+            names = written if len(written) == len(names) else names
     except duckdb.Error as exc:
         found = f"is no readable Parquet ({str(exc).splitlines()[0]})"
         raise BadObject("HR413", part.which, found, "write it again, whole") from exc
-    return tuple((name, kind) for name, kind, *_ in rows)
+    return tuple(_Column(header, name, kind) for header, (name, kind, *_) in zip(names, rows, strict=True))
+
+
+def _numbered(names: Sequence[str]) -> bool:
+    """Whether DuckDB may have numbered a name to tell it from another. Asking the file takes a second look at it."""
+    folded = {name.casefold() for name in names}
+    return any(
+        found and found[1] in folded for found in (re.fullmatch(r"(.*)_\d+", name, re.DOTALL) for name in folded)
+    )
+
+
+def _top_level(schema: Sequence[tuple[str, int]]) -> list[str]:
+    """Names of the root's own children, of a schema told depth first."""
+    names: list[str] = []
+    inside = 0  # elements that are still to come of the child at hand
+    for name, children in schema[1:]:
+        if inside:
+            inside -= 1
+        else:
+            names.append(name)
+        inside += children
+    return names
+
+
+NUMBER = "file_row_number"
+"""What DuckDB calls a row's place in its file: it has no other name for it, and refuses a file with such a column."""
 
 
 def _rows(
-    connection: duckdb.DuckDBPyConnection, columns: Sequence[tuple[str, str]], parts: Sequence[Part]
+    connection: duckdb.DuckDBPyConnection, headers: tuple[str, ...], columns: Sequence[_Column], parts: Sequence[Part]
 ) -> TableRows:
-    headers = unique_headers([name for name, _ in columns])
-    cells = ", ".join(f"{_as_text(n, kind)} as {quoted(h)}" for h, (n, kind) in zip(headers, columns, strict=True))
-    selects = ", ".join(literal(str(p.path)) for p in parts)
-    name = fresh_name("parquet")
-    connection.register(name, _places([p.path for p in parts], parts))
-    relation = (
-        f"(select {cells}, p._item, p._member, f.file_row_number + 1 as _record"
-        f" from read_parquet([{selects}], filename=true, file_row_number=true) f join {name} p on p.path = f.filename)"
-    )
+    cells = ", ".join(f"{_as_text(c.name, c.kind)} as {cell_name(i)}" for i, c in enumerate(columns))
+    own = {c.name.casefold() for c in columns}
+    relation = _each(cells, parts) if NUMBER in own else _together(connection, cells, own, parts)
     return TableRows(connection, headers, relation, {(p.item, p.member): Dialect(kind="parquet") for p in parts})
 
 
-def _places(paths: Sequence[Path], parts: Sequence[Part]) -> pa.Table:
+def _together(connection: duckdb.DuckDBPyConnection, cells: str, own: Set[str], parts: Sequence[Part]) -> str:
+    files = ", ".join(literal(str(p.path)) for p in parts)
+    path = next(free for n in count() if (free := f"_path{n}") not in own)
+    name = fresh_name("parquet")
+    connection.register(name, _places(parts))
+    return (
+        f"(select {cells}, p._item, p._member, f.{NUMBER} + 1 as _record from read_parquet([{files}],"
+        f" filename='{path}', {NUMBER}=true, hive_partitioning=false) f join {name} p on p.path = f.{path})"
+    )
+
+
+def _each(cells: str, parts: Sequence[Part]) -> str:
+    """File by file, numbered while they are read from the first row to the last, which takes one thread for each."""
+    selects = [
+        f"select {cells}, {p.item}::integer as _item, {literal(p.member) if p.member is not None else 'null'}::varchar"
+        " as _member, row_number() over () as _record"
+        f" from read_parquet({literal(str(p.path))}, hive_partitioning=false) f"
+        for p in parts
+    ]
+    return f"({' union all '.join(selects)})"
+
+
+def _places(parts: Sequence[Part]) -> pa.Table:
     return pa.table(
         {
-            "path": pa.array([str(p) for p in paths], pa.string()),
+            "path": pa.array([str(p.path) for p in parts], pa.string()),
             "_item": pa.array([p.item for p in parts], pa.int32()),
             "_member": pa.array([p.member for p in parts], pa.string()),
         }

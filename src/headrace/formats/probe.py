@@ -18,7 +18,7 @@ from headrace.formats.rows import Item, Misfit, Rows
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What one group of alike files shows: `relation` has a VARCHAR column per header and may be read many times.
+    """What one group of alike files shows: `relation` is as in Rows, and may be read many times.
 
     `dialect` is the first file's. `rows` counts good rows, `misfits` the records that have another shape.
     """

@@ -19,6 +19,7 @@ import pyarrow as pa
 from headrace.formats.cells import column
 from headrace.formats.dialect import names_of, read_columns
 from headrace.model.contract import Contract
+from headrace.model.fields import cell_name
 from headrace.model.record import squash
 
 ABSENT = msgspec.Raw(b"")
@@ -60,7 +61,10 @@ def pointer(path: str) -> tuple[str, ...]:
 
 @dataclass(slots=True)
 class Columns:
-    """Rows gathered so far: literals by header, and where each row came from. `extras`: keep unwanted keys too."""
+    """Rows gathered so far: literals by header, and where each row came from. `extras`: keep unwanted keys too.
+
+    `headers` holds all that were ever met, each with its index.
+    """
 
     wanted: tuple[Wanted, ...]
     extras: bool
@@ -68,19 +72,26 @@ class Columns:
     items: list[int] = field(default_factory=list)
     members: list[str | None] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
+    headers: dict[str, int] = field(default_factory=dict)
     _shapes: dict[tuple[str, ...], _Shape | None] = field(default_factory=dict)
     _last: _Shape | None = None
+
+    def __post_init__(self) -> None:
+        self.headers = {w.header: index for index, w in enumerate(self.wanted)}
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def take(self) -> pa.Table:
-        """What was gathered, as text columns with _item, _member and _record; the gathering starts again."""
+        """What was gathered, as text columns called `cell_name(index)`, with _item, _member and _record; the gathering
+        starts again."""
         n = len(self)
         self._pad(n)
-        arrays = {header: column(values) for header, values in self.cells.items()}
-        for w in self.wanted:
-            arrays.setdefault(w.header, pa.nulls(n, pa.string()))
+        for header in self.cells:
+            self.headers.setdefault(header, len(self.headers))
+        arrays = {cell_name(self.headers[header]): column(values) for header, values in self.cells.items()}
+        for index in range(len(self.wanted)):
+            arrays.setdefault(cell_name(index), pa.nulls(n, pa.string()))
         places = {
             "_item": pa.array(self.items, pa.int32()),
             "_member": pa.array(self.members, pa.string()),

@@ -19,8 +19,8 @@ from headrace.model.errors import BadObject
 Place = tuple[int, str | None]
 """(item, member): one file, or one member of an archive."""
 
-RESERVED = ("_item", "_member", "_record")
-"""Columns that a numbered relation adds; a header of that name is renamed like a duplicate."""
+PLACE = ("_item", "_member", "_record")
+"""Columns that a numbered relation adds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +95,10 @@ class Blame:
 class Rows(Protocol):
     """Rows of one or many inputs that share a format, a dialect and headers: one staging query.
 
-    `relation` goes after FROM and yields one VARCHAR column per header; when `numbered` also `_item` INTEGER,
-    `_member` VARCHAR (null unless from a zip) and `_record` BIGINT. Not numbered only for one big CSV, where the n-th
-    row staged is the n-th row read, of `item` and `member`. Reading it may raise duckdb.Error: see `blame`.
+    `relation` goes after FROM and yields one VARCHAR column per header, called `cell_name(index)`; when `numbered` also
+    `_item` INTEGER, `_member` VARCHAR (null unless from a zip) and `_record` BIGINT. Not numbered only for one big CSV,
+    where the n-th row staged is the n-th row read, of `item` and `member`. Reading it may raise duckdb.Error: see
+    `blame`.
     """
 
     @property
@@ -158,20 +159,6 @@ _names = count(1)
 def fresh_name(kind: str) -> str:
     """A name for a temporary table or view that no earlier batch on the same connection has used."""
     return f"headrace_{kind}_{next(_names)}"
-
-
-def unique_headers(found: Sequence[str]) -> tuple[str, ...]:
-    """Names that differ without case: a repeated one becomes `name_2`, a blank one `column_7` (position from 1)."""
-    seen: set[str] = set(RESERVED)
-    names: list[str] = []
-    for position, text in enumerate(found, 1):
-        base = text if text.strip() else f"column_{position}"
-        name, n = base, 2
-        while name.casefold() in seen:
-            name, n = f"{base}_{n}", n + 1
-        seen.add(name.casefold())
-        names.append(name)
-    return tuple(names)
 
 
 def quoted(name: str) -> str:

@@ -13,12 +13,12 @@ from pathlib import Path
 from headrace.formats import scan
 from headrace.formats.archive import Part
 from headrace.formats.dialect import HEAD, Dialect, decide, names_of, read_columns, records
-from headrace.formats.rows import Place, unique_headers
+from headrace.formats.headers import headers_of, unique_headers
+from headrace.formats.rows import Place
 from headrace.formats.survey import MONSTER, Survey
 from headrace.formats.text import one_line_end, read_as_utf8
 from headrace.model.contract import Contract
 from headrace.model.errors import BadObject
-from headrace.model.record import squash
 
 _NONE: Mapping[str, Dialect] = {}
 
@@ -96,14 +96,7 @@ def _headers(part: Part, found: list[str], dialect: Dialect, contract: Contract 
     if not dialect.header:
         names = [names_of(c)[0] for c in read_columns(contract)] if contract else []
         return unique_headers([names[i] if i < len(names) else "" for i in range(len(found))])
-    if contract is not None:
-        wanted = {squash(n): c.name for c in read_columns(contract) for n in names_of(c)}
-        first: dict[str, int] = {}
-        for position, header in enumerate(found):
-            if first.setdefault(header, position) < position and squash(header) in wanted:
-                text = f"header {header!r} stands twice (columns {first[header] + 1} and {position + 1})"
-                raise BadObject("HR408", part.which, f"{text}: both would be {wanted[squash(header)]!r}", "rename one")
-    return unique_headers(found)
+    return headers_of(part.which, found, contract)
 
 
 def _from_header(path: Path, head: str, dialect: Dialect, work: Path) -> tuple[Path, int]:

@@ -237,6 +237,15 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def cell_name(index: int) -> str:
+    """The SQL name of the cells under a file's header of that index, wherever rows are still text.
+
+    Never the header itself: SQL cannot tell headers apart that differ in case, and one like `rowid` or `_record` would
+    stand before what the engine or Headrace mean by it. Columns of a Record cannot begin with `_`.
+    """
+    return f"_t{index}"
+
+
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 _LENGTHS = {"min_length": ">=", "max_length": "<="}
 LIMITS = (*_BOUNDS, *_LENGTHS, "pattern", "check")
@@ -284,4 +293,15 @@ def _bound(rule: str, of: Type, value: Any) -> str:
     raise Mistake("HR204", f"{rule}={value!r} cannot bound a {of.kind}", "give a value of the column's own type")
 
 
-__all__ = ["MISSING", "Mistake", "Options", "Spec", "check_zone", "literal", "quoted", "read_annotation", "to_column"]
+__all__ = [
+    "MISSING",
+    "Mistake",
+    "Options",
+    "Spec",
+    "cell_name",
+    "check_zone",
+    "literal",
+    "quoted",
+    "read_annotation",
+    "to_column",
+]

@@ -176,20 +176,23 @@ def _parse(path: Path) -> tuple[list[str], dict[tuple[str, str], list[_Edited]]]
     csv.field_size_limit(LARGEST)
     try:
         with path.open(encoding="utf-8-sig", newline="") as source:
-            reader = csv.DictReader(source)
-            names = list(reader.fieldnames or ())
-            lines = [(reader.line_num, row) for row in reader]
+            reader = csv.reader(source)
+            names = next(reader, [])
+            lines = [(reader.line_num, row) for row in reader if row]
     except (csv.Error, UnicodeDecodeError) as exc:
         raise UsageError("HR127", str(path), f"cannot be read ({exc})", "save it as CSV in UTF-8") from exc
     if missing := [n for n in PLACE[:3] if n not in names]:
         raise UsageError("HR127", str(path), f"has no column {missing[0]}", "begin with `headrace quarantine export`")
-    headers = [n for n in names if n not in PLACE and n != "_raw"]
+    at = {n: names.index(n) for n in PLACE if n in names}  # the object may have headers of these names: they follow
+    own = {*at.values(), _last(names, "_raw")}
+    headers = {i: n for i, n in enumerate(names) if i not in own}
     edited: dict[tuple[str, str], list[_Edited]] = {}
     given: dict[tuple[str, str, int], int] = {}
     for line, row in lines:
-        if not (row["_source_row"] or "").isdigit():
+        file, version, record = (row[at[n]] if at[n] < len(row) else "" for n in PLACE[:3])
+        if not record.isdigit():
             raise UsageError("HR127", f"{path}:{line}", "_source_row is no number", "leave that column as it was")
-        place = (row["_source_file"], row["_source_version"], int(row["_source_row"]))
+        place = (file, version, int(record))
         if place in given:
             raise UsageError(
                 "HR127",
@@ -198,9 +201,14 @@ def _parse(path: Path) -> tuple[list[str], dict[tuple[str, str], list[_Edited]]]
                 f"keep this line or line {given[place]}",
             )
         given[place] = line
-        cells = {h: row[h] for h in headers if row[h] is not None}
+        cells: Cells = {h: row[i] for i, h in headers.items() if i < len(row)}
         edited.setdefault(place[:2], []).append(_Edited(line, place[2], cells))
-    return headers, edited
+    return list(headers.values()), edited
+
+
+def _last(names: Sequence[str], name: str) -> int | None:
+    """Where an export's own last column stands."""
+    return max((i for i, n in enumerate(names) if n == name), default=None)
 
 
 def _rejected(home: Home, path: Path, load: Load, member: str, edited: Sequence[_Edited]) -> dict[int, Peeked]:

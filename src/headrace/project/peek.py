@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.engine.home import Home
 from headrace.model.contract import Contract
 from headrace.model.errors import BadObject, InfrastructureError, StoreUnavailable
+from headrace.model.fields import cell_name
 
 if TYPE_CHECKING:
     import duckdb
@@ -109,7 +110,7 @@ def _read(
 
     cells: dict[tuple[str | None, int], dict[str, str | None]] = {}
     if rows.numbered:
-        names = "".join(', "' + h.replace('"', '""') + '"' for h in rows.headers)
+        names = "".join(f", {cell_name(i)}" for i in range(len(rows.headers)))
         places = [(member or "", n) for member, records in wanted.items() for n in records]
         found = db.execute(
             f"SELECT _member, _record{names} FROM {rows.relation}"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.model.errors import BadObject, UsageError
+from headrace.model.fields import cell_name
 from headrace.model.record import squash
 from headrace.project.arriving import short_name
 from headrace.project.evidence import Evidence, gather, propose_key, quote, repeated_rows
@@ -158,10 +159,11 @@ def handle(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def _gather_rows(db: duckdb.DuckDBPyConnection, groups: Sequence[Rows]) -> int:
-    """All rows as text in one table `scanned`; the number of records that fit no header."""
+    """All rows as text in one table `scanned`, without columns for twins; the number of records that fit no header."""
     parts, misfits = [], 0
     for n, rows in enumerate(groups):
-        names = ", ".join(quote(h) for h in rows.headers)
+        kept, _ = without_twins(rows.headers)
+        names = ", ".join(f"{cell_name(i)} AS {quote(h)}" for i, h in enumerate(rows.headers) if h in kept)
         if names:
             db.execute(f"CREATE TEMP TABLE scanned{n} AS SELECT {names} FROM {rows.relation}")
             parts.append(f"SELECT * FROM scanned{n}")

@@ -6,7 +6,7 @@ batches: memory stays within the connection's limit however many rows there are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 from headrace.model.contract import LINEAGE
@@ -35,10 +35,17 @@ def rows_of(root: Path, files: Sequence[DataFile], columns: Sequence[tuple[str, 
     union = f", union_by_name = {'true' if len(files) > 1 else 'false'}"
     found = f"read_parquet([{paths}], hive_partitioning = false{union})"
     if span is not None:
-        found = (
-            f"{found[:-1]}, file_row_number = true) WHERE file_row_number >= {span[0]} AND file_row_number < {span[1]}"
-        )
+        found = _within(found, span, {name for name, _ in columns})
     return f"(SELECT {typed} FROM (SELECT {empty} WHERE false UNION ALL BY NAME SELECT * FROM {found}))"
+
+
+def _within(found: str, span: Span, names: Set[str]) -> str:
+    """Rows by their place in the file. DuckDB has one name for it, and refuses a file that has such a column."""
+    if "file_row_number" in map(str.casefold, names):  # then all of the file is read
+        found, place = f"(SELECT *, row_number() OVER () - 1 AS _place FROM {found})", "_place"
+    else:
+        found, place = f"{found[:-1]}, file_row_number = true)", "file_row_number"
+    return f"{found} WHERE {place} >= {span[0]} AND {place} < {span[1]}"
 
 
 def gone(
