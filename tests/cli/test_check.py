@@ -131,3 +131,17 @@ def test_a_file_with_the_longest_name_is_tried_and_drafted_from(command: Command
     assert "read 1 = accepted 1" in command("check", "--against", name).out
     assert "value: int" in command("init", "--print", "--from", name).out
     assert command("run", "readings", name).code == 0
+
+
+def test_headers_that_differ_in_case_alone_and_fit_one_column_are_an_error(command: Command, project: Path) -> None:
+    csv(project / "twins.csv", "s1,2025-05-01T00:00:00,1,2", header="Sensor,Time,Value,value")
+    told = command("check", "--against", "twins.csv", "--json").json
+    assert told["failed"][0]["cause"].startswith("HR452") and "'Value', 'value'" in told["failed"][0]["cause"]
+    assert (told["accepted"], told["ignored_headers"]) == (0, {})
+    definition = project / "pipelines.py"
+    definition.write_text(definition.read_text().replace("value: float", 'value: float = column("value")'))
+    definition.write_text(definition.read_text().replace("Pipeline, Record,", "Pipeline, Record, column,"))
+    told = command("check", "--against", "twins.csv", "--json").json
+    assert (told["accepted"], told["ignored_headers"]) == (1, {"Value": 1})
+    command("run", "readings", "twins.csv")
+    assert command("sql", "SELECT value FROM readings", "--json").json == [{"value": 2.0}]

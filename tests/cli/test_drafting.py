@@ -33,3 +33,23 @@ def test_a_file_of_no_known_format_is_the_wrong_word_and_in_a_folder_it_is_skipp
     csv(tmp_path / "in/a.csv", "1", header="n")
     said = command("init", "p", "--from", "in")
     assert said.code == 0 and "1 file of no known format skipped, such as in/notes" in said.err
+
+
+def test_a_header_that_stands_twice_is_refused_as_a_run_would(command: Command, tmp_path: Path) -> None:
+    csv(tmp_path / "twice.csv", "1,2,3", header="id,v,v")
+    said = command("init", "p", "--from", "twice.csv")
+    assert said.code == 2 and not (tmp_path / "p").exists()
+    assert "HR408 twice.csv: header 'v' stands twice (columns 2 and 3): both would be 'v'; rename one" in said.err
+
+
+def test_headers_that_differ_in_case_alone_get_one_column_that_loads(command: Command, tmp_path: Path) -> None:
+    for name, text in (
+        ("case.csv", "id,Amount,amount\nx,1,2\n"),
+        ("case.ndjson", '{"id":"x","Amount":1,"amount":2}\n'),
+    ):
+        (tmp_path / name).write_text(text)
+        folder = name.replace(".", "_")
+        assert "header 'amount' is left out" in command("init", folder, "--from", name).err
+        assert command("run", "case", name, "--project", folder).code == 0
+        rows = command("sql", 'SELECT amount FROM "case"', "--json", "--project", folder).json
+        assert rows == [{"amount": 1}]

@@ -8,13 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from headrace import open_project
+from headrace.model.contract import LINEAGE
+from headrace.model.loads import DataFile
 from headrace.project.opened import Project
 from headrace.project.quarantine import export
+from headrace.sinks.delta import rows_of
 from trials.making import workbook
 
 
@@ -165,3 +169,48 @@ def check_rejected(
         record = written[row["_source_file"]][1]
         assert row["_source_row"] == 2 and values(row, names, read) == record | {"v": 100, "odd": False}
     assert len(rows) == len(written) == len(project.quarantine("p"))
+
+
+PARTED = """
+from headrace import Pipeline, Record, files, keyed, lake, sql
+
+class Row(Record, key="id", on_conflict="last"):
+    id: str
+{columns}
+    v: int
+
+p = Pipeline("p", source=files("in/"), record=Row, sinks=[lake("t", partition_by="v"), keyed("k")],
+             steps=[sql("SELECT * FROM input")])
+"""
+
+
+@pytest.mark.parametrize("names", [ENGINE, NUMBER], ids=["theirs", "file_row_number"])
+def test_rows_are_parted_contested_compacted_and_filled_in_anew(tmp_path: Path, names: list[str]) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "headrace.toml").write_text("")
+    (tmp_path / "pipelines.py").write_text(PARTED.format(columns=columns_for(names)))
+    written = write(tmp_path / "files", "csvs", names)
+    with open_project(tmp_path) as project:
+        run(tmp_path, project)
+        again = tmp_path / "again.csv"
+        again.write_text((tmp_path / "files" / "0.csv").read_text().replace("\na0,1007,", "\na0,999,"))
+        assert project.run("p", [again]).totals["loaded"] == 5
+        project.compact("p")
+        project.rebuild("k")
+        for row in (*project.sql("FROM t").rows(), *(r for n in range(2) for r in keyed(project, n))):
+            number = row["_source_row"]
+            record = dict(written["in/0.csv" if row["id"][1] == "0" else "in/1.csv"][number - 1])
+            if row["id"] == "a0":
+                record[names[0]] = 999
+            assert {h: row[h] for h in record} == record
+            assert row["_source_file"] == ("in/again.csv" if row["id"][1] == "0" else "in/1.csv")
+        assert project.sql("FROM t").arrow().num_rows == 10
+
+
+def test_a_part_of_a_file_is_the_same_rows_whatever_its_columns_are_called(tmp_path: Path) -> None:
+    names = ["file_row_number", "filename"]
+    nothing = {name: [None] * 9 for name, _ in LINEAGE}
+    pq.write_table(pa.table({name: list(range(100, 109)) for name in names} | nothing), tmp_path / "f.parquet")
+    file = DataFile("f.parquet", "data", 9, 0, {})
+    rows = rows_of(tmp_path, [file], [(name, "BIGINT") for name in names], (3, 6))
+    assert duckdb.execute(f"SELECT filename FROM {rows}").fetchall() == [(103,), (104,), (105,)]

@@ -220,3 +220,15 @@ def test_random_bytes_never_crash(reader: Reader) -> None:
 def test_only_what_json_calls_blank_may_stand_around_a_document(reader: Reader, blank: bytes) -> None:
     with pytest.raises(BadItem):
         reader.read(contract("a"), ("x.json", blank + b'{"a": 1}'), ("y.json", b'{"a": 2}'))
+
+
+def test_a_key_that_a_column_names_exactly_is_meant_among_others_that_fit(reader: Reader) -> None:
+    named = Column("amount", Type("str"), headers=("amount",))
+    data = lines({"Amount": 1, "amount": 2})
+    assert reader.read(contract(named), ("x.ndjson", data)).rows == [("2",)]
+    assert len(reader.read(contract("amount"), ("x.ndjson", data)).misfits) == 1
+
+
+def test_keys_that_differ_in_case_alone_are_two_columns(reader: Reader) -> None:
+    read = reader.read(contract("id", extra="keep"), ("x.ndjson", lines({"id": 1, "A": 2, "a": 3, "_record": 4})))
+    assert read.headers == [("id", "A", "a", "_record")] and read.rows == [("1", "2", "3", "4")]

@@ -3,6 +3,7 @@
 import io
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -92,3 +93,35 @@ def test_parquet_files_of_the_same_columns_are_one_group(reader: Reader) -> None
         (1, None, 1): ("x", None),
     }
     assert read.raw(3, 2) == (2, '{"a": "2"}')
+
+
+def table(kind: str, headers: list[str]) -> tuple[str, bytes]:
+    row = list(range(len(headers)))
+    if kind == "xlsx":
+        return "x.xlsx", workbook([headers, row])
+    return "x.parquet", parquet(pa.table([pa.array([v]) for v in row], names=headers))
+
+
+@pytest.mark.parametrize("kind", ["xlsx", "parquet"])
+def test_a_doubled_header_that_a_column_wants_kills_the_table(reader: Reader, kind: str) -> None:
+    with pytest.raises(BadItem, match=r"HR408 x\.\w+: header 'b' stands twice \(columns 2 and 4\): both would be 'b'"):
+        reader.read(contract("a", "b"), table(kind, ["a", "b", "c", "b"]))
+    assert reader.read(contract("a"), table(kind, ["a", "b", "c", "b"])).headers == [("a", "b", "c", "b_2")]
+
+
+@pytest.mark.parametrize("kind", ["xlsx", "parquet"])
+def test_headers_that_differ_in_case_alone_are_told_as_written(reader: Reader, kind: str) -> None:
+    read = reader.read(contract("id"), table(kind, ["id", "Amount", "amount", "amount_1"]))
+    assert read.headers == [("id", "Amount", "amount", "amount_1")] and read.rows == [("0", "1", "2", "3")]
+
+
+def test_top_level_columns_are_told_from_nested_ones(reader: Reader) -> None:
+    nested = {"a": [{"x": {"y": 1}, "z": [1, 2]}], "B": ["u"], "b": ["v"], "c": [[{"d": 1}]]}
+    read = reader.read(contract("c"), ("x.parquet", parquet(pa.table(nested))))
+    assert read.headers == [("a", "B", "b", "c")] and read.rows[0][1:3] == ("u", "v")
+
+
+def test_a_folder_named_like_a_partition_adds_no_column(tmp_path: Path) -> None:
+    (tmp_path / "day=3").mkdir()
+    read = Reader(tmp_path / "day=3").read(contract("a"), ("x.parquet", parquet(pa.table({"a": [1]}))))
+    assert read.headers == [("a",)]

@@ -36,11 +36,15 @@ class NotARow(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One column to read: its header in the relation, the keys that may hold it, or a JSON Pointer's steps."""
+    """One column to read: its header in the relation, the keys that may hold it, or a JSON Pointer's steps.
+
+    `exact`: the keys were written by hand, so that of several that fit the one written so is meant.
+    """
 
     header: str
     keys: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
+    exact: bool = False
 
 
 def wanted_of(contract: Contract) -> tuple[Wanted, ...]:
@@ -50,7 +54,7 @@ def wanted_of(contract: Contract) -> tuple[Wanted, ...]:
         if c.path is not None:
             found[c.path] = Wanted(c.path, steps=pointer(c.path))
         else:
-            found[names_of(c)[0]] = Wanted(names_of(c)[0], keys=names_of(c))
+            found[names_of(c)[0]] = Wanted(names_of(c)[0], keys=names_of(c), exact=bool(c.headers))
     return tuple(found.values())
 
 
@@ -232,6 +236,8 @@ class Columns:
         for w in self.wanted:
             for name in w.keys:
                 fits = folded.get(squash(name), [])
+                if len(fits) > 1 and w.exact and name in fits:
+                    fits = [name]
                 if len(fits) > 1:
                     raise NotARow(f"keys {' and '.join(map(repr, fits))} both fit column {w.header!r}")
                 if fits:
