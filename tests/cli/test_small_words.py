@@ -19,6 +19,7 @@ from headrace.model.errors import UsageError
         ("get", "by_sensor", "s1", "--limit", "0"),
         ("get", "by_sensor", "s1", "--limit", "-1"),
         ("history", "--limit", "-1"),
+        ("history", "--limit", "0"),
         ("quarantine", "show", "readings", "--limit", "0"),
     ],
 )
@@ -85,3 +86,31 @@ def test_what_cannot_be_written_is_a_mistake_in_the_command(
 def test_a_name_that_is_too_long_is_no_file(command: Command, project: Path, words: tuple[str, ...]) -> None:
     said = command(*words, "x" * 300 + ".csv")
     assert said.code == 2 and "HR121" in said.err
+
+
+def test_history_shows_all_where_that_is_said(command: Command, project: Path) -> None:
+    for n in range(3):
+        csv(project / "a.csv", f"s1,2025-05-01T00:00:00,{n}")
+        command("run", "readings", "a.csv")
+    assert len(command("history", "--limit", "2", "--json").json) == 2
+    assert len(command("history", "--all", "--json").json) == 3
+
+
+def test_json_is_json_where_there_is_nothing_to_do_or_nothing_is_done(command: Command, project: Path) -> None:
+    csv(project / "a.csv", "s1,2025-05-01T00:00:00,1")
+    command("run", "readings", "a.csv")
+    assert command("quarantine", "corrections", "readings", "--drop", "--json").json == []
+    assert command("rebuild", "by_sensor", "--dry-run", "--json").json == {"sink": "by_sensor", "pipeline": "readings"}
+    assert "class A" in command("init", "--print", "--from", "a.csv", "--json").json["text"]
+    both = command("sql", "SELECT 1", "--csv", "--json")
+    assert both.code == 2 and both.out == "" and "HR100" in both.err
+
+
+def test_a_name_that_no_object_can_have_stops_the_run_before_anything_is_taken(command: Command, project: Path) -> None:
+    definition = (project / "pipelines.py").read_text().replace(', suffix=".csv"', "")
+    (project / "pipelines.py").write_text(definition)
+    csv(project / "in/a.csv", "s1,2025-05-01T00:00:00,1")
+    csv(project / "in/b.csv.part", "s2,2025-05-01T00:00:00,1")
+    said = command("run", "readings", "in")
+    assert said.code == 2 and "HR313" in said.err and "no file was taken" in said.err
+    assert command("history", "--json").json == []

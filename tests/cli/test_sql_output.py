@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -87,8 +90,8 @@ def test_fractions_of_a_second_are_printed_and_what_is_printed_can_be_asked(comm
     assert [line.strip() for line in asked.splitlines()[1:]] == times
     got = command("get", "by_sensor", "s1").out
     assert all(time in got for time in times)
-    for n, time in enumerate(times, 1):
-        (row,) = command("get", "by_sensor", "s1", "--at", time, "--json").json
+    for n, printed in enumerate(times, 1):
+        (row,) = command("get", "by_sensor", "s1", "--at", printed, "--json").json
         assert row["value"] == n
     zoned = "SELECT TIMESTAMPTZ '2020-01-01 00:00:00.25+00' AS t"
     assert "2020-01-01 00:00:00.25Z" in command("sql", zoned).out
@@ -119,3 +122,18 @@ def test_times_beyond_the_years_of_python_are_printed_as_the_engine_has_them(com
         answer = project.sql(query)
         assert "10000-01-01" in repr(answer) and "infinity" in answer._repr_html_()
         assert answer.rows()[1]["a"].year == 2020
+
+
+def test_a_query_that_is_interrupted_ends_as_any_command_does(loaded: Path) -> None:
+    endless = "SELECT count(*) FROM range(100000000000) a WHERE a.range % 7 = 1 AND sin(a.range) > 2"
+    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    (loaded / "main.py").write_text(code + "from headrace.cli import main; sys.exit(main())\n")
+    words = [sys.executable, "main.py", "sql", endless]
+    asked = subprocess.Popen(words, cwd=loaded, stderr=subprocess.PIPE, text=True)
+    try:
+        time.sleep(3)  # by then it works: nothing that could be waited for tells so
+        asked.send_signal(signal.SIGINT)
+        _, said = asked.communicate(timeout=20)
+    finally:
+        asked.kill()
+    assert asked.returncode == 130 and said.startswith("interrupted")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.cli.options import command, opened, positive
 from headrace.cli.output import Output, count, written
+from headrace.model.errors import UsageError
 
 if TYPE_CHECKING:
     from headrace.project.results import Table
@@ -35,6 +36,8 @@ def register(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def sql(arguments: argparse.Namespace, output: Output) -> int:
+    if arguments.csv and output.as_json:
+        raise UsageError("HR100", "headrace sql", "--csv and --json are two forms of one answer", "say one of them")
     text = sys.stdin.read() if arguments.query == "-" else arguments.query
     with opened(arguments) as project:
         answer = project.sql(text)

@@ -133,6 +133,8 @@ def rebuild(arguments: argparse.Namespace, output: Output) -> int:
         if arguments.pipeline not in (None, owners[sink]):
             raise UsageError("HR128", sink, f"it is no sink of {arguments.pipeline!r}", f"it is {owners[sink]!r}'s")
         if arguments.dry_run:
+            if output.as_json:
+                output.emit({"sink": sink, "pipeline": owners[sink]})
             output.say(f"would fill {sink} again from the base of {owners[sink]}")
             return 0
         if not confirmed(arguments, output, f"Replace everything in {sink} from the base of {owners[sink]}?"):

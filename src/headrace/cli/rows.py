@@ -224,7 +224,7 @@ def quarantine_corrections(arguments: argparse.Namespace, output: Output) -> int
     with opened(arguments) as project:
         name = arguments.pipeline
         found = project.corrections(name, file=arguments.file)
-        if not output.as_json or not arguments.drop or arguments.dry_run:
+        if not output.as_json or not arguments.drop or arguments.dry_run or not found:
             told = [{"file": c.file, "record": c.record, "corrected_at": c.at, "cells": dict(c.cells)} for c in found]
             text = [
                 {**row, "cells": ",".join(v or "" for v in c.cells.values())}

@@ -70,7 +70,10 @@ def init(arguments: argparse.Namespace, output: Output) -> int:
     if arguments.files:
         files["pipelines.py"] = _draft_from(arguments.files, arguments.name, output)
     if arguments.only_print:
-        output.data(files["pipelines.py"].rstrip("\n"))
+        if output.as_json:
+            output.emit({"file": "pipelines.py", "text": files["pipelines.py"]})
+        else:
+            output.data(files["pipelines.py"].rstrip("\n"))
         return 0
     if arguments.dry_run:
         output.table([{"file": str(folder / name)} for name in files if not (folder / name).exists()])

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headrace.cli.options import command, natural, opened, since
+from headrace.cli.options import command, opened, positive, since
 from headrace.cli.output import Output, count, size
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ def register(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("pipeline", nargs="?", metavar="PIPELINE")
     parser.add_argument("--file", metavar="KEY", help="only this object")
     parser.add_argument("--since", type=since, metavar="TIME", help="2025-05-01, or '2 hours' back")
-    parser.add_argument("--limit", type=natural, default=50, metavar="N", help="the newest N (default: 50; 0: all)")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--limit", type=positive, default=50, metavar="N", help="the newest N (default: 50)")
+    shown.add_argument("--all", action="store_true", help="every one")
 
     parser = command(commands, common, "show", show, "what a pipeline is: with --json its manifest")
     parser.add_argument("pipeline", metavar="PIPELINE")
@@ -76,9 +78,8 @@ def history(arguments: argparse.Namespace, output: Output) -> int:
     from headrace.project.explaining import load_facts
 
     with opened(arguments) as project:
-        loads = project.history(
-            arguments.pipeline, file=arguments.file, since=arguments.since, limit=arguments.limit or None
-        )
+        limit = None if arguments.all else arguments.limit
+        loads = project.history(arguments.pipeline, file=arguments.file, since=arguments.since, limit=limit)
         facts = [load_facts(x) for x in loads]
         columns = ["load", "seen_at", "object", "state", "read", "loaded", "rejected", "duplicate", "filtered", "cause"]
         rows = facts if output.as_json else [{**f, "duplicate": f["duplicate"] + f["conflict"]} for f in facts]

@@ -10,6 +10,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -228,21 +229,7 @@ def _answer(connection: duckdb.DuckDBPyConnection, query: str, limits: Limits) -
     timer.daemon = True
     timer.start()
     try:
-        reader = connection.sql(query).to_arrow_reader()
-        batches: list[pa.RecordBatch] = []
-        size = 0
-        for batch in reader:
-            size += batch.nbytes
-            if size > limits.result_bytes:
-                raise QueryError(
-                    "HR706",
-                    "query",
-                    f"the answer is larger than {limits.result_bytes:,} bytes",
-                    "aggregate or LIMIT it",
-                )
-            batches.append(batch)
-        table = pa.Table.from_batches(batches, reader.schema)
-        return table.rename_columns(_distinct(table.column_names))
+        return _interruptible(connection, lambda: _fetched(connection, query, limits))
     except (duckdb.InterruptException, pa.ArrowException, RuntimeError) as exc:
         if late.is_set():
             raise QueryError(
@@ -251,6 +238,33 @@ def _answer(connection: duckdb.DuckDBPyConnection, query: str, limits: Limits) -
         raise QueryError("HR704", "query", _said(exc), "change the query") from exc
     finally:
         timer.cancel()
+
+
+def _interruptible(connection: duckdb.DuckDBPyConnection, work: Callable[[], pa.Table]) -> pa.Table:
+    """Do it in a thread: DuckDB keeps the one that it works in from hearing Ctrl-C, for as long as it likes."""
+    with ThreadPoolExecutor(1) as pool:
+        task = pool.submit(work)
+        try:
+            return task.result()
+        except KeyboardInterrupt:
+            while not task.done():  # again and again: what has not begun yet cannot be interrupted
+                connection.interrupt()
+                wait([task], 0.1)
+            raise
+
+
+def _fetched(connection: duckdb.DuckDBPyConnection, query: str, limits: Limits) -> pa.Table:
+    reader = connection.sql(query).to_arrow_reader()
+    batches: list[pa.RecordBatch] = []
+    size = 0
+    for batch in reader:
+        size += batch.nbytes
+        if size > limits.result_bytes:
+            found = f"the answer is larger than {limits.result_bytes:,} bytes"
+            raise QueryError("HR706", "query", found, "aggregate or LIMIT it")
+        batches.append(batch)
+    table = pa.Table.from_batches(batches, reader.schema)
+    return table.rename_columns(_distinct(table.column_names))
 
 
 def _explained(exc: duckdb.Error) -> HeadraceError:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from headrace.engine.home import Home
+from headrace.model.errors import BadObject, UsageError
 from headrace.model.loads import Load, LoadState
 from headrace.project.arriving import STANDING, exit_code, keys_for, replaced_rows, result_of, retracted
 from headrace.project.results import LoadResult, RunResult
@@ -25,7 +26,10 @@ def run(side: Side, home: Home, files: Sequence[str | Path], on_progress: Progre
     before, head = home.ledger.last_seq(), home.ledger.head()
     if files:
         keys = keys_for(home.pipeline.source, files)
-        side.put(home, keys)
+        try:
+            side.put(home, keys)
+        except BadObject as exc:  # nothing was put: a name was given that no object can have
+            raise UsageError(exc.code, exc.which, f"{exc.found}; no file was taken", exc.next) from exc
     else:
         keys = {}
         scan(home)
