@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from reading import Read, Reader, contract
 
 from headrace.formats.rows import BadItem
+from headrace.model.contract import CsvSpec
 
 RAGGED = b'a,b\n1,x\n\n2,y,EXTRA\n3,"q\nz"\n4\n5,w\n6\n7,l\n'
 PLACES = {1: ("1", "x"), 3: ("3", "q\nz"), 5: ("5", "w"), 7: ("7", "l")}
@@ -91,6 +92,23 @@ def test_a_quote_never_closed_is_told_however_many_files_are_read_with_it(
     assert told(read, 0) == [(2, 3, f'2,"open{end}'.removesuffix("\n"))]
 
 
+def test_with_an_escape_of_its_own_a_doubled_quote_is_out_of_place(reader: Reader) -> None:
+    """And ends no record later than DuckDB has it end."""
+    wanted = contract("a", "b", csv=CsvSpec(escape="\\"))
+    data = b'a,b\n1,"u""\n2,"x\\"y"\n3,"q" "r"\n4,"open'
+    for others in (0, 12):
+        read = reader.read(wanted, ("x.csv", data), *[("y.csv", b"a,b\n9,9\n")] * others)
+        assert read.rows[0] == ("2", 'x"y') and len(read.rows) == 1 + others
+        assert told(read, 0) == [(1, 2, '1,"u""'), (3, 4, '3,"q" "r"'), (4, 5, '4,"open')]
+
+
+def test_a_byte_order_mark_is_no_text_of_a_first_record(reader: Reader) -> None:
+    wanted = contract("a", "b", csv=CsvSpec(header=False))
+    for others in (0, 1):
+        read = reader.read(wanted, ("x.csv", b"\xef\xbb\xbf1,x\n"), *[("y.csv", b"9,9\n")] * others)
+        assert (read.rows[0], read.raw(0, 1)) == (("1", "x"), (1, "1,x"))
+
+
 CELLS = ["a", "12", '"a"', '"a,b"', '"a\nb"', ' "x"', '"x" ', '""', '"""q"""', "", '5" pipe']
 BROKEN = ['"5" pipe"', '"a "b" c"', '"say "hi""', '"u', "lone,extra"]
 
@@ -153,15 +171,17 @@ def test_what_a_file_gives_does_not_depend_on_its_company(
     width = data.draw(st.integers(1, 3))
     texts = data.draw(st.lists(odd_texts(width), min_size=1, max_size=3))
     reader = Reader(tmp_path_factory.mktemp("company"), threads=data.draw(st.sampled_from([1, 2])))
+    spec = data.draw(st.sampled_from([CsvSpec(), CsvSpec(escape="\\"), CsvSpec(escape=""), CsvSpec(header=False)]))
+    wanted = contract(*"abc"[:width], csv=spec)
     alone = {}
     for text in texts:
         try:
-            alone[text] = given_by(reader.read(contract(*"abc"[:width]), ("x.csv", text)), 0)
+            alone[text] = given_by(reader.read(wanted, ("x.csv", text)), 0)
         except BadItem:
             continue  # dead, whatever came with it
     header, row = ",".join("abc"[:width]), ",".join("999"[:width])
     good = [f"{header}{end}{row}{end}".encode() for end in ("\n", "\r\n", "\r")]
     company = [*alone, *alone, *good * 5]
-    together = reader.read(contract(*"abc"[:width]), *((f"{n}.csv", text) for n, text in enumerate(company)))
+    together = reader.read(wanted, *((f"{n}.csv", text) for n, text in enumerate(company)))
     for n, text in enumerate(company[: 2 * len(alone)]):
         assert given_by(together, n) == alone[text], text

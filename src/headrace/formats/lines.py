@@ -47,7 +47,8 @@ class LineIndex:
         lines = self._data.split(self._end, before + 1)
         while len(lines) < before + 2 and self._grow():
             lines = self._data.split(self._end, before + 1)
-        return lines[before].removesuffix(b"\r") if self._crlf else lines[before]
+        line = lines[before].removesuffix(b"\r") if self._crlf else lines[before]
+        return line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
 
     def _grow(self) -> bool:
         """Read on behind the data at hand, twice as far; False at the end of the file."""

@@ -341,6 +341,8 @@ def closing(data: bytes, position: int, shape: Shape) -> int:
             if slip >= 0:
                 position = slip + 2
                 continue
+        if escape != quote:
+            return at  # nothing escapes it: what comes behind is text out of place
         after = at + 1
         while data.startswith(b" ", after):
             after += 1
