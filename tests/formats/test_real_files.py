@@ -6,6 +6,7 @@ from reading import Reader, contract
 
 from headrace.formats.open import Item, open_input
 from headrace.formats.rows import Rows
+from headrace.model.fields import cell_name
 
 
 def opened(reader: Reader, scratch: Path, paths: list[Path]) -> Rows:
@@ -34,10 +35,9 @@ def test_the_retail_workbook_holds_the_same_rows_as_the_day_files(
     days = opened(reader, tmp_path, sorted((folder / "by-day").glob("*.csv")))
     book = opened(reader, tmp_path, [folder / "online_retail.xlsx"])
     assert book.headers == days.headers
-    cells = ", ".join(f'"{h}"' for h in days.headers)
     # The files write customers as 17850.0 and prices as 2.10; the workbook holds numbers.
-    alike = cells.replace('"CustomerID"', """replace("CustomerID", '.0', '')""")
-    alike = alike.replace('"UnitPrice"', '"UnitPrice"::decimal(18, 3)')
+    written = {"CustomerID": "replace({}, '.0', '')", "UnitPrice": "{}::decimal(18, 3)"}
+    alike = ", ".join(written.get(h, "{}").format(cell_name(i)) for i, h in enumerate(days.headers))
     for name, rows in (("days", days), ("book", book)):
         reader.db.execute(f"create temp table {name} as select {alike} from {rows.relation}")
     assert reader.db.execute("select count(*) from days").fetchone() == (541_909,)
