@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
+import duckdb
 import pytest
 from cli_project import DEFINITION, Command, csv
+
+from headrace.model.hints import RESERVED
 
 
 @pytest.mark.parametrize(
@@ -114,3 +118,41 @@ def test_settings_take_spans_and_name_the_units(command: Command, project: Path)
     assert command("status").code == 0
     (project / "headrace.toml").write_text(toml + 'scan_every = "5 moons"\n')
     assert "units are" in command("status").err or "min, hours" in command("status").err
+
+
+def test_names_in_hints_are_quoted_where_a_shell_wants_it(command: Command, project: Path) -> None:
+    csv(project / "trail .csv", "x", header="Nothing")
+    said = command("run", "readings", "trail .csv")
+    assert "headrace dlq show readings 'raw/readings/trail .csv'" in said.err
+    assert "headrace dlq show readings 'raw/readings/trail .csv'" in command("dlq", "ls").err
+    assert "headrace dlq redrive readings 'raw/readings/trail .csv'" in command("explain", "readings.1").err
+
+
+def test_a_table_whose_name_sql_knows_is_quoted_in_hints(command: Command, project: Path) -> None:
+    definition = (project / "pipelines.py").read_text().replace('lake("readings")', 'lake("order")')
+    (project / "pipelines.py").write_text(definition)
+    csv(project / "a.csv", "s1,2025-05-01T00:00:00,1")
+    hint = command("run", "readings", "a.csv").err.partition("next: ")[2].strip()
+    assert hint == """headrace sql 'SELECT * FROM "order" LIMIT 10'"""
+    assert command(*shlex.split(hint)[1:]).code == 0
+
+
+def test_the_words_that_are_quoted_are_those_of_the_engine() -> None:
+    query = "SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category IN ('reserved', 'type_function')"
+    assert {name for (name,) in duckdb.sql(query).fetchall()} == RESERVED
+
+
+def test_hints_name_the_project_that_the_command_was_given(
+    command: Command, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    csv(project / "a.csv", "s1,2025-05-01T00:00:00,1", "s1,2025-05-01T00:10:00,x")
+    (project / "else where").mkdir()
+    monkeypatch.chdir(project / "else where")
+    said = command("run", "readings", "../a.csv", "--project", "..")
+    assert (
+        "next: headrace --project .. sql " in said.err and "rejected: headrace --project .. quarantine ls" in said.err
+    )
+    hint = next(line for line in said.err.splitlines() if line.startswith("next: ")).removeprefix("next: ")
+    assert command(*shlex.split(hint)[1:]).code == 0
+    assert "next: headrace sql" not in command("run", "readings", "../a.csv", "--project", "..").err
+    assert "`headrace --project .. history`" in command("explain", "readings.9", "--project", "..").err

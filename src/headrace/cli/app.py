@@ -83,7 +83,9 @@ def run(argv: Sequence[str] | None) -> int:
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
     arguments = top.parse_args(words, given)
-    output = Output(as_json=arguments.json)
+    place = ["--project", arguments.project] if arguments.project != "." else []
+    place += ["--target", arguments.target] if arguments.target != "local" else []
+    output = Output(as_json=arguments.json, place=place)
     if arguments.version:
         from importlib.metadata import version
 

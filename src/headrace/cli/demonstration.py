@@ -14,6 +14,7 @@ import headrace
 from headrace.cli.output import Output, count
 from headrace.cli.start import GITIGNORE
 from headrace.model.errors import UsageError
+from headrace.model.hints import typed
 
 QUERY = "average_load_per_substation.sql"
 
@@ -56,7 +57,7 @@ def _load_and_ask(folder: Path, files: list[Path], started: float, output: Outpu
     output.say("What to try next:")
     output.say(f"  cd {folder}")
     output.say('  headrace sql "SELECT count(*) FROM lv_data"')
-    output.say(f"  headrace get asset_data '{asset}' --limit 5")
+    output.say(f"  {typed('get', 'asset_data', asset, '--limit', 5)}")
     output.say("  headrace history")
     output.say("  headrace status")
     return result.exit_code

@@ -7,6 +7,7 @@ from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING
 
 from headrace.cli.output import Output, count
+from headrace.model.hints import asking
 from headrace.model.words import some
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def say_failures(
         if conflicts > 1:
             share = f"{conflicts:,} rows share a key with another row and differ from it; they are kept:"
         output.say(share)
-        output.say(f'  headrace sql "SELECT * FROM {table}__losers LIMIT 10"')
+        output.say(f"  {asking(f'{table}__losers')}")
     if rejected := sum(x.rejected for x in loads):
         output.say(f"{count(rejected, 'row')} rejected: headrace quarantine ls {pipeline}")
 

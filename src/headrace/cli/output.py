@@ -6,6 +6,8 @@ Text is for people and may change; `--json` has the shapes of docs/reference/com
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import sys
 from base64 import b64encode
@@ -17,18 +19,32 @@ from typing import Any
 from headrace.model.errors import HeadraceError
 from headrace.model.words import count
 
+_ABOUT = (
+    "sql get explain check run up status history show logs doctor quarantine dlq replay retract rebuild compact "
+    "plan deploy verify invoke destroy"
+)
+_HINT = re.compile(rf"(?<![\w/.-])headrace (?=(?:{'|'.join(_ABOUT.split())})\b)")
+"""A command in a text, up to its name. Those about a place are told it."""
+
 
 class Output:
     """The two streams of one command. `as_json` turns `emit` and `table` into JSON, and leaves words alone."""
 
-    def __init__(self, as_json: bool = False) -> None:
+    def __init__(self, as_json: bool = False, place: Sequence[str] = ()) -> None:
         self.as_json = as_json
+        self._place = shlex.join(place)  # --project and --target, if the command was given any
 
     def say(self, text: str) -> None:
         """Words for a person: progress, hints, warnings. Never data."""
         sys.stdout.flush()
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(self.placed(text) + "\n")
         sys.stderr.flush()
+
+    def placed(self, text: str) -> str:
+        """The commands that a text names, about the place that this one was given."""
+        if not self._place or "--target" in text or "--project" in text:
+            return text
+        return _HINT.sub(lambda match: f"{match[0]}{self._place} ", text)
 
     def data(self, text: str) -> None:
         """One line of data as it is."""

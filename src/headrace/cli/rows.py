@@ -14,6 +14,7 @@ from headrace.cli.loads import exit_after, say_failures, say_replayed, tell_load
 from headrace.cli.options import add_writes, command, confirmed, opened, positive, writing
 from headrace.cli.output import Output, count
 from headrace.model.errors import UsageError
+from headrace.model.hints import typed
 from headrace.model.words import some
 
 if TYPE_CHECKING:
@@ -149,7 +150,8 @@ def quarantine_export(arguments: argparse.Namespace, output: Output) -> int:
             n = export(home, rows, out)
         if output.as_json:
             output.emit({"rows": n, "file": str(path)})
-    output.say(f"{count(n, 'row')} in {path}; edit, then: headrace quarantine correct {arguments.pipeline} {path}")
+    way = typed("quarantine", "correct", arguments.pipeline, path)
+    output.say(f"{count(n, 'row')} in {path}; edit, then: {way}")
     return 0
 
 
@@ -255,7 +257,7 @@ def dlq_ls(arguments: argparse.Namespace, output: Output) -> int:
         ]
         output.table(told)
         if dead:
-            output.say(f"next: headrace dlq show {dead[0].pipeline} {dead[0].key}")
+            output.say(f"next: {typed('dlq', 'show', dead[0].pipeline, dead[0].key)}")
             output.say(f"      headrace dlq redrive {dead[0].pipeline}")
         undelivered = project.undelivered(arguments.pipeline)
         for one in undelivered:

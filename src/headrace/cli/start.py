@@ -10,6 +10,7 @@ from typing import Any
 from headrace.cli.options import command, writing
 from headrace.cli.output import Output, count
 from headrace.model.errors import DefinitionError, HeadraceError, UsageError
+from headrace.model.hints import typed
 
 TOML = """# Places, never logic: what rows look like stands in pipelines.py.
 [project]
@@ -82,11 +83,8 @@ def init(arguments: argparse.Namespace, output: Output) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         written = [name for name, text in files.items() if _write_new(folder / name, text)]
     output.table([{"file": str(folder / name)} for name in written])
-    where = "" if folder.resolve() == Path.cwd() else f" --project {folder}"
-    if arguments.files:
-        output.say(f"review {folder / 'pipelines.py'}, then: headrace check{where}")
-    else:
-        output.say(f"edit {folder / 'pipelines.py'}, then: headrace check{where}")
+    way = typed("check", *(() if folder.resolve() == Path.cwd() else ("--project", folder)))
+    output.say(f"{'review' if arguments.files else 'edit'} {folder / 'pipelines.py'}, then: {way}")
     return 0
 
 

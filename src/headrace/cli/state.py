@@ -50,9 +50,9 @@ def _tell_status(found: Status, output: Output) -> None:
         _tell_root(found, output)
     for p in found.pipelines:
         for fault in p.faults:
-            output.data(f"FAULT {p.pipeline}: {fault}")
+            output.data(output.placed(f"FAULT {p.pipeline}: {fault}"))
         for alarm in p.alarms:
-            output.data(f"ALARM {p.pipeline}: {alarm}")
+            output.data(output.placed(f"ALARM {p.pipeline}: {alarm}"))
         if p.outdated and not any(fault.startswith("HR240") for fault in p.faults):  # which says what to do
             outdated = f"{p.pipeline}: {count(p.outdated, 'load')} of an older definition"
             output.say(f"{outdated}: headrace replay {p.pipeline} --outdated")

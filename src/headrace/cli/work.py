@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.cli.loads import say_failures, tell_loads
 from headrace.cli.options import command, opened
 from headrace.cli.output import Output, count
+from headrace.model.hints import asking
 
 if TYPE_CHECKING:
     from headrace.project import Project, RunResult
@@ -57,7 +58,7 @@ def _tell(project: Project, result: RunResult, output: Output) -> None:
     name = next(iter(result.standing))
     table = project.pipelines[name].sinks[0].table
     if result.standing[name]:
-        output.say(f'next: headrace sql "SELECT * FROM {table} LIMIT 10"')
+        output.say(f"next: {asking(table)}")
 
 
 def up(arguments: argparse.Namespace, output: Output) -> int:

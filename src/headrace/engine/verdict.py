@@ -14,6 +14,7 @@ from datetime import timedelta
 from headrace.engine.home import Home
 from headrace.engine.many import each
 from headrace.model.errors import BadObject, HeadraceError, InfrastructureError, ObjectMoving, StoreUnavailable
+from headrace.model.hints import typed
 from headrace.model.loads import UNREAD, Alert, Event, Hint, Load, LoadState, Stat
 
 STANDS = (LoadState.DECIDED, LoadState.STANDING)
@@ -193,7 +194,7 @@ def _set_aside(home: Home, standing: Load | None, dead: Load, verdict: Verdict) 
             name=f"dead:{dead.id}",
             load=dead.id,
             subject=f"{home.name}: {dead.key} cannot load",
-            body=f"{dead.cause}\nNext: headrace dlq show {home.name} {dead.key}",
+            body=f"{dead.cause}\nNext: {typed('dlq', 'show', home.name, dead.key)}",
         )
     )
 
@@ -289,5 +290,5 @@ def _twins(home: Home, load: Load, other: Load) -> Alert:
         name=f"same-bytes:{load.version}:{min(load.key, other.key)}:{max(load.key, other.key)}",
         load=load.id,
         subject=f"{home.name}: {load.key} has the same bytes as {other.key}",
-        body=f"Both are loaded. Next: headrace history {home.name} --file {load.key}",
+        body=f"Both are loaded. Next: {typed('history', home.name, '--file', load.key)}",
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.engine.query import run_sql
 from headrace.model.codes import explain_code, is_code
 from headrace.model.errors import UsageError
+from headrace.model.hints import asking, typed
 from headrace.model.loads import Load, source_file
 from headrace.model.words import count, some
 from headrace.project.kept import Kept, kept
@@ -57,7 +58,7 @@ def _instead(homes: Mapping[str, Home], what: str) -> str:
         return f"it is a pipeline: `headrace show {what}`, or `headrace history {what}`"
     for home in homes.values():
         if what in (sink.table for sink in home.pipeline.sinks):
-            return f'it is a table of {home.name}: `headrace sql "SELECT * FROM {what} LIMIT 10"`'
+            return f'it is a table of {home.name}: `{asking(what)}`'
     ends = [key for home in homes.values() for key in home.ledger.standing() if what and key.endswith(f"/{what}")]
     if ends:
         return f"did you mean {', '.join(repr(key) for key in ends[:3])}?"
@@ -111,8 +112,8 @@ def _explain_load(home: Home, load: Load) -> Explanation:
         lines.append(f"  cause     {load.cause}")
     first = min(load.dialect.get("members", ()), default="")
     next_ = [f"headrace explain {row_name(load.id, first, 1)}"] if c.read else []
-    next_ += [f"headrace dlq redrive {load.pipeline} {load.key}"] if load.state == "dead" else []
-    next_ += [f"headrace quarantine show {load.pipeline} --file {load.key}"] if c.rejected else []
+    next_ += [typed("dlq", "redrive", load.pipeline, load.key)] if load.state == "dead" else []
+    next_ += [typed("quarantine", "show", load.pipeline, "--file", load.key)] if c.rejected else []
     return Explanation(load.id, "load", facts, lines, next_)
 
 

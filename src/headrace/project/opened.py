@@ -12,6 +12,7 @@ from headrace import config
 from headrace.engine.home import Home
 from headrace.engine.settings import Settings
 from headrace.model.errors import UsageError
+from headrace.model.hints import asking
 from headrace.model.loads import Correction, Load
 from headrace.model.where import meant
 from headrace.project.given import Paths, Since, instant, listed
@@ -154,7 +155,7 @@ class Project:
 
         tables = {s.table: p for p in self.pipelines.values() for s in p.sinks if isinstance(s, Keyed)}
         if table in (s.table for p in self.pipelines.values() for s in p.sinks) and table not in tables:
-            next = f'ask it with `headrace sql "SELECT * FROM {table} LIMIT 10"`'
+            next = f"ask it with `{asking(table)}`"
             raise UsageError("HR128", table, "is a table of the lake, it has no items by key", next)
         if table not in tables:
             raise UsageError("HR128", table, "there is no such keyed table", meant(table, tables))
