@@ -174,6 +174,17 @@ def test_a_run_says_which_objects_were_retracted_and_how_many_rows_went(command:
     assert command("run", "readings", "--json").json["retracted"] == []
 
 
+def test_a_retired_load_says_why(command: Command, project: Path) -> None:
+    (project / "pipelines.py").write_text(DEFINITION.replace("{more}", ', on_delete="retract"'))
+    for value in (1, 2):
+        csv(project / "a.csv", f"s1,2025-05-01T00:00:00,{value}")
+        command("run", "readings", "a.csv")
+    (project / ".headrace/landing/raw/readings/a.csv").unlink()
+    command("run", "readings")
+    assert "retired   2: readings.2 came in its place" in command("explain", "readings.1").out
+    assert "retired   3: its object was gone" in command("explain", "readings.2").out
+
+
 def test_an_emptied_folder_retracts_no_more_than_ten_and_one_without_its_mark_nothing(
     command: Command, project: Path
 ) -> None:

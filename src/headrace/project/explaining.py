@@ -58,7 +58,7 @@ def _instead(homes: Mapping[str, Home], what: str) -> str:
         return f"it is a pipeline: `headrace show {what}`, or `headrace history {what}`"
     for home in homes.values():
         if what in (sink.table for sink in home.pipeline.sinks):
-            return f'it is a table of {home.name}: `{asking(what)}`'
+            return f"it is a table of {home.name}: `{asking(what)}`"
     ends = [key for home in homes.values() for key in home.ledger.standing() if what and key.endswith(f"/{what}")]
     if ends:
         return f"did you mean {', '.join(repr(key) for key in ends[:3])}?"
@@ -105,9 +105,8 @@ def _explain_load(home: Home, load: Load) -> Explanation:
     lines += [f"  read as   {told}" for told in _dialect(load.dialect)]
     if members := load.dialect.get("passed_over"):
         lines.append(f"  not read  {count(len(members), 'member')} of no known format: {some(members, 20)}")
-    lines += [
-        f"  {what}   {number}" for what, number in (("decided", load.decided), ("retired", load.retired)) if number
-    ]
+    lines += [f"  decided   {load.decided}"] if load.decided else []
+    lines += [f"  retired   {load.retired}{_why_retired(home, load)}"] if load.retired else []
     if load.cause:
         lines.append(f"  cause     {load.cause}")
     first = min(load.dialect.get("members", ()), default="")
@@ -115,6 +114,18 @@ def _explain_load(home: Home, load: Load) -> Explanation:
     next_ += [typed("dlq", "redrive", load.pipeline, load.key)] if load.state == "dead" else []
     next_ += [typed("quarantine", "show", load.pipeline, "--file", load.key)] if c.rejected else []
     return Explanation(load.id, "load", facts, lines, next_)
+
+
+def _why_retired(home: Home, load: Load) -> str:
+    """What came in its place in that revision, or why nothing did."""
+    successor = next((x for x in home.ledger.history(load.key) if x.decided == load.retired), None)
+    if successor is not None:
+        return f": {successor.id} came in its place"
+    words = {
+        "retract": ": its object was gone",
+        "confirmed": ": let go or confirmed by a person, its object being gone",
+    }
+    return words.get(home.ledger.revision(load.retired or 0).reason, "")
 
 
 def _dialect(dialect: Mapping[str, Any]) -> list[str]:
