@@ -11,6 +11,7 @@ import pytest
 
 from headrace.engine import ingest
 from headrace.engine.compact import compact
+from headrace.engine.faults import install
 from headrace.engine.publish import publish
 from headrace.engine.reconcile import scan
 from headrace.engine.replay import rebuild, replay
@@ -154,3 +155,44 @@ def test_rejected_rows_go_when_the_last_load_of_their_file_has_gone(place: Place
         place.put(f"{i}.csv", f"{i},2", minute=5 + i)
         place.quiet()
     assert place.home.ledger.files("rejected") == []
+
+
+def base_files(place: Place) -> set[Path]:
+    return set((place.root / "lake/items/data").rglob("*.parquet"))
+
+
+@pytest.mark.parametrize("every", [True, False])
+def test_a_sink_that_lacks_a_revision_whose_files_are_lost_is_healed_by_a_replay(place: Place, every: bool) -> None:
+    place.put("a.csv", "1,10", minute=1)
+    place.quiet()
+    before = base_files(place)
+    place.put("b.csv", "2,20", minute=2)
+
+    def die(name: str) -> None:
+        if name == "publish.recorded":
+            raise KeyboardInterrupt
+
+    with install(die), pytest.raises(KeyboardInterrupt):
+        place.quiet()
+    for path in base_files(place) - (set() if every else before):
+        path.unlink()
+    with pytest.raises(BaseLost, match="HR532 .*headrace replay p --all"):
+        place.quiet()
+    replay(place.home, place.home.ledger.in_state("decided", "standing"))
+    place.quiet()
+    assert place.rows() == {1: (10, "a.csv"), 2: (20, "b.csv")}
+
+
+@pytest.mark.parametrize("key", [1, 2])
+def test_a_load_whose_staged_file_is_lost_is_staged_again(place: Place, key: int) -> None:
+    place.put("a.csv", "1,10", minute=1)
+    place.quiet()
+    before = base_files(place)
+    place.put("b.csv", f"{key},20", minute=2)
+    scan(place.home)
+    place.work()
+    for path in base_files(place) - before:
+        path.unlink()
+    place.quiet()
+    assert place.rows() == {1: (10, "a.csv")} | {key: (20, "b.csv")}
+    assert place.history("b.csv") == ["abandoned", "standing"]

@@ -18,6 +18,7 @@ from headrace.engine.faults import install
 from headrace.engine.publish import publish
 from headrace.engine.replay import rebuild, replay
 from headrace.model.errors import Outgrown
+from law.check import base_rows, lake_rows
 from law.place import Place
 from sinks.dynamo import REGION, make_table, open_dynamo, physical_of
 
@@ -157,3 +158,40 @@ def test_where_nothing_stands_any_more_a_sink_is_filled_with_nothing(place: Plac
     place.quiet()
     assert place.home.writers["t"].number() == place.home.ledger.head()
     assert [row["v"] for row in place.home.writers["t"].get("t", 2)] == [20]  # type: ignore[attr-defined]
+
+
+class Loose(Record, key="k"):
+    k: str | None
+    v: int
+
+
+def test_a_new_sink_that_cannot_hold_what_stands_keeps_nothing_back_and_is_filled_by_a_replay(place: Place) -> None:
+    place.define(Loose, sinks=(lake("items"),))
+    place.put("a.csv", "k,v\n,10\nb,20\n", minute=1)
+    place.quiet()
+    place.define(Loose, sinks=(lake("items"), keyed("by_key")))
+    place.put("c.csv", "k,v\nz,30\n", minute=2)
+    with pytest.raises(Outgrown, match="HR242 sink 'by_key'.*headrace replay p --all"):
+        place.quiet()
+    assert sorted(row["v"] for row in lake_rows(place.home, "items")) == [10, 20, 30]
+    replay(place.home, place.home.ledger.in_state("decided", "standing"))
+    place.quiet()
+    assert place.pairs() == [("b", 20), ("z", 30)]
+    assert place.home.writers["by_key"].number() == place.home.ledger.head()
+    assert base_rows(place.home, "rejected", "rule") == [("key",)]
+
+
+def test_what_was_staged_in_other_folders_is_staged_again(place: Place) -> None:
+    """Else readers that look for a value would pass its file by."""
+    folders = (lake("items", partition_by=["v"]),)
+    place.define(Coarse, sinks=folders)
+    place.put("a.csv", "1,10 2,20", minute=1)
+    place.quiet()
+    place.define(Coarse, sinks=(lake("items"),))
+    place.put("b.csv", "3,10", minute=2)
+    with pytest.raises(Outgrown):
+        place.quiet()
+    assert place.home.ledger.census(place.home.contract.digest).outdated == 1
+    place.define(Coarse, sinks=folders)
+    place.quiet()
+    assert sorted(row["k"] for row in lake_rows(place.home, "items", "v = 10")) == [1, 3]

@@ -23,12 +23,12 @@ REJECTED = ("_source_file", "_source_row", "_source_line", "rule", "column", "va
 def rows_in(home: Home, sink: str) -> Rows:
     """k, v, w, source file and source row of everything a sink shows its readers."""
     writer: Any = home.writers[sink]
-    found = _lake_rows(home, sink) if isinstance(writer, LakeWriter) else _keyed_rows(writer, sink)
+    found = lake_rows(home, sink) if isinstance(writer, LakeWriter) else _keyed_rows(writer, sink)
     return [(r["k"], r["v"], r.get("w"), r["_source_file"], r["_source_row"]) for r in found]
 
 
-def _lake_rows(home: Home, table: str) -> list[dict[str, Any]]:
-    """What Iceberg readers see, through PyIceberg and its own metadata."""
+def lake_rows(home: Home, table: str, where: str = "") -> list[dict[str, Any]]:
+    """What Iceberg readers see, through PyIceberg and its own metadata. `where` lets them pass files by."""
     from pyiceberg.catalog.sql import SqlCatalog
     from pyiceberg.exceptions import NoSuchTableError
 
@@ -36,7 +36,7 @@ def _lake_rows(home: Home, table: str) -> list[dict[str, Any]]:
         return []
     catalog = SqlCatalog("headrace", uri=f"sqlite:///{home.root / 'catalog.db'}", warehouse=home.root.as_uri())
     try:
-        found: list[dict[str, Any]] = catalog.load_table(("lake", table)).scan().to_arrow().to_pylist()
+        found: list[dict[str, Any]] = _scan(catalog.load_table(("lake", table)), where).to_arrow().to_pylist()
         return found
     except NoSuchTableError:
         return []
@@ -53,6 +53,10 @@ def _keyed_rows(writer: Any, table: str) -> list[dict[str, Any]]:
             return []
         keys = [k for (k,) in db.execute(f"select distinct {writer.key[0]} from items")]
     return [r for k in keys for r in writer.get(table, k)]
+
+
+def _scan(table: Any, where: str) -> Any:
+    return table.scan(row_filter=where) if where else table.scan()
 
 
 def base_rows(home: Home, kind: str, *columns: str) -> Rows:

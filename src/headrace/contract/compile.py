@@ -37,6 +37,7 @@ def compile_contract(pipeline: Pipeline) -> Contract:
         sheet=source.sheet,
         steps=tuple(_step(pipeline, step) for step in pipeline.steps),
         rules=tuple(RowRule(r.kind, r.name, r.when, r.subject, r.body) for r in pipeline.rules),
+        partitions=partitions(pipeline),
     )
     if not any(isinstance(s, Keyed) for s in pipeline.sinks):
         return contract

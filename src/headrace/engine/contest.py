@@ -120,6 +120,11 @@ class Change:
             return True
         return bool(self.key) and len(self.coming) > 1
 
+    def missing(self) -> set[str]:
+        """Of the coming loads, those with a staged file that is not there any more."""
+        gone = self._home.files.lost(self._staged)
+        return {load for f in self.staged if f.path in gone for load in f.loads} & self.coming
+
     def require(self) -> None:
         """Bring what has to be read. Raises BaseLost unless every standing file of it is there."""
         lost = self.lost

@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 from datetime import timedelta
 
-from headrace.engine import telling
+from headrace.engine import log, telling
 from headrace.engine.contest import Change, Resolution, resolve
 from headrace.engine.deliver import deliver
 from headrace.engine.faults import point
@@ -42,7 +42,9 @@ def publish(home: Home, seconds_left: SecondsLeft = forever) -> bool:
         try:
             decision = _revise(home)
         except HeadraceError:
-            deliver(home, seconds_left)  # what waits to be told may be about this very trouble
+            # What waits to be told may be about this very trouble, and what cannot load waits for no sink.
+            release(home, home.ledger.standing_number())
+            deliver(home, seconds_left)
             raise
         deliver(home, seconds_left)
     if decision is not None:
@@ -99,22 +101,26 @@ def decide(home: Home, whole: bool = False) -> tuple[Decision | None, list[Event
     """
     most = math.inf if whole else _most(home)
     verdict = judge(home, most)
-    if verdict.hold:
+    if verdict.warning:
+        # What is held is told no more: who dies before it is held says the same message again, which goes out once.
+        home.ledger.settle(Settlement(alerts=(verdict.warning,)))
         home.ledger.hold(verdict.hold)
-    shape = _shape(home, verdict) if verdict.changes_rows else None
+    if not verdict.changes_rows:
+        return None, _settle(home, verdict)
+    try:
+        shape = _shape(home, verdict)
+    except Outgrown:
+        home.queue.put(_settle(home, verdict.aside()))
+        raise
     if shape is None:
-        if verdict.settles and not verdict.changes_rows:
-            events = [*verdict.again, *_freed(home, verdict)]
-            _promise(home, events)
-            settlement = _settlement(verdict)
-            home.ledger.settle(settlement)
-            telling.settled(home, settlement)
-            return None, events
-        return None, verdict.again
+        return None, _settle(home, verdict.aside())
     point("publish.judged")
 
     going = [*verdict.retire, *(x for x in verdict.skip if x.state in STOOD)]
     change = Change(home, shape, verdict.stand, going)
+    if missing := change.missing():
+        _stage_again(home, [x for x in verdict.stand if x.id in missing])
+        return decide(home, whole)
     _leave_behind(home, change, verdict)
     number = home.ledger.head() + 1
     try:
@@ -127,6 +133,18 @@ def decide(home: Home, whole: bool = False) -> tuple[Decision | None, list[Event
         raise
     point("publish.resolved")
     return _decision(home, number, shape, verdict, resolution), [*verdict.again, *_freed(home, verdict)]
+
+
+def _settle(home: Home, verdict: Verdict) -> list[Event]:
+    """Record what changes no row; returns the keys that workers must look at again."""
+    if not verdict.settles:
+        return verdict.again
+    events = [*verdict.again, *_freed(home, verdict)]
+    _promise(home, events)
+    settlement = _settlement(verdict)
+    home.ledger.settle(settlement)
+    telling.settled(home, settlement)
+    return events
 
 
 def _most(home: Home) -> float:
@@ -150,6 +168,15 @@ def _decision(home: Home, number: int, shape: Shape, verdict: Verdict, resolutio
         counts=resolution.counts,
         settlement=_settlement(verdict),
     )
+
+
+def _stage_again(home: Home, loads: Sequence[Load]) -> None:
+    """Loads whose staged files are lost never stand: their objects are read once more."""
+    events = [Event(home.name, x.key, "moved") for x in loads]
+    _promise(home, events)
+    home.ledger.settle(Settlement(abandoned=_ids(loads)))
+    home.queue.put(events)
+    log.event("publish.staged-lost", pipeline=home.name, loads=len(loads))
 
 
 def _leave_behind(home: Home, change: Change, verdict: Verdict) -> None:

@@ -10,9 +10,13 @@ from headrace.engine import log
 from headrace.engine.base import base_lost, lost
 from headrace.engine.faults import point
 from headrace.engine.home import Home
-from headrace.engine.shapes import blocked
+from headrace.engine.shapes import blocked, unlimited
 from headrace.model.errors import BaseLost, HeadraceError, InfrastructureError, Outgrown, SinkAhead
+from headrace.model.loads import Revision
 from headrace.ports import Writer
+
+REFUSED = ("HR517", "HR805")
+"""What a sink says of rows that it cannot hold: SQLite of a key that is null, DynamoDB of items and keys."""
 
 
 def recover(home: Home) -> None:
@@ -60,16 +64,27 @@ def _catch_up(home: Home, name: str, writer: Writer, known: int | None, head: in
         fill(home, writer, head)
     for number in range(writer.number() + 1, head + 1):
         revision = home.ledger.revision(number)
-        if reshape := revision.reason == "reshape":
+        whole = revision.reason == "reshape" or not _applied(home, writer, revision)
+        if whole:
             fill(home, writer, head)
-        else:
-            with log.timed("sink.applied", pipeline=home.name, sink=name, revision=number, reason=revision.reason):
-                writer.apply(revision)
         point(f"recover.applied-{name}")
-        if reshape:
+        if whole:
             break
     if known != head:
         home.ledger.mark(name, head)
+
+
+def _applied(home: Home, writer: Writer, revision: Revision) -> bool:
+    """Bring a sink from one revision to the next; False if what comes with it is lost, so that only all of it helps."""
+    told = {"pipeline": home.name, "sink": writer.name, "revision": revision.number, "reason": revision.reason}
+    with log.timed("sink.applied", **told):
+        try:
+            writer.apply(revision)
+        except InfrastructureError:
+            if not lost(home.files, revision.added):
+                raise
+            return False
+    return True
 
 
 def _reshaped(home: Home, since: int, head: int) -> bool:
@@ -102,4 +117,6 @@ def fill(home: Home, writer: Writer, number: int) -> None:
         except InfrastructureError as exc:
             if missing := lost(home.files, files):
                 raise base_lost(home.name, missing) from exc
+            if exc.code in REFUSED and (error := unlimited(home, writer.name, exc.found)):
+                raise error from exc
             raise

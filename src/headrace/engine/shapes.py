@@ -36,6 +36,19 @@ def blocked(home: Home, leaving: Set[str] = frozenset()) -> Outgrown | None:
     )
 
 
+def unlimited(home: Home, sink: str, found: str) -> Outgrown | None:
+    """Why a sink cannot be filled, if rows stand that were loaded before it and so never held to what it takes."""
+    contracts = {x.contract for x in home.ledger.in_state(*STOOD)}
+    if all(home.ledger.contract(digest).limits == home.contract.limits for digest in contracts):
+        return None
+    return Outgrown(
+        "HR242",
+        f"sink {sink!r}",
+        f"it cannot hold some of the rows that were loaded before it was declared: {found}",
+        f"`headrace replay {home.name} --all` loads them again and rejects those, or take the sink away",
+    )
+
+
 def _difference(old: Shape, new: Shape) -> str:
     if old.key != new.key:
         return f"its key changed from ({', '.join(old.key)}) to ({', '.join(new.key)})"

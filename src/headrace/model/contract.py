@@ -114,7 +114,7 @@ class CsvSpec:
 
 @dataclass(frozen=True)
 class Contract:
-    """What shapes the rows of one pipeline. Equal digests promise equal rows for equal bytes."""
+    """What shapes the rows of one pipeline. Equal digests promise equal rows for equal bytes, in equal folders."""
 
     pipeline: str
     columns: tuple[Column, ...]
@@ -129,12 +129,15 @@ class Contract:
     steps: tuple[StepSpec, ...] = ()
     rules: tuple[RowRule, ...] = ()
     limits: tuple[tuple[str, str], ...] = ()  # (name, boolean SQL that must hold): what the sinks can store
+    partitions: tuple[tuple[str, str], ...] = ()  # (name, SQL): the folders that rows are staged in
 
     @cached_property
     def digest(self) -> str:
         """Sixteen hex digits that stay the same exactly as long as rows would: alerts tell of rows, they shape none."""
-        shaping = replace(self, rules=tuple(r for r in self.rules if r.kind != "alert"))
-        text = json.dumps(shaping.to_dict(), sort_keys=True, separators=(",", ":"))
+        shaping = replace(self, rules=tuple(r for r in self.rules if r.kind != "alert")).to_dict()
+        if not self.partitions:
+            del shaping["partitions"]  # as it was before there were any
+        text = json.dumps(shaping, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
@@ -153,6 +156,7 @@ class Contract:
                 "steps": tuple(StepSpec(**s) for s in raw["steps"]),
                 "rules": tuple(RowRule(**r) for r in raw["rules"]),
                 "limits": tuple((n, s) for n, s in raw["limits"]),
+                "partitions": tuple((n, s) for n, s in raw.get("partitions", ())),
             }
         )
 
