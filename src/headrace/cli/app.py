@@ -84,7 +84,6 @@ def run(argv: Sequence[str] | None) -> int:
         words = [*words[1:], "--help"]
     arguments = top.parse_args(words, given)
     place = ["--project", arguments.project] if arguments.project != "." else []
-    place += ["--target", arguments.target] if arguments.target != "local" else []
     output = Output(as_json=arguments.json, place=place)
     if arguments.version:
         from importlib.metadata import version

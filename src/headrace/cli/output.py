@@ -23,8 +23,8 @@ _ABOUT = (
     "sql get explain check run up status history show logs doctor quarantine dlq replay retract rebuild compact "
     "plan deploy verify invoke destroy"
 )
-_HINT = re.compile(rf"(?<![\w/.-])headrace (?=(?:{'|'.join(_ABOUT.split())})\b)")
-"""A command in a text, up to its name. Those about a place are told it."""
+_HINT = re.compile(rf"(?<![\w/.-])headrace (?=(?:{'|'.join(_ABOUT.split())})\b(?!:))")
+"""A command in a text, up to its name, if it is there to be typed: `headrace deploy: …` tells of this one."""
 
 
 class Output:
@@ -32,7 +32,7 @@ class Output:
 
     def __init__(self, as_json: bool = False, place: Sequence[str] = ()) -> None:
         self.as_json = as_json
-        self._place = shlex.join(place)  # --project and --target, if the command was given any
+        self._place = shlex.join(place)  # --project, if the command was given one
 
     def say(self, text: str) -> None:
         """Words for a person: progress, hints, warnings. Never data."""
@@ -41,8 +41,8 @@ class Output:
         sys.stderr.flush()
 
     def placed(self, text: str) -> str:
-        """The commands that a text names, about the place that this one was given."""
-        if not self._place or "--target" in text or "--project" in text:
+        """The commands that a text names, about the project that this one was given."""
+        if not self._place or "--project" in text:
             return text
         return _HINT.sub(lambda match: f"{match[0]}{self._place} ", text)
 
