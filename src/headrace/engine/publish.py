@@ -42,9 +42,8 @@ def publish(home: Home, seconds_left: SecondsLeft = forever) -> bool:
         try:
             decision = _revise(home)
         except HeadraceError:
-            # What waits to be told may be about this very trouble, and what cannot load waits for no sink.
-            release(home, home.ledger.standing_number())
-            deliver(home, seconds_left)
+            release(home, 0)  # nothing begins to stand; but what cannot load, or waits for a person, waits for no sink
+            deliver(home, seconds_left)  # it may be about this very trouble
             raise
         deliver(home, seconds_left)
     if decision is not None:
@@ -102,7 +101,7 @@ def decide(home: Home, whole: bool = False) -> tuple[Decision | None, list[Event
     most = math.inf if whole else _most(home)
     verdict = judge(home, most)
     if verdict.warning:
-        # What is held is told no more: who dies before it is held says the same message again, which goes out once.
+        # In this order: who dies in between says it once more. The other way round it would never be said.
         home.ledger.settle(Settlement(alerts=(verdict.warning,)))
         home.ledger.hold(verdict.hold)
     if not verdict.changes_rows:

@@ -6,6 +6,7 @@ and the policies say what follows. Nothing is changed here but by returning a Ve
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ class Verdict:
     stale: list[Load] = field(default_factory=list)
     recovered: list[Load] = field(default_factory=list)  # stale no more
     hold: list[str] = field(default_factory=list)
+    warning: Alert | None = None  # some of those are not held yet
     forget: dict[str, int] = field(default_factory=dict)  # hints, as they were when they were read
     again: list[Event] = field(default_factory=list)  # keys that a worker must look at
     alerts: list[Alert] = field(default_factory=list)
@@ -49,6 +51,23 @@ class Verdict:
     @property
     def changes_rows(self) -> bool:
         return bool(self.stand or self.retire or any(x.state in STANDS for x in self.skip))
+
+    def aside(self) -> Verdict:
+        """What it says of keys whose rows stay as they are: that is so too where no row can change now."""
+        changing = {x.key for x in [*self.stand, *self.retire, *self.skip]}
+        coming = {x.id for x in self.stand}
+
+        def others(loads: Sequence[Load]) -> list[Load]:
+            return [x for x in loads if x.key not in changing]
+
+        return Verdict(
+            abandon=others(self.abandon),
+            stale=others(self.stale),
+            recovered=others(self.recovered),
+            forget={key: asked for key, asked in self.forget.items() if key not in changing},
+            again=[x for x in self.again if x.key not in changing],
+            alerts=[x for x in self.alerts if x.load not in coming],
+        )
 
     @property
     def settles(self) -> bool:
@@ -230,8 +249,8 @@ def _guard(home: Home, gone: Sequence[Load], hints: Mapping[str, Hint], verdict:
     missing = lately + len(others)
     if others and missing > GUARD_COUNT and missing > GUARD_SHARE * (home.ledger.count_standing() + lately):
         verdict.hold += [x.key for x in others]
-        if any(x.key not in hints or not hints[x.key].held for x in others):  # said once, until there is more to say
-            verdict.alerts.append(_held_back(home, len(others)))
+        if more := [x for x in others if x.key not in hints or not hints[x.key].held]:
+            verdict.warning = _held_back(home, len(others), more, hints)
         others = []
     verdict.retire += [*confirmed, *others]
     verdict.retracted, verdict.confirmed = bool(others), bool(confirmed)
@@ -255,9 +274,11 @@ def _is_gone(home: Home, key: str) -> bool:
     return _held(home, key) is None  # or there is something, if nothing that can be looked at now
 
 
-def _held_back(home: Home, count: int) -> Alert:
+def _held_back(home: Home, count: int, more: Sequence[Load], hints: Mapping[str, Hint]) -> Alert:
+    """Said whenever more is held. Each asking for a look has a number: what came back and is gone again is new."""
+    asked = sorted(f"{x.id} {hints[x.key].asked if x.key in hints else 0}" for x in more)
     return Alert(
-        name=f"held:{home.name}:{home.ledger.head()}",
+        name=f"held:{home.name}:{hashlib.sha256(' '.join(asked).encode()).hexdigest()[:16]}",
         load="",
         subject=f"{home.name}: {count} objects are gone and wait for you",
         body=f"Their rows still stand. Next: headrace retract {home.name} --confirm, if this is meant.",
