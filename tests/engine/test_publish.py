@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,14 +10,12 @@ from typing import Any
 
 import pytest
 
-from headrace.engine import faults, ingest, log
-from headrace.engine.deliver import MOST
+from headrace.engine import faults, ingest
 from headrace.engine.home import Home
 from headrace.engine.publish import decide, publish
 from headrace.engine.recover import recover
 from headrace.engine.replay import rebuild, replay
-from headrace.model.errors import InfrastructureError, MessageRefused, RevisionRefused, UsageError
-from headrace.model.loads import Alert, Settlement
+from headrace.model.errors import InfrastructureError, RevisionRefused, UsageError
 from law.children import HereChild
 from law.place import Place
 
@@ -206,102 +203,6 @@ def test_what_is_staged_beside_a_load_while_we_look_is_not_left_behind(place: Pl
     expected = {0: (0, "a.csv"), 1: (1, "a.csv"), 7: (7, "b.csv")}
     assert place.rows() == (expected | {0: (9, "b.csv")} if contested else expected)
     assert place.history("b.csv") == ["abandoned", "standing"]
-
-
-class Mute:
-    """A notifier that cannot reach anybody at first."""
-
-    def __init__(self) -> None:
-        self.works = False
-        self.said: list[str] = []
-
-    def send(self, subject: str, body: str, attributes: Mapping[str, str]) -> None:
-        if not self.works:
-            raise InfrastructureError("HR307", "mail", "no route to host", "it is tried again")
-        self.said.append(subject)
-
-
-def test_a_failing_notifier_fails_no_data_and_its_messages_wait(place: Place) -> None:
-    mute = Mute()
-    place.home = replace(place.home, notifier=mute)
-    place.put("a.csv", "1,1", minute=1)
-    place.put("b.csv", "1,1", minute=2)
-    place.quiet()
-    assert place.rows() == {1: (1, "b.csv")}
-    mute.works = True
-    publish(place.home)
-    publish(place.home)
-    assert len(mute.said) == len(set(mute.said)) > 0
-    assert all("has the same bytes as" in subject for subject in mute.said)
-
-
-class Choosy:
-    """A notifier that takes what is said but for some messages, of which it says why."""
-
-    def __init__(self, home: Home, **refused: Exception) -> None:
-        self.home, self.refused = home, refused
-        self.said: list[tuple[int, str]] = []
-
-    def send(self, subject: str, body: str, attributes: Mapping[str, str]) -> None:
-        """Notes the revision that was the newest then."""
-        if subject in self.refused:
-            raise self.refused[subject]
-        self.said.append((self.home.ledger.head(), subject))
-
-
-def let_wait(home: Home, *names: str) -> None:
-    home.ledger.settle(Settlement(alerts=tuple(Alert(name, "", name, "body") for name in names)))
-
-
-def test_no_row_waits_for_messages_however_many_there_are(place: Place) -> None:
-    home = staged(place, "a.csv")
-    home = replace(home, notifier=(choosy := Choosy(home)))
-    names = [f"{n:03}" for n in range(2 * MOST + 1)]
-    let_wait(home, *names)
-    for sent in (MOST, 2 * MOST, 2 * MOST + 1):
-        home.bell.take()
-        publish(home)
-        assert (len(choosy.said), home.bell.rung) == (sent, sent % MOST == 0)
-    assert choosy.said == [(1, name) for name in names], "a message came before what could be decided"
-
-
-def test_a_message_that_is_refused_for_good_keeps_no_other_back_and_is_told_in_the_log(place: Place) -> None:
-    refused = MessageRefused("HR805", "topic", "Publish was refused: Subject", "it is not sent again")
-    place.home = replace(place.home, notifier=(choosy := Choosy(place.home, bad=refused)))
-    let_wait(place.home, "first", "bad", "last")
-    said: list[tuple[str, Mapping[str, Any]]] = []
-    with log.listening(lambda what, fields: said.append((what, fields)), logging.ERROR):
-        publish(place.home)
-        publish(place.home)
-    words = {"name": "bad", "subject": "bad", "body": "body", "pipeline": "p", "error": str(refused)}
-    assert said == [("notify.refused", words)]
-    assert [subject for _, subject in choosy.said] == ["first", "last"] and place.home.ledger.messages() == []
-
-
-def test_a_message_that_may_pass_later_keeps_its_place(place: Place) -> None:
-    away = InfrastructureError("HR804", "topic", "Publish is still throttled", "it is sent again")
-    place.home = replace(place.home, notifier=(choosy := Choosy(place.home, second=away)))
-    let_wait(place.home, "first", "second", "third")
-    publish(place.home)
-    assert not place.home.bell.rung, "it would be tried again at once, and for ever"
-    choosy.refused.clear()
-    publish(place.home)
-    assert [subject for _, subject in choosy.said] == ["first", "second", "third"]
-
-
-def test_people_are_told_although_nothing_can_be_decided(place: Place) -> None:
-    home = staged(place, "a.csv")
-    home = replace(home, notifier=(choosy := Choosy(home)))
-    let_wait(home, "the disk is full")
-    publish(home)
-    place.put("b.csv", "2,2")
-    put_events(place, ["b.csv"])
-    place.work()
-    let_wait(home, "it still is")
-    home.ledger.stand(1)
-    with faults.install(failing("publish.resolved")), pytest.raises(InfrastructureError, match="HR519"):
-        publish(home)
-    assert [subject for _, subject in choosy.said] == ["the disk is full", "it still is"]
 
 
 def test_a_sink_is_rebuilt_at_the_number_that_the_ledger_has(place: Place) -> None:

@@ -1,7 +1,7 @@
 """Messages to people: sent by the publisher once it has decided, so that no row waits for a notice.
 
-What cannot be sent now waits for the next time. What the notifier will never take is told in the log and goes: it
-would come for ever, and keep back all that was said after it.
+What cannot be sent now waits for the next decision, or for the next scan, which asks for it. What the notifier will
+never take is told in the log and goes: it would come for ever, and keep back all that was said after it.
 """
 
 from __future__ import annotations
@@ -34,6 +34,12 @@ def deliver(home: Home, seconds_left: SecondsLeft = forever) -> None:
         if done:
             home.ledger.sent(done)
     if len(done) == MOST:
+        home.bell.ring()
+
+
+def remind(home: Home) -> None:
+    """Ask the publisher for what it could not send, so that nobody who waits for it waits for the next file."""
+    if home.ledger.messages(limit=1):
         home.bell.ring()
 
 

@@ -13,6 +13,7 @@ from functools import partial
 
 from headrace.engine import log
 from headrace.engine.compact import compact, crowded
+from headrace.engine.deliver import remind
 from headrace.engine.hands import Hands
 from headrace.engine.home import Home
 from headrace.engine.ingest import Child, patience
@@ -340,6 +341,7 @@ def serve(
                 scanned = time.monotonic()
                 for home in homes:
                     try:
+                        remind(home)  # a scan that fails is no reason to say nothing
                         scan(home)
                     except InfrastructureError as exc:
                         log.event("scan.failed", pipeline=home.name, error=str(exc))

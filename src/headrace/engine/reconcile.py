@@ -136,6 +136,7 @@ def archive(home: Home, loads: Sequence[str], seconds_left: SecondsLeft = foreve
                 break
     if failed:
         home.ledger.settle(Settlement(alerts=(_left(home, len(failed), *failed[0]),)))
+        home.bell.ring()  # the publisher sends it
     return not short
 
 
