@@ -205,3 +205,19 @@ def test_letting_go_while_up_holds_the_root_does_not_wait_for_the_replay(command
     finally:
         up.send_signal(signal.SIGINT)
         up.wait(30)
+
+
+def test_what_the_source_takes_in_no_more_can_be_let_go_although_it_lies_there(command: Command, project: Path) -> None:
+    both = ('suffix=".csv"', 'suffix=(".csv", ".tsv")')
+    (project / "pipelines.py").write_text(DEFINITION.replace("{more}", "").replace(*both))
+    csv(project / "a.csv", "s1,2025-05-01T00:00:00,1")
+    csv(project / "b.tsv", "s2,2025-05-01T00:00:00,2")
+    assert command("run", "readings", "a.csv", "b.tsv").code == 0
+    (project / "pipelines.py").write_text(KEYED_BY_SENSOR.replace("{more}", ""))
+    said = command("replay", "readings", "--all", "--yes")
+    assert "1 object (raw/readings/b.tsv) cannot be read again, being no longer objects of its source" in said.err
+    assert "take them into the source again, or let it go with `headrace retract readings --gone`" in said.err
+    said = command("retract", "readings", "--gone", "--yes")
+    assert said.code == 0 and "1 object retracted" in said.err
+    assert sensors(command) == ["s1"]
+    assert command("status").code == 0

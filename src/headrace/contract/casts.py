@@ -166,8 +166,9 @@ def _or_iso(pattern: str, matches: str, value: str) -> str:
 
 
 def _in_zone(zone: str, v: str) -> str:
-    """The instant at which a clock in `zone` shows `v`; NULL for an hour that a change of clocks leaves out, and for the
-    last or first hours of all, which are no year of four digits in UTC: nothing that reads tables knows it.
+    """The instant at which a clock in `zone` shows `v`; NULL for an hour that a change of clocks leaves out.
+
+    NULL, too, for the first and last hours of all that are no year of four digits in UTC: few readers know such a one.
 
     Of an hour that comes twice, the second is meant (ICU's choice, as in DuckDB).
     """

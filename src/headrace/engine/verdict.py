@@ -257,7 +257,8 @@ def _guard(home: Home, gone: Sequence[Load], hints: Mapping[str, Hint], verdict:
 
 
 def _let_go(home: Home, live: Mapping[str, Sequence[Load]], hints: Mapping[str, Hint], verdict: Verdict) -> None:
-    """What a person lets go leaves although nothing replaces it, whatever `on_delete` says, if its object is gone.
+    """What a person lets go leaves although nothing replaces it, whatever `on_delete` says, if its object is gone, or
+    is none of the source's any more.
 
     For what can be read no more and should not stand either, as when it is all that keeps a definition from coming into
     force.
@@ -265,7 +266,7 @@ def _let_go(home: Home, live: Mapping[str, Sequence[Load]], hints: Mapping[str, 
     leaving = {x.id for x in [*verdict.retire, *verdict.skip]}
     for key in (key for key, hint in hints.items() if hint.confirmed):
         standing = next((x for x in live.get(key, ()) if x.state in STANDS and x.id not in leaving), None)
-        if standing is not None and _is_gone(home, key):
+        if standing is not None and (not home.wants(key) or _is_gone(home, key)):
             verdict.retire.append(standing)
             verdict.confirmed = True
 

@@ -131,9 +131,9 @@ CODES: dict[str, str] = {
         "name and load the files anew."
     ),
     "HR242": (
-        "A sink was added that cannot hold some of the rows that stand: they were loaded before it, and so were not held "
-        "to what it takes (no null in a key, no item over 400 KB). The other sinks go on. `headrace replay PIPELINE "
-        "--all` loads the objects again and rejects such rows, or take the sink away."
+        "A sink was added that cannot hold some of the rows that stand: they were loaded before it, and so were not "
+        "held to what it takes (no null in a key, no item over 400 KB). The other sinks go on. `headrace replay "
+        "PIPELINE --all` loads the objects again and rejects such rows, or take the sink away."
     ),
     "HR301": (
         "The landing folder or bucket is not there, not mounted, or cannot be read. It is tried again, and never taken "

@@ -125,7 +125,7 @@ def _staged(loads: Sequence[Load]) -> Load | None:
 
 
 def gone(home: Home, files: Sequence[str] = ()) -> list[str]:
-    """Keys that stand and whose objects cannot be read again: not in the landing folder, nor whole in the archive.
+    """Keys that stand and whose objects cannot be read again: not in the source, nor whole in the archive.
 
     With `files` those, archived or not. Raises UsageError HR129 for one that does not stand, HR141 for one whose object
     is there: it would be loaded again at the next look.
@@ -134,30 +134,34 @@ def gone(home: Home, files: Sequence[str] = ()) -> list[str]:
     for file in files:
         if file not in standing:
             raise UsageError("HR129", file, "does not stand", meant(file, standing))
-        if home.store.stat(file) is not None:
+        if home.wants(file) and home.store.stat(file) is not None:
             raise UsageError("HR141", file, "it is in the landing folder and would be loaded again", "delete it first")
     if files:
         return list(dict.fromkeys(files))
-    there = {stat.key for stat in home.store.list(home.pipeline.source.prefix)}  # one request for many objects
+    listed = home.store.list(home.pipeline.source.prefix)  # one request for many objects
+    there = {stat.key for stat in listed if home.wants(stat.key)}
     return list(lost(home, (load for key, load in standing.items() if key not in there)))
 
 
 def stuck(home: Home, told: Sequence[LoadResult], error: DefinitionError) -> DefinitionError:
     """HR240 after a replay of everything, with what keeps the rest from being brought over."""
-    gone = [x.object for x in told if x.state == str(Kept.GONE)]
-    damaged = [x.object for x in told if x.state == str(Kept.DAMAGED)]
+    of = {state: [x.object for x in told if x.state == str(state)] for state in Kept}
     dead = [x.object for x in told if x.state == str(LoadState.DEAD)]
-    if error.code != "HR240" or not (gone or damaged or dead):
+    archive = " and the archive" if home.pipeline.source.after == "archive" else ""
+    why = {
+        Kept.GONE: f"gone from the landing folder{archive}",
+        Kept.DAMAGED: "damaged in the archive",
+        Kept.OUTSIDE: "no longer objects of its source",
+    }
+    left = {state: text for state, text in why.items() if of[state]}
+    if error.code != "HR240" or not (left or dead):
         return error
     found, next = [error.found], []
-    if gone:
-        place = " and the archive" if home.pipeline.source.after == "archive" else ""
-        found.append(f"{_some(gone)} cannot be read again, being gone from the landing folder{place}")
-    if damaged:
-        found.append(f"{_some(damaged)} cannot be read again, being damaged in the archive")
-    if gone or damaged:
-        what = " or ".join(["gone"] * bool(gone) + ["damaged"] * bool(damaged))
-        next.append(f"put back what is {what}, or let it go with `headrace retract {home.name} --gone`")
+    found += [f"{_some(of[state])} cannot be read again, being {text}" for state, text in left.items()]
+    if left:
+        back = [str(state) for state in left if state is not Kept.OUTSIDE]
+        put = f"put back what is {' or '.join(back)}" if back else "take them into the source again"
+        next.append(f"{put}, or let it go with `headrace retract {home.name} --gone`")
     if dead:
         found.append(f"{_some(dead)} cannot load under the new one")
         next.append(f"see `headrace dlq ls {home.name}`")

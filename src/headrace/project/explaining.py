@@ -175,6 +175,7 @@ PLACES = {
     Kept.ARCHIVED: "archived",
     Kept.DAMAGED: "archived, but damaged: not the bytes that were loaded",
     Kept.GONE: "not there any more",
+    Kept.OUTSIDE: "no object of this pipeline's source any more",
 }
 
 

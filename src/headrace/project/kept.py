@@ -21,10 +21,13 @@ class Kept(StrEnum):
     ARCHIVED = "archived"
     DAMAGED = "damaged"  # the archive has something in their place, but not these bytes
     GONE = "gone"
+    OUTSIDE = "outside"  # the source does not take in its key any more, whatever lies there
 
 
 def kept(home: Home, load: Load) -> Kept:
     """Looks at one. An archived copy is read whole: only its bytes tell whether it is what it was."""
+    if not home.wants(load.key):
+        return Kept.OUTSIDE
     if home.store.stat(load.key) is not None:
         return Kept.LANDED
     if home.pipeline.source.after != "archive":
@@ -44,4 +47,4 @@ def lost(home: Home, loads: Iterable[Load]) -> dict[str, Kept]:
     """The keys of those that cannot be read again, each with what became of its bytes."""
     some = list(loads)
     found = zip(some, each(lambda load: kept(home, load), some, home.settings.looks), strict=True)
-    return {load.key: state for load, state in found if state in (Kept.DAMAGED, Kept.GONE)}
+    return {load.key: state for load, state in found if state in (Kept.DAMAGED, Kept.GONE, Kept.OUTSIDE)}
