@@ -12,7 +12,7 @@ from headrace.engine import ingest
 from headrace.engine.home import Home
 from headrace.engine.publish import publish
 from headrace.engine.reconcile import scan
-from headrace.engine.replay import replay
+from headrace.engine.replay import let_go, replay
 from headrace.engine.sandbox import InProcess
 from headrace.local.clock import ManualClock
 from headrace.local.target import LocalTarget
@@ -51,6 +51,24 @@ def test_what_stands_is_archived_and_a_replay_reads_it_there(tmp_path: Path) -> 
     (load,) = home.ledger.standing().values()
     assert (load.counts.loaded, load.counts.rejected) == (1, 1)
     assert load.arrived_at == old.arrived_at
+    target.close()
+
+
+def test_what_is_let_go_leaves_although_it_was_just_read_again(tmp_path: Path) -> None:
+    target = LocalTarget(tmp_path / "root")
+    home = target.home(pipeline_of(100))
+    landing = target.landing / "in"
+    landing.mkdir()
+    for name in ("a", "b"):
+        (landing / f"{name}.csv").write_text(f"k,v\n{ord(name)},1\n")
+    scan(home)
+    work(home)
+    replay(home, home.ledger.standing().values())
+    ingest.ingest(home, InProcess(), home.queue.lease("p", 10, timedelta(minutes=1)))
+    let_go(home, ["in/a.csv"])
+    work(home)
+    assert list(home.ledger.standing()) == ["in/b.csv"]
+    assert [str(x.state) for x in home.ledger.history("in/a.csv")] == ["retired", "abandoned"]
     target.close()
 
 

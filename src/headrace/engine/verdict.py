@@ -266,8 +266,11 @@ def _let_go(home: Home, live: Mapping[str, Sequence[Load]], hints: Mapping[str, 
     leaving = {x.id for x in [*verdict.retire, *verdict.skip]}
     for key in (key for key, hint in hints.items() if hint.confirmed):
         standing = next((x for x in live.get(key, ()) if x.state in STANDS and x.id not in leaving), None)
-        if standing is not None and (not home.wants(key) or _is_gone(home, key)):
-            verdict.retire.append(standing)
+        anew = [x for x in verdict.stand if x.key == key]  # read again from the archive
+        if (standing or anew) and (not home.wants(key) or _is_gone(home, key)):
+            verdict.retire += [standing] if standing else []
+            verdict.stand = [x for x in verdict.stand if x not in anew]
+            verdict.abandon += anew
             verdict.confirmed = True
 
 
