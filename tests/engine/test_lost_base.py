@@ -11,7 +11,6 @@ import pytest
 
 from headrace.engine import ingest
 from headrace.engine.compact import compact
-from headrace.engine.faults import install
 from headrace.engine.publish import publish
 from headrace.engine.reconcile import scan
 from headrace.engine.replay import rebuild, replay
@@ -167,13 +166,7 @@ def test_a_sink_that_lacks_a_revision_whose_files_are_lost_is_healed_by_a_replay
     place.quiet()
     before = base_files(place)
     place.put("b.csv", "2,20", minute=2)
-
-    def die(name: str) -> None:
-        if name == "publish.recorded":
-            raise KeyboardInterrupt
-
-    with install(die), pytest.raises(KeyboardInterrupt):
-        place.quiet()
+    place.killed_at("publish.recorded")
     for path in base_files(place) - (set() if every else before):
         path.unlink()
     with pytest.raises(BaseLost, match="HR532 .*headrace replay p --all"):

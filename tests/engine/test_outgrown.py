@@ -14,7 +14,6 @@ from headrace.aws.keyed_layout import Layout
 from headrace.aws.session import Session
 from headrace.contract.query import columns_of
 from headrace.engine.compact import compact
-from headrace.engine.faults import install
 from headrace.engine.publish import publish
 from headrace.engine.replay import rebuild, replay
 from headrace.model.errors import Outgrown
@@ -119,13 +118,7 @@ def test_a_revision_that_a_killed_publisher_did_not_apply_does_not_wedge_a_chang
     place.put("a.csv", "1,10", minute=1)
     place.quiet()
     place.put("b.csv", "2,20", minute=2)
-
-    def die(name: str) -> None:
-        if name == "publish.recorded":
-            raise KeyboardInterrupt
-
-    with install(die), pytest.raises(KeyboardInterrupt):
-        place.quiet()
+    place.killed_at("publish.recorded")
     place.define(Fine)
     with pytest.raises(Outgrown):
         publish(place.home)

@@ -8,8 +8,11 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from headrace import Pipeline, Record, files, keyed, lake
 from headrace.engine import ingest
+from headrace.engine.faults import install
 from headrace.engine.home import Home
 from headrace.engine.publish import publish
 from headrace.engine.reconcile import scan
@@ -83,6 +86,16 @@ class Place:
             if scan(self.home) == len(self.home.ledger.held()):
                 return
         raise AssertionError("it never became quiet")
+
+    def killed_at(self, name: str) -> None:
+        """Be quiet, but die at that point."""
+
+        def die(passed: str) -> None:
+            if passed == name:
+                raise KeyboardInterrupt
+
+        with install(die), pytest.raises(KeyboardInterrupt):
+            self.quiet()
 
     def work(self) -> None:
         """Take every event that waits."""
