@@ -79,5 +79,5 @@ def story(stack: Stack, files: dict[str, Path], tmp_path: Path, patience: float 
     stack.command("destroy", "--delete-data", "--yes", "--confirm", stack.stack)
     assert inventory(stack) == before
     twin.close()
-    shutil.rmtree(tmp_path / "example")
+    shutil.rmtree(stack.folder)
     return rows
