@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,13 +29,6 @@ class Liar:
         if any(x["key"] == "in/poison.csv" for x in payload["inputs"]):
             self._lie(answer)
         return answer
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    found = Place(tmp_path / "root")
-    yield found
-    found.close()
 
 
 def worked(place: Place, lie: Lie) -> None:

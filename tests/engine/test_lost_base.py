@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,13 +17,6 @@ from headrace.model.errors import BaseLost
 from headrace.model.loads import Event
 from law.children import HereChild
 from law.place import Place
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    found = Place(tmp_path / "root")
-    yield found
-    found.close()
 
 
 def lose(place: Place, *kinds: str) -> None:

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,13 +23,6 @@ from headrace.model.loads import Alert, Event, Settlement
 from law.place import Place
 
 BROKEN = "no,such\n1,2\n"
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    found = Place(tmp_path / "root")
-    yield found
-    found.close()
 
 
 def staged(place: Place, name: str, text: str) -> Home:

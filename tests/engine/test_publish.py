@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,13 +17,6 @@ from headrace.engine.replay import rebuild, replay
 from headrace.model.errors import InfrastructureError, RevisionRefused, UsageError
 from law.children import HereChild
 from law.place import Place
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    found = Place(tmp_path / "root")
-    yield found
-    found.close()
 
 
 def staged(place: Place, *names: str) -> Home:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,13 +21,6 @@ from law.check import rows_in
 from law.children import HereChild
 from law.coming import START, put
 from law.place import Item, Place
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    found = Place(tmp_path / "root")
-    yield found
-    found.close()
 
 
 def another(place: Place, *sinks: Lake | Keyed, name: str = "other", prefix: str = "o/") -> Home:
