@@ -29,7 +29,6 @@ from headrace.aws.ledger_history import staged_files
 from headrace.aws.ledger_keys import Change, KeyLoads
 from headrace.aws.ledger_pin import Pinning
 from headrace.aws.ledger_rows import (
-    STANDS,
     Head,
     Kept,
     Totals,
@@ -46,6 +45,7 @@ from headrace.model.accounts import check_files, check_staged
 from headrace.model.contract import Contract
 from headrace.model.errors import InfrastructureError, LeaseLost, RevisionRefused
 from headrace.model.loads import (
+    STANDS,
     Arrival,
     Counts,
     DataFile,

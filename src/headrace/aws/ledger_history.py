@@ -19,14 +19,14 @@ from headrace.aws.ledger_corrections import DynamoCorrections
 from headrace.aws.ledger_keys import KeyLoads, Keys
 from headrace.aws.ledger_log import Log
 from headrace.aws.ledger_outbox import Outbox
-from headrace.aws.ledger_rows import OPEN, STANDS, Head, file_of, overlaps, padded, seq_of
+from headrace.aws.ledger_rows import OPEN, Head, file_of, overlaps, padded, seq_of
 from headrace.aws.ledger_shapes import Shapes
 from headrace.aws.session import Session
 from headrace.aws.table import Item, Table
 from headrace.model.accounts import Census
 from headrace.model.contract import Contract
 from headrace.model.errors import InfrastructureError, UsageError
-from headrace.model.loads import Counts, DataFile, Load, LoadState, Outline, Revision, Shape
+from headrace.model.loads import STANDS, Counts, DataFile, Load, LoadState, Outline, Revision, Shape
 from headrace.model.times import instant_of
 from headrace.ports import Clock
 

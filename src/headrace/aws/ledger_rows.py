@@ -27,12 +27,11 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from headrace.aws.table import Item
-from headrace.model.loads import Alert, Counts, DataFile, Load, LoadState, Shape
+from headrace.model.loads import STANDS, Alert, Counts, DataFile, Load, LoadState, Shape
 from headrace.model.times import instant_of, text_of
 
 SHARDS = 16
 OPEN = (LoadState.SEEN, LoadState.STAGED, LoadState.DEAD, LoadState.SKIPPED)
-STANDS = (LoadState.DECIDED, LoadState.STANDING)
 
 _INSTANTS = ("arrived_at", "seen_at", "staged_at")
 _DEFAULTS = {f.name: f.default for f in fields(Load)}

@@ -9,9 +9,9 @@ from typing import Any
 
 from headrace.aws.ledger_apply import Step
 from headrace.aws.ledger_keys import KeyLoads
-from headrace.aws.ledger_rows import STANDS, alert_list, file_of
+from headrace.aws.ledger_rows import alert_list, file_of
 from headrace.model.accounts import check_load
-from headrace.model.loads import DataFile, FileKind, Load, Settlement
+from headrace.model.loads import STANDS, DataFile, FileKind, Load, Settlement
 from headrace.model.times import text_of
 
 LISTS = ("abandoned", "skipped", "stale", "recovered")

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import duckdb
 
-from headrace.engine.base import BaseWriter, base_lost, file_list, key_columns, quoted
+from headrace.engine.base import BaseWriter, base_lost, file_list, key_columns, lost, quoted
 from headrace.engine.home import Home
 from headrace.engine.sql import engine_connection, scalar
 from headrace.model.contract import LINEAGE
@@ -122,8 +122,7 @@ class Change:
 
     def missing(self) -> set[str]:
         """Of the coming loads, those with a staged file that is not there any more."""
-        gone = self._home.files.lost(self._staged)
-        return {load for f in self.staged if f.path in gone for load in f.loads} & self.coming
+        return {load for f in lost(self._home.files, self.staged) for load in f.loads} & self.coming
 
     def require(self) -> None:
         """Bring what has to be read. Raises BaseLost unless every standing file of it is there."""

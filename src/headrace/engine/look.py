@@ -12,7 +12,7 @@ from pathlib import Path
 from headrace.engine.home import Home
 from headrace.engine.many import each
 from headrace.model.errors import BadObject, HeadraceError, InfrastructureError
-from headrace.model.loads import Again, Arrival, Load, LoadState, Stat
+from headrace.model.loads import STANDS, Again, Arrival, Load, LoadState, Stat
 
 NO_ROOM = "HR304"
 """What a copy raises where there is no room for it."""
@@ -85,7 +85,7 @@ def _size(home: Home, key: str) -> int:
 
 def _from_archive(home: Home, live: Sequence[Load], again: Again) -> Seen | None:
     """What stands and was moved out of the way can still be read again, to be replayed or corrected."""
-    load = next((x for x in live if x.state in (LoadState.DECIDED, LoadState.STANDING)), None)
+    load = next((x for x in live if x.state in STANDS), None)
     if load is None or home.pipeline.source.after != "archive":
         return None
     if not _asked_for(home, load, [x for x in live if x.version == load.version], again):

@@ -22,12 +22,12 @@ from headrace.engine.faults import point
 from headrace.engine.home import Home
 from headrace.engine.reconcile import archive
 from headrace.engine.recover import recover, release
-from headrace.engine.shapes import STOOD, blocked, reshapes
+from headrace.engine.shapes import blocked, reshapes
 from headrace.engine.sql import mechanics
 from headrace.engine.time_left import SecondsLeft, forever
 from headrace.engine.verdict import Verdict, judge
 from headrace.model.errors import BaseLost, HeadraceError, Outgrown
-from headrace.model.loads import Decision, Event, Load, LoadState, Settlement, Shape
+from headrace.model.loads import STANDS, Decision, Event, Load, LoadState, Settlement, Shape
 
 LATER = timedelta(seconds=30)
 """Longer than a decision takes to be recorded once it is made."""
@@ -115,7 +115,7 @@ def decide(home: Home, whole: bool = False) -> tuple[Decision | None, list[Event
         return None, _settle(home, verdict.aside())
     point("publish.judged")
 
-    going = [*verdict.retire, *(x for x in verdict.skip if x.state in STOOD)]
+    going = [*verdict.retire, *(x for x in verdict.skip if x.state in STANDS)]
     change = Change(home, shape, verdict.stand, going)
     if missing := change.missing():
         _stage_again(home, [x for x in verdict.stand if x.id in missing])

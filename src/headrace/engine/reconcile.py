@@ -17,9 +17,8 @@ from headrace.engine import log
 from headrace.engine.home import Home
 from headrace.engine.time_left import SecondsLeft, forever
 from headrace.model.errors import BadObject, InfrastructureError, ObjectMoving, StoreUnavailable
-from headrace.model.loads import Alert, Event, LoadState, Outline, Settlement, Stat
+from headrace.model.loads import STANDS, Alert, Event, LoadState, Outline, Settlement, Stat
 
-SETTLED = (LoadState.DECIDED, LoadState.STANDING)
 TOGETHER = 1000
 """Keys that are passed before what was found among them is put."""
 
@@ -161,7 +160,7 @@ def _agrees(home: Home, fingerprint: str, loads: Sequence[Outline]) -> bool:
         return load.contract == home.contract.digest and all(x.stale for x in others)
     if load.state is LoadState.SKIPPED:
         return not others and home.ledger.earlier_twin(home.ledger.find_load(load.id)) is not None
-    return not others and load.state in SETTLED
+    return not others and load.state in STANDS
 
 
 def _rightly_absent(home: Home, loads: Sequence[Outline]) -> bool:
@@ -169,7 +168,7 @@ def _rightly_absent(home: Home, loads: Sequence[Outline]) -> bool:
 
     Beside it may be what came of reading it again from the archive, if it cannot load by the present contract.
     """
-    if home.pipeline.source.on_delete != "keep" or loads[0].state not in SETTLED:
+    if home.pipeline.source.on_delete != "keep" or loads[0].state not in STANDS:
         return False
     if len(loads) == 1:
         return not loads[0].stale

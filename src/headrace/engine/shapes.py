@@ -9,9 +9,7 @@ from collections.abc import Set
 
 from headrace.engine.home import Home
 from headrace.model.errors import Outgrown
-from headrace.model.loads import LoadState, Shape
-
-STOOD = (LoadState.DECIDED, LoadState.STANDING)
+from headrace.model.loads import STANDS, Shape
 
 
 def reshapes(home: Home, shape: Shape) -> bool:
@@ -25,7 +23,7 @@ def blocked(home: Home, leaving: Set[str] = frozenset()) -> Outgrown | None:
     old, new = home.ledger.shape(), home.shape
     if old is None or old.admits(new):
         return None
-    remaining = [x for x in home.ledger.in_state(*STOOD) if x.id not in leaving]
+    remaining = [x for x in home.ledger.in_state(*STANDS) if x.id not in leaving]
     if not remaining:
         return None
     return Outgrown(
@@ -38,7 +36,7 @@ def blocked(home: Home, leaving: Set[str] = frozenset()) -> Outgrown | None:
 
 def unlimited(home: Home, sink: str, found: str) -> Outgrown | None:
     """Why a sink cannot be filled, if rows stand that were loaded before it and so never held to what it takes."""
-    contracts = {x.contract for x in home.ledger.in_state(*STOOD)}
+    contracts = {x.contract for x in home.ledger.in_state(*STANDS)}
     if all(home.ledger.contract(digest).limits == home.contract.limits for digest in contracts):
         return None
     return Outgrown(

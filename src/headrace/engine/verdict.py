@@ -16,9 +16,8 @@ from headrace.engine.home import Home
 from headrace.engine.many import each
 from headrace.model.errors import BadObject, HeadraceError, InfrastructureError, ObjectMoving, StoreUnavailable
 from headrace.model.hints import typed
-from headrace.model.loads import UNREAD, Alert, Event, Hint, Load, LoadState, Stat
+from headrace.model.loads import STANDS, UNREAD, Alert, Event, Hint, Load, LoadState, Stat
 
-STANDS = (LoadState.DECIDED, LoadState.STANDING)
 GUARD_SHARE, GUARD_COUNT = 0.10, 10
 """What would retract more than this share and more than this number waits for a person."""
 GUARD_WINDOW = timedelta(hours=1)

@@ -25,6 +25,10 @@ class LoadState(StrEnum):
     ABANDONED = "abandoned"  # staged, never decided; its files are deleted
 
 
+STANDS = (LoadState.DECIDED, LoadState.STANDING)
+"""States in which a load's rows stand, or will once every sink has them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stat:
     """What a store says of the object under a key now.

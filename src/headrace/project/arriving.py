@@ -8,11 +8,10 @@ from pathlib import Path
 
 from headrace.engine.home import Home, matches
 from headrace.model.errors import UsageError
+from headrace.model.identity import STANDS
 from headrace.model.loads import Counts, Load, LoadState
 from headrace.model.pipeline import Files, Pipeline
 from headrace.project.results import LoadResult, Retracted
-
-STANDING = (LoadState.DECIDED, LoadState.STANDING, LoadState.SKIPPED)
 
 
 def keys_for(source: Files, paths: Sequence[str | Path]) -> dict[str, Path]:
@@ -112,7 +111,7 @@ def retracted(home: Home, loads: Iterable[Load], after: int) -> list[Retracted]:
         retired -= {old.id for old in home.ledger.retired({x.key for x in loads})}
     found = [home.ledger.find_load(id) for id in retired]
     live = home.ledger.live([x.key for x in found])
-    gone = [x for x in found if not any(y.state in STANDING for y in live.get(x.key, ()))]
+    gone = [x for x in found if not any(y.state in STANDS for y in live.get(x.key, ()))]
     return sorted((Retracted(x.key, x.counts.loaded) for x in gone), key=lambda x: x.object)
 
 

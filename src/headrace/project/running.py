@@ -12,8 +12,9 @@ from pathlib import Path
 
 from headrace.engine.home import Home
 from headrace.model.errors import BadObject, UsageError
+from headrace.model.identity import STANDS
 from headrace.model.loads import Load, LoadState
-from headrace.project.arriving import STANDING, exit_code, keys_for, replaced_rows, result_of, retracted
+from headrace.project.arriving import exit_code, keys_for, replaced_rows, result_of, retracted
 from headrace.project.results import LoadResult, RunResult
 from headrace.project.side import Progress, Side
 
@@ -48,7 +49,7 @@ def _results(home: Home, keys: Sequence[str], newest: Mapping[str, Load]) -> lis
     found = [replace(result_of(x, home.pipeline), replaced=replaced.get(x.id)) for x in newest.values()]
     for loads in home.ledger.live([key for key in keys if key not in newest]).values():
         dead = next((x for x in loads if x.state is LoadState.DEAD), None)
-        standing = next((x for x in loads if x.state in STANDING), None)
+        standing = next((x for x in loads if x.state in STANDS), None)
         if dead is not None:
             found.append(result_of(dead, home.pipeline))
         elif standing is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
@@ -137,23 +137,22 @@ class Artifacts:
             self._client.put_object(**self._mine, Key=key, Body=body, ChecksumSHA256=checksum)
         return key, True
 
-    def taken_up(self) -> dict[str, str]:
-        """Names by logical id of what a deploy took up and did not bring to what is declared: it was cut off."""
+    def taken_up(self) -> set[str]:
+        """Logical ids of what a deploy took up and did not bring to what is declared: it was cut off."""
         with self.session.wrapped(f"{self.bucket}/{TAKEN_UP}", "run `headrace deploy` again"):
             try:
                 body = self._client.get_object(**self._mine, Key=TAKEN_UP)["Body"].read()
             except ClientError as exc:
                 if status_of(exc) != 404:
                     raise
-                return {}
-        found: dict[str, str] = json.loads(body)
-        return found
+                return set()
+        return set(json.loads(body))
 
-    def note_taken_up(self, kept: Mapping[str, str]) -> None:
+    def note_taken_up(self, ids: Set[str]) -> None:
         """Have the next deploy know. With nothing to know, the note goes."""
         with self.session.wrapped(f"{self.bucket}/{TAKEN_UP}", "run `headrace deploy` again"):
-            if kept:
-                self._client.put_object(**self._mine, Key=TAKEN_UP, Body=json.dumps(dict(kept)).encode())
+            if ids:
+                self._client.put_object(**self._mine, Key=TAKEN_UP, Body=json.dumps(sorted(ids)).encode())
             else:
                 self._client.delete_object(**self._mine, Key=TAKEN_UP)
 

@@ -95,7 +95,7 @@ def deploy(session: Session, wanted: Wanted, tell: Tell, *, lose: bool = False, 
     scope = scope_of(wanted.stack, wanted.template, account, session.region, wanted.artifacts)
     facts = settle(stack, scope, stack.owned(wanted.project), tell)
     artifacts = Artifacts(session, wanted.artifacts, account, dict(wanted.tags))
-    unfitted = artifacts.taken_up() if artifacts.there() else {}
+    unfitted = artifacts.taken_up() if artifacts.there() else set()
     found = judge(stack, scope, wanted.template, facts)
     refuse(stack.which, found.changes, lose)
     wanted, kept = replace(wanted, template=found.wanted), found.kept
@@ -107,7 +107,7 @@ def deploy(session: Session, wanted: Wanted, tell: Tell, *, lose: bool = False, 
     point("deploy.uploaded")
     if kept:
         tell(f"taking up {', '.join(kept.values())}")
-        artifacts.note_taken_up({**unfitted, **kept})
+        artifacts.note_taken_up(unfitted | kept.keys())
     if kept and request["ChangeSetType"] == "CREATE":
         request["DisableValidation"] = True  # which may call a bucket that is to be taken up a conflict of names
     changed = _possible(stack, facts, request, tell)
@@ -115,8 +115,8 @@ def deploy(session: Session, wanted: Wanted, tell: Tell, *, lose: bool = False, 
     after = _execute(stack, *changed, tell, retain=bool(kept)) if changed else stack.deployed()
     fitted = None
     if unfitted or kept:
-        fitted = _fitted(stack, wanted, after, (parameters, url), unfitted.keys() | kept.keys(), tell)
-        artifacts.note_taken_up({})
+        fitted = _fitted(stack, wanted, after, (parameters, url), unfitted | kept.keys(), tell)
+        artifacts.note_taken_up(set())
     if not changed and not fitted:
         tell("no changes")
         return Deployed("unchanged", after, [], time.monotonic() - started)
