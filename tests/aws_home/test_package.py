@@ -171,7 +171,7 @@ def files(into: Path) -> set[str]:
         made.writestr("a.csv", text[4])
     (into / "5.json").write_text(json.dumps([{"k": 5, "v": 5}, {"k": 99, "v": 5}]))
     (into / "6.jsonl").write_text('{"k": 6, "v": 6}\n{"k": 99, "v": 6}\n')
-    duckdb.sql(f"copy (select unnest([7, 99]) as k, 7 as v) to '{into / '7.parquet'}' (format parquet)")
+    duckdb.connect().execute(f"copy (select unnest([7, 99]) as k, 7 as v) to '{into / '7.parquet'}' (format parquet)")
     (into / "8.xlsx").write_bytes(workbook([["k", "v"], [8, 8], [99, 8]]))
     (into / "9.csv").write_bytes("k,v,r\xe9gion\n9,9,\xeele\n99,9,\xe0\n".encode("latin-1"))
     return {f"in/{path.name}" for path in into.iterdir()}
